@@ -1,0 +1,24 @@
+"""ie-store: hidden states of language models in Zarr, and the Information Emergence measured from them.
+
+`open_store` and `mutual_information` are loaded on first use, so that ``import ie_store`` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ie_store.errors import IeStoreError
+from ie_store.specs import Emergence, EstimatorSpec, MIEstimate, Outcome
+
+if TYPE_CHECKING:
+    from ie_store.estimate.arrays import mutual_information
+    from ie_store.store.read import open_store
+
+__all__ = ["Emergence", "EstimatorSpec", "IeStoreError", "MIEstimate", "Outcome", "mutual_information", "open_store"]
+
+_LAZY = {"mutual_information": "ie_store.estimate.arrays", "open_store": "ie_store.store.read"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'ie_store' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Recipes to sorted token rows. Is handed a tokenizer, imports none."""

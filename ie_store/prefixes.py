@@ -1,0 +1,130 @@
+"""Prefixes of lexicographically sorted token rows: counts, entropies, and the schedule of a prefix-shared forward.
+
+Imports `errors` and numpy alone. In sorted rows, the rows that share a prefix stand next to each other, so a prefix
+is an interval of rows and its first row stands for it::
+
+    row   tokens     first difference from the row above
+    0     A , B ,    0        distinct prefixes by length: A | A, | A,B and A,C | ...
+    1     A , C ,    2
+    2     B , A ,    0
+"""
+
+from dataclasses import dataclass
+from math import lgamma
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import InputError
+
+Tokens = NDArray[np.integer]
+
+
+def lexicographic_order(tokens: Tokens) -> NDArray[np.int64]:
+    """Indices (sequence,) that sort the rows of ``tokens`` (sequence, position) lexicographically; stable."""
+    return np.lexsort(tokens.T[::-1]).astype(np.int64)
+
+
+def first_differences(tokens: Tokens) -> NDArray[np.int64]:
+    """First position (sequence,) at which each sorted row differs from the row above: 0 for row 0, T for a duplicate.
+
+    Raises:
+        InputError: rows are not in lexicographic order.
+    """
+    num_rows, num_positions = tokens.shape
+    result = np.zeros(num_rows, dtype=np.int64)
+    if num_rows < 2:
+        return result
+    differs = tokens[1:] != tokens[:-1]
+    first = np.where(differs.any(axis=1), differs.argmax(axis=1), num_positions)
+    below = np.flatnonzero(first < num_positions)
+    descending = tokens[below + 1, first[below]] < tokens[below, first[below]]
+    if descending.any():
+        row = int(below[descending.argmax()]) + 1
+        raise InputError(f"token rows are not sorted: row {row} comes before row {row - 1}; sort them lexicographically")
+    result[1:] = first
+    return result
+
+
+def num_distinct_prefixes(differences: NDArray[np.int64], num_positions: int) -> NDArray[np.int64]:
+    """Distinct prefixes (position,) that end at each position, from `first_differences`."""
+    counts = np.bincount(np.minimum(differences, num_positions), minlength=num_positions + 1)[:num_positions]
+    return np.cumsum(counts).astype(np.int64)
+
+
+def entropy_nats(counts: NDArray[np.integer]) -> float:
+    """Plug-in Shannon entropy in nats of the distribution proportional to ``counts`` (outcome,)."""
+    positive = counts[counts > 0].astype(np.float64)
+    total = positive.sum()
+    return float(max(0.0, np.log(total) - np.dot(positive, np.log(positive)) / total))
+
+
+def prefix_entropies_nats(tokens: Tokens) -> NDArray[np.float64]:
+    """H(prefix) in nats (position,): entropy of the prefix ending at each position, over sorted rows (sequence, position)."""
+    differences = first_differences(tokens)
+    num_rows, num_positions = tokens.shape
+    edges = [np.append(np.flatnonzero(differences <= position), num_rows) for position in range(num_positions)]
+    return np.array([entropy_nats(np.diff(edge)) for edge in edges])
+
+
+def token_entropies_nats(tokens: Tokens) -> NDArray[np.float64]:
+    """H(token) in nats (position,): entropy of the tokens standing at each position, over rows (sequence, position)."""
+    return np.array([entropy_nats(np.unique(column, return_counts=True)[1]) for column in tokens.T])
+
+
+def permutation_nats(num_names: int, num_chosen: int) -> float:
+    """ln(n! / (n-k)!): entropy in nats of a uniformly drawn ordered selection of k out of n names."""
+    return lgamma(num_names + 1) - lgamma(num_names - num_chosen + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One step of a prefix-shared forward: positions start..stop-1 of every distinct prefix that ends at stop-1."""
+
+    start: int
+    stop: int
+    node_rows: NDArray[np.int64]
+    """(node,) first row, within the group, of each distinct prefix that ends at ``stop - 1``."""
+    parent_nodes: NDArray[np.int64]
+    """(node,) index of the node's parent in the previous segment; empty where ``start`` is 0."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens the model computes in this segment."""
+        return len(self.node_rows) * (self.stop - self.start)
+
+
+def make_schedule(differences: NDArray[np.int64], num_positions: int, step_overhead: int) -> tuple[Segment, ...]:
+    """Cut positions into segments so that computed tokens plus ``step_overhead`` per segment are fewest.
+
+    A segment start..stop-1 costs (distinct prefixes ending at stop-1) x (stop-start) tokens, plus the overhead in
+    tokens of one more pass through the model. Full sharing is one segment per position; the plain forward is one
+    segment for all. Solved exactly by dynamic programming.
+
+    Args:
+        differences: (sequence,) from `first_differences` over the group's rows.
+        num_positions: T, positions of a row.
+        step_overhead: cost of one more pass through the model, in tokens.
+
+    Returns:
+        Segments in order of position, together covering 0..T-1.
+    """
+    counts = num_distinct_prefixes(differences, num_positions)
+    best = [0.0] + [float("inf")] * num_positions
+    cut = [0] * (num_positions + 1)
+    for stop in range(1, num_positions + 1):
+        for start in range(stop):
+            cost = best[start] + step_overhead + int(counts[stop - 1]) * (stop - start)
+            if cost < best[stop]:
+                best[stop], cut[stop] = cost, start
+    stops = [num_positions]
+    while cut[stops[-1]] > 0:
+        stops.append(cut[stops[-1]])
+    segments: list[Segment] = []
+    start = 0
+    for stop in reversed(stops):
+        node_rows = np.flatnonzero(differences <= stop - 1)
+        parents = np.searchsorted(segments[-1].node_rows, node_rows, side="right") - 1 if segments else node_rows[:0]
+        segments.append(Segment(start=start, stop=stop, node_rows=node_rows, parent_nodes=parents))
+        start = stop
+    return tuple(segments)

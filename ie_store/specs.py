@@ -1,0 +1,308 @@
+"""The values that flow between rooms: frozen, keyword-only, of JSON types, validated on construction.
+
+Imports `errors` and `grid` alone. A spec's `digest` is its identity; the ``help`` of a field is also the help of the
+command-line option of that name.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal, get_args
+
+from ie_store.errors import InputError
+from ie_store.grid import ceil_div, row_range
+
+StoredDtype = Literal["float16", "bfloat16", "float32"]
+BosPolicy = Literal["none", "prepend"]
+Level = Literal["macro", "micro"]
+EstimatorName = Literal["exact", "mine", "infonce", "nwj", "smile", "js", "cca", "noise", "mine-paper"]
+
+ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
+NATS_PER_BIT = 0.6931471805599453
+
+
+def described(default: Any, text: str) -> Any:
+    """A dataclass field with a default and the help text that documents it and its command-line option."""
+    return field(default=default, metadata={"help": text})
+
+
+def field_help(spec: type, name: str) -> str:
+    """The help text of field ``name`` of a spec class."""
+    return str({f.name: f.metadata.get("help", "") for f in fields(spec)}[name])
+
+
+def digest(spec: Any) -> str:
+    """SHA-256 (64 hex digits) of a spec, or of any JSON value, in canonical JSON."""
+    value = asdict(spec) if hasattr(spec, "__dataclass_fields__") else spec
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _require_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{name} {value!r} is not known; choose one of: {', '.join(get_args(choices))}")
+
+
+def _require_at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise InputError(f"{name} is {value}; it must be at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A loaded causal language model: everything about it that changes its hidden states."""
+
+    id: str
+    """Hub id, or the folder's name for a local model."""
+    revision: str | None
+    weights_digest: str
+    """SHA-256 over the names, shapes and values of all parameters and buffers, and the configuration."""
+    tokenizer_digest: str | None
+    num_blocks: int
+    hidden_size: int
+    vocab_size: int
+    compute_dtype: StoredDtype
+    attention: str
+    bos: BosPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSpec:
+    """What a corpus is, besides its rows."""
+
+    recipe: str
+    """Normalised recipe: every option written out, so that it names the corpus alone."""
+    name: str
+    """Short name for a group in the store: letters, digits, ``.``, ``_`` and ``-``."""
+    fingerprint: str
+    """SHA-256 over the sorted token rows, their source rows and their labels."""
+    num_sequences: int
+    num_positions: int
+    complete: bool
+    """True for an enumeration (its entropies are the truth), False for a sample."""
+    population_prefix_nats: tuple[float, ...] | None = None
+    """(position,) H(prefix) of the population, where the recipe knows it in closed form."""
+    population_token_nats: tuple[float, ...] | None = None
+    """(position,) H(token) of the population, where the recipe knows it in closed form."""
+    dropped: tuple[tuple[str, int], ...] = ()
+    """(reason, number of source rows) for every row left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreLayout:
+    """The shape of one activation dataset and how it is cut into shards (HOUSE: shard, chunk, group)."""
+
+    num_layers: int
+    """L + 1: layer 0 enters block 0, layer l is the output of block l-1."""
+    num_positions: int
+    num_sequences: int
+    num_tokens: int
+    """Distinct token ids of the corpus."""
+    hidden_size: int
+    stored_dtype: StoredDtype
+    layers: tuple[int, ...]
+    """Layers that are stored; the arrays always have all ``num_layers``, the others are never written."""
+    positions: tuple[int, ...]
+    """Positions of macro that are stored, likewise."""
+    rows_per_shard: int
+    """S: sequences in a macro shard; a power of two."""
+    tokens_per_shard: int
+    """Distinct tokens in a micro shard; a power of two."""
+    shards_per_group: int
+    """G: neighbouring macro shards whose rows may meet in one forward batch."""
+    rows_per_batch: int
+    """Distinct prefixes per forward batch: part of the layout because states differ in their last bits between batch shapes."""
+
+    def __post_init__(self) -> None:
+        _require_choice("stored dtype", self.stored_dtype, StoredDtype)
+        for name in ("num_layers", "num_positions", "num_sequences", "num_tokens", "hidden_size"):
+            _require_at_least(name, getattr(self, name), 1)
+        for name in ("rows_per_shard", "tokens_per_shard", "shards_per_group", "rows_per_batch"):
+            _require_at_least(name, getattr(self, name), 1)
+
+    def num_shards(self, level: Level) -> int:
+        """Shards of macro or micro."""
+        if level == "macro":
+            return ceil_div(self.num_sequences, self.rows_per_shard)
+        return ceil_div(self.num_tokens, self.tokens_per_shard)
+
+    def shard(self, level: Level, index: int) -> "Shard":
+        """The write unit ``index`` of macro or micro."""
+        size = self.rows_per_shard if level == "macro" else self.tokens_per_shard
+        total = self.num_sequences if level == "macro" else self.num_tokens
+        rows = row_range(index, size, total)
+        return Shard(level=level, index=index, start=rows.start, stop=rows.stop, size=size)
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of macro shards."""
+        return ceil_div(self.num_shards("macro"), self.shards_per_group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Write unit: all stored layers and positions of rows start..stop-1, in one file."""
+
+    level: Level
+    index: int
+    start: int
+    stop: int
+    size: int
+    """Rows the file has room for; ``stop - start`` is less in the last shard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slab:
+    """Read unit: all rows of one layer (macro: at one position; micro: ``position`` is None, one row per token)."""
+
+    level: Level
+    layer: int
+    position: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One mutual information to estimate: I(layer ``block``; layer ``block + 1``) at one position of one level."""
+
+    level: Level
+    block: int
+    position: int
+
+
+class Outcome(StrEnum):
+    """How an estimate ended. The value is stored; `advice` is what people read."""
+
+    EXACT = "exact"
+    CONVERGED = "converged"
+    STEP_LIMIT = "step limit"
+    SATURATED = "saturated"
+    DIVERGED = "diverged"
+    ABOVE_CEILING = "above its ceiling"
+    NOT_A_BOUND = "not a bound"
+    UNSTABLE = "unstable"
+    REFUSED = "refused"
+
+    @property
+    def advice(self) -> str:
+        """What the outcome means and what to do about it."""
+        return _ADVICE[self]
+
+    @property
+    def flagged(self) -> bool:
+        """True where the value must not be read as the mutual information."""
+        return self not in (Outcome.EXACT, Outcome.CONVERGED)
+
+
+_ADVICE: dict[Outcome, str] = {
+    Outcome.EXACT: "the Shannon value of the rows as listed",
+    Outcome.CONVERGED: "the validation score stopped rising and the value is clear of its limits",
+    Outcome.STEP_LIMIT: "still rising when the steps ran out: a looser lower bound than it could be; raise --steps",
+    Outcome.SATURATED: "within 15% of ln(test rows), the most this many rows can show: read as 'at least'; use more sequences or noise",
+    Outcome.DIVERGED: "scores overflowed or the bound fell apart on test rows: no evidence; lower the learning rate or use noise",
+    Outcome.ABOVE_CEILING: "larger than the information there is: wrong; the estimator's assumptions do not hold here",
+    Outcome.NOT_A_BOUND: "may lie on either side of the truth by any amount; shown for comparison with published figures only",
+    Outcome.UNSTABLE: "folds and seeds disagree by more than 5% of the value; use more sequences, seeds or folds",
+    Outcome.REFUSED: "a sentinel found the input unfit; see the flags",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorSpec:
+    """An estimator and everything that changes its result."""
+
+    name: EstimatorName = described("mine", "estimator: exact, mine, infonce, nwj, smile, js, cca, noise or mine-paper")
+    seed: int = described(0, "seed of the split, of the initial critic and of the mini-batches")
+    steps: int = described(2000, "most optimiser steps of one training")
+    folds: int = described(2, "cross-fitting folds: each test row is tested once per seed")
+    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
+    batch_size: int = described(512, "rows in a mini-batch")
+    learning_rate: float = described(1e-3, "peak learning rate")
+    sigmas: tuple[float, ...] = described(
+        (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "noise: the curve's noise levels, in units of its scale"
+    )
+    sigma: float = described(4.0, "noise: the level whose value is shown as the estimate; one of the sigmas")
+    scale: Literal["std", "rms"] = described(
+        "std", "noise: scale of the noise, each dimension's standard deviation or the overall rms"
+    )
+    outer_rows: int = described(0, "noise: rows whose distances to all others are taken; 0 means all of them")
+    segment_size: int = described(0, "mine-paper: columns per segment, reported one by one; 0 means no cutting")
+
+    def __post_init__(self) -> None:
+        _require_choice("estimator", self.name, EstimatorName)
+        _require_choice("scale", self.scale, Literal["std", "rms"])
+        for name, least in (("steps", 1), ("folds", 1), ("seeds", 1), ("batch_size", 2), ("outer_rows", 0), ("segment_size", 0)):
+            _require_at_least(name, getattr(self, name), least)
+        if not 0 < self.learning_rate < 1:
+            raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
+        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
+            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
+        if self.name == "noise" and self.sigma not in self.sigmas:
+            raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MIEstimate:
+    """One mutual information, with all that is needed to believe it or not. Unit: nats."""
+
+    estimator: EstimatorName
+    nats: float
+    interval_nats: tuple[float, float]
+    """95% interval, clustered by sequence, seeds and folds included (noise: the certified bounds)."""
+    standard_error_nats: float
+    ceiling_nats: float | None
+    """Exact value of the rows as listed (``ceiling_listed``); None where there is none (continuous arrays)."""
+    ceiling_population_nats: float | None
+    outcome: Outcome
+    flags: tuple[str, ...] = ()
+    """Sentences of the sentinels, empty where nothing was found."""
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    """ln_n_test, num_test, num_negatives, train_nats, train_test_gap_nats, steps, seed, wall_seconds, flops, versions, ..."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emergence:
+    """Information Emergence of one block at one position: macro minus the mean of micro over positions 0..position."""
+
+    estimator: EstimatorName
+    block: int
+    position: int
+    ie_nats: float
+    interval_nats: tuple[float, float]
+    macro_nats: float
+    micro_nats: float
+    """Mean over positions 0..position of the micro estimates."""
+    ceiling_nats: float
+    """Exact emergence of the rows as listed."""
+    ceiling_population_nats: float | None
+    outcome: Outcome
+    """The worst of the outcomes that entered."""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetIdentity:
+    """What an activation dataset was made from; two runs may share a dataset only where all of it agrees."""
+
+    model: ModelSpec
+    corpus_fingerprint: str
+    recipe: str
+    layout: StoreLayout
+
+    def differences(self, stored: "dict[str, Any]") -> list[str]:
+        """One line per field in which the stored identity (`asdict` form) differs: ``name: stored X, asked Y``."""
+        mine, theirs = _flatten(asdict(self)), _flatten(stored)
+        return [
+            f"{name}: stored {theirs.get(name)!r}, asked {mine.get(name)!r}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, dict):
+            flat.update(_flatten(item, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = list(item) if isinstance(item, tuple) else item
+    return flat

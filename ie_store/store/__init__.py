@@ -1,0 +1,1 @@
+"""The store on disk: layout, shards, ledger, results, catalog and readers. Never imports torch."""
