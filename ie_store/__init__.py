@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ie_store.errors import IeStoreError
-from ie_store.specs import Emergence, EstimatorSpec, MIEstimate, Outcome
+from ie_store.options import EstimatorSpec
+from ie_store.specs import Emergence, MIEstimate, Outcome
 
 if TYPE_CHECKING:
     from ie_store.estimate.arrays import mutual_information

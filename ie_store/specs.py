@@ -1,12 +1,11 @@
 """The values that flow between rooms: frozen, keyword-only, of JSON types, validated on construction.
 
-Imports `errors` and `grid` alone. A spec's `digest` is its identity; the ``help`` of a field is also the help of the
-command-line option of that name.
+Imports `errors` and `grid` alone. A spec's `digest` is its identity.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
@@ -22,28 +21,20 @@ ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATS_PER_BIT = 0.6931471805599453
 
 
-def described(default: Any, text: str) -> Any:
-    """A dataclass field with a default and the help text that documents it and its command-line option."""
-    return field(default=default, metadata={"help": text})
-
-
-def field_help(spec: type, name: str) -> str:
-    """The help text of field ``name`` of a spec class."""
-    return str({f.name: f.metadata.get("help", "") for f in fields(spec)}[name])
-
-
 def digest(spec: Any) -> str:
     """SHA-256 (64 hex digits) of a spec, or of any JSON value, in canonical JSON."""
     value = asdict(spec) if hasattr(spec, "__dataclass_fields__") else spec
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _require_choice(name: str, value: str, choices: Any) -> None:
+def require_choice(name: str, value: str, choices: Any) -> None:
+    """Raise `InputError` unless ``value`` is one of the literals of type ``choices``."""
     if value not in get_args(choices):
         raise InputError(f"{name} {value!r} is not known; choose one of: {', '.join(get_args(choices))}")
 
 
-def _require_at_least(name: str, value: float, least: float) -> None:
+def require_at_least(name: str, value: float, least: float) -> None:
+    """Raise `InputError` unless ``value >= least`` (NaN fails too)."""
     if not value >= least:
         raise InputError(f"{name} is {value}; it must be at least {least}")
 
@@ -114,11 +105,11 @@ class StoreLayout:
     """Distinct prefixes per forward batch: part of the layout because states differ in their last bits between batch shapes."""
 
     def __post_init__(self) -> None:
-        _require_choice("stored dtype", self.stored_dtype, StoredDtype)
+        require_choice("stored dtype", self.stored_dtype, StoredDtype)
         for name in ("num_layers", "num_positions", "num_sequences", "num_tokens", "hidden_size"):
-            _require_at_least(name, getattr(self, name), 1)
+            require_at_least(name, getattr(self, name), 1)
         for name in ("rows_per_shard", "tokens_per_shard", "shards_per_group", "rows_per_batch"):
-            _require_at_least(name, getattr(self, name), 1)
+            require_at_least(name, getattr(self, name), 1)
 
     def num_shards(self, level: Level) -> int:
         """Shards of macro or micro."""
@@ -197,47 +188,13 @@ _ADVICE: dict[Outcome, str] = {
     Outcome.EXACT: "the Shannon value of the rows as listed",
     Outcome.CONVERGED: "the validation score stopped rising and the value is clear of its limits",
     Outcome.STEP_LIMIT: "still rising when the steps ran out: a looser lower bound than it could be; raise --steps",
-    Outcome.SATURATED: "within 15% of ln(test rows), the most this many rows can show: read as 'at least'; use more sequences or noise",
+    Outcome.SATURATED: "within 15% of ln(test rows), the most they can show: read as 'at least'; use more sequences or noise",
     Outcome.DIVERGED: "scores overflowed or the bound fell apart on test rows: no evidence; lower the learning rate or use noise",
     Outcome.ABOVE_CEILING: "larger than the information there is: wrong; the estimator's assumptions do not hold here",
     Outcome.NOT_A_BOUND: "may lie on either side of the truth by any amount; shown for comparison with published figures only",
     Outcome.UNSTABLE: "folds and seeds disagree by more than 5% of the value; use more sequences, seeds or folds",
     Outcome.REFUSED: "a sentinel found the input unfit; see the flags",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimatorSpec:
-    """An estimator and everything that changes its result."""
-
-    name: EstimatorName = described("mine", "estimator: exact, mine, infonce, nwj, smile, js, cca, noise or mine-paper")
-    seed: int = described(0, "seed of the split, of the initial critic and of the mini-batches")
-    steps: int = described(2000, "most optimiser steps of one training")
-    folds: int = described(2, "cross-fitting folds: each test row is tested once per seed")
-    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
-    batch_size: int = described(512, "rows in a mini-batch")
-    learning_rate: float = described(1e-3, "peak learning rate")
-    sigmas: tuple[float, ...] = described(
-        (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "noise: the curve's noise levels, in units of its scale"
-    )
-    sigma: float = described(4.0, "noise: the level whose value is shown as the estimate; one of the sigmas")
-    scale: Literal["std", "rms"] = described(
-        "std", "noise: scale of the noise, each dimension's standard deviation or the overall rms"
-    )
-    outer_rows: int = described(0, "noise: rows whose distances to all others are taken; 0 means all of them")
-    segment_size: int = described(0, "mine-paper: columns per segment, reported one by one; 0 means no cutting")
-
-    def __post_init__(self) -> None:
-        _require_choice("estimator", self.name, EstimatorName)
-        _require_choice("scale", self.scale, Literal["std", "rms"])
-        for name, least in (("steps", 1), ("folds", 1), ("seeds", 1), ("batch_size", 2), ("outer_rows", 0), ("segment_size", 0)):
-            _require_at_least(name, getattr(self, name), least)
-        if not 0 < self.learning_rate < 1:
-            raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
-        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
-        if self.name == "noise" and self.sigma not in self.sigmas:
-            raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
 
 
 @dataclass(frozen=True, kw_only=True)
