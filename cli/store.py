@@ -1,0 +1,68 @@
+"""``ie-store ls``, ``info``, ``verify`` and ``rm``: what is in a store."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from ie_store.errors import StoreError
+
+from . import render
+from .progress import ProgressBar
+
+Store = Annotated[str, typer.Argument(help="the store: a local folder or an s3:// address")]
+Name = Annotated[str, typer.Argument(metavar="MODEL/CORPUS", help="dataset inside the store, as 'ie-store ls' prints it")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")]
+
+
+def ls(store: Store, as_json: Json = False) -> None:
+    """List the activation datasets of a store."""
+    from ie_store.store.catalog import list_datasets
+
+    datasets = list_datasets(store)
+    if as_json:
+        typer.echo(json.dumps({"store": store, "datasets": [asdict(dataset) for dataset in datasets]}))
+    else:
+        render.datasets(datasets)
+
+
+def info(store: Store, name: Name, as_json: Json = False) -> None:
+    """Show what a dataset was made from, its size, its numerical audit and its estimates."""
+    from ie_store.store.catalog import describe_dataset
+
+    description = describe_dataset(store, name)
+    if as_json:
+        typer.echo(json.dumps(description))
+    else:
+        render.description(description)
+
+
+def verify(store: Store, name: Name, as_json: Json = False) -> None:
+    """Read every chunk of a dataset and compare every checksum; exit code 2 where anything is wrong."""
+    from ie_store.store.verify import verify_dataset
+
+    with ProgressBar() as progress:
+        report = verify_dataset(store, name, on_progress=progress)
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+    else:
+        render.verify_report(report)
+    if report.faults:
+        raise StoreError(f"{name}: {len(report.faults)} faults; remove the dataset with 'ie-store rm' and extract it again")
+
+
+def rm(store: Store, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
+    """Remove a dataset and the estimates computed from it."""
+    from ie_store.store.catalog import remove_dataset
+
+    if not yes:
+        typer.confirm(f"remove {name} and its estimates from {store}?", abort=True)
+    remove_dataset(store, name)
+    typer.echo(f"removed {name}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands that look at a store."""
+    for command in (ls, info, verify, rm):
+        app.command()(command)
