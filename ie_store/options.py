@@ -109,5 +109,7 @@ class EstimatorSpec:
             raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
         if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
             raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
+        if self.outer_rows == 1:
+            raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
         if self.name == "noise" and self.sigma not in self.sigmas:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")

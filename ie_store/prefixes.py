@@ -59,17 +59,27 @@ def entropy_nats(counts: NDArray[np.integer]) -> float:
     return float(max(0.0, np.log(total) - np.dot(positive, np.log(positive)) / total))
 
 
-def prefix_entropies_nats(tokens: Tokens) -> NDArray[np.float64]:
-    """H(prefix) in nats (position,): entropy of the prefix ending at each position, over sorted rows (sequence, position)."""
+def prefix_counts(tokens: Tokens) -> list[NDArray[np.int64]]:
+    """Occurrences (prefix,) of each distinct prefix, for every position of sorted rows ``tokens`` (sequence, position)."""
     differences = first_differences(tokens)
     num_rows, num_positions = tokens.shape
-    edges = [np.append(np.flatnonzero(differences <= position), num_rows) for position in range(num_positions)]
-    return np.array([entropy_nats(np.diff(edge)) for edge in edges])
+    edges = (np.append(np.flatnonzero(differences <= position), num_rows) for position in range(num_positions))
+    return [np.diff(edge) for edge in edges]
+
+
+def token_counts(tokens: Tokens) -> list[NDArray[np.int64]]:
+    """Occurrences (token,) of each distinct token, for every position of ``tokens`` (sequence, position)."""
+    return [np.unique(column, return_counts=True)[1] for column in tokens.T]
+
+
+def prefix_entropies_nats(tokens: Tokens) -> NDArray[np.float64]:
+    """H(prefix) in nats (position,): entropy of the prefix ending at each position, over sorted rows (sequence, position)."""
+    return np.array([entropy_nats(counts) for counts in prefix_counts(tokens)])
 
 
 def token_entropies_nats(tokens: Tokens) -> NDArray[np.float64]:
     """H(token) in nats (position,): entropy of the tokens standing at each position, over rows (sequence, position)."""
-    return np.array([entropy_nats(np.unique(column, return_counts=True)[1]) for column in tokens.T])
+    return np.array([entropy_nats(counts) for counts in token_counts(tokens)])
 
 
 def permutation_nats(num_names: int, num_chosen: int) -> float:

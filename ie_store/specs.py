@@ -164,6 +164,7 @@ class Outcome(StrEnum):
     """How an estimate ended. The value is stored; `advice` is what people read."""
 
     EXACT = "exact"
+    CERTIFIED = "certified"
     CONVERGED = "converged"
     STEP_LIMIT = "step limit"
     SATURATED = "saturated"
@@ -181,11 +182,12 @@ class Outcome(StrEnum):
     @property
     def flagged(self) -> bool:
         """True where the value must not be read as the mutual information."""
-        return self not in (Outcome.EXACT, Outcome.CONVERGED)
+        return self not in (Outcome.EXACT, Outcome.CERTIFIED, Outcome.CONVERGED)
 
 
 _ADVICE: dict[Outcome, str] = {
     Outcome.EXACT: "the Shannon value of the rows as listed",
+    Outcome.CERTIFIED: "lies between two proven bounds, which are its interval; nothing was trained",
     Outcome.CONVERGED: "the validation score stopped rising and the value is clear of its limits",
     Outcome.STEP_LIMIT: "still rising when the steps ran out: a looser lower bound than it could be; raise --steps",
     Outcome.SATURATED: "within 15% of ln(test rows), the most they can show: read as 'at least'; use more sequences or noise",
