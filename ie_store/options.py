@@ -113,3 +113,39 @@ class EstimatorSpec:
             raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
         if self.name == "noise" and self.sigma not in self.sigmas:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
+
+
+NOISE_OPTIONS = ("sigmas", "sigma", "scale", "outer_rows")
+PAPER_OPTIONS = ("segment_size",)
+
+
+def relevant_spec(spec: EstimatorSpec) -> EstimatorSpec:
+    """``spec`` with every option that cannot change this estimator's result at its default, so that equal results have one digest."""
+    own: tuple[str, ...] = tuple(f.name for f in fields(spec) if f.name not in (*NOISE_OPTIONS, *PAPER_OPTIONS))
+    if spec.name == "exact":
+        own = ()
+    elif spec.name == "noise":
+        own = (*NOISE_OPTIONS, "seed") if spec.outer_rows else NOISE_OPTIONS
+    elif spec.name == "mine-paper":
+        own = ("seed", "seeds", *PAPER_OPTIONS)
+    return EstimatorSpec(**{"name": spec.name} | {name: getattr(spec, name) for name in own})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateSpec:
+    """What stage two is asked to do."""
+
+    store: str = described("", "the store: a local folder or an s3:// address")
+    name: str = described("", "MODEL/CORPUS in the store")
+    estimators: tuple[EstimatorSpec, ...] = described((EstimatorSpec(),), "the estimators, beside exact, which always runs")
+    blocks: str = described("all", "blocks to estimate: all that are stored, last, or a list like 0,5,10 or 2-5")
+    positions: str = described("last", "positions of the growth curve: last, all that are stored, or a list like 0,3,7")
+    device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
+    strict: bool = described(False, "exit with code 3 where a written result carries a flag")
+    yes: bool = described(False, "start mine-paper even where it is predicted to take more than ten minutes")
+
+    def __post_init__(self) -> None:
+        if not self.estimators:
+            raise InputError(
+                "no estimator was asked for; give at least one EstimatorSpec, for example EstimatorSpec(name='mine')"
+            )
