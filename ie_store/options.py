@@ -119,8 +119,8 @@ NOISE_OPTIONS = ("sigmas", "sigma", "scale", "outer_rows")
 PAPER_OPTIONS = ("segment_size",)
 
 
-def relevant_spec(spec: EstimatorSpec) -> EstimatorSpec:
-    """``spec`` with every option that cannot change this estimator's result at its default, so that equal results have one digest."""
+def relevant_options(spec: EstimatorSpec) -> dict[str, Any]:
+    """The options of ``spec`` that can change this estimator's results: its identity, equal where results are equal."""
     own: tuple[str, ...] = tuple(f.name for f in fields(spec) if f.name not in (*NOISE_OPTIONS, *PAPER_OPTIONS))
     if spec.name == "exact":
         own = ()
@@ -128,7 +128,7 @@ def relevant_spec(spec: EstimatorSpec) -> EstimatorSpec:
         own = (*NOISE_OPTIONS, "seed") if spec.outer_rows else NOISE_OPTIONS
     elif spec.name == "mine-paper":
         own = ("seed", "seeds", *PAPER_OPTIONS)
-    return EstimatorSpec(**{"name": spec.name} | {name: getattr(spec, name) for name in own})
+    return {"name": spec.name} | {name: getattr(spec, name) for name in own}
 
 
 @dataclass(frozen=True, kw_only=True)
