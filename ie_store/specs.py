@@ -5,7 +5,9 @@ Imports `errors` and `grid` alone. A spec's `digest` is its identity.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
@@ -29,8 +31,15 @@ def digest(spec: Any) -> str:
 
 def require_choice(name: str, value: str, choices: Any) -> None:
     """Raise `InputError` unless ``value`` is one of the literals of type ``choices``."""
-    if value not in get_args(choices):
-        raise InputError(f"{name} {value!r} is not known; choose one of: {', '.join(get_args(choices))}")
+    known = get_args(choices)
+    if value not in known:
+        raise InputError(f"{name} {value!r} is not known{suggestion(value, known)}; choose one of: {', '.join(known)}")
+
+
+def suggestion(value: str, known: Iterable[str]) -> str:
+    """``, did you mean 'mine'?`` where one of the known names is close to ``value``, else nothing."""
+    close = get_close_matches(str(value), list(known), n=1)
+    return f", did you mean {close[0]!r}" if close else ""
 
 
 def require_at_least(name: str, value: float, least: float) -> None:
@@ -236,6 +245,8 @@ class Emergence:
     outcome: Outcome
     """The worst of the outcomes that entered."""
     flags: tuple[str, ...] = ()
+    curve_nats: tuple[tuple[float, float], ...] = ()
+    """noise: certified interval (low, high) at each of the estimator's sigmas."""
 
 
 @dataclass(frozen=True, kw_only=True)

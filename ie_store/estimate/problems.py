@@ -1,0 +1,124 @@
+"""The plan of an estimate as data: which problems, in which order, and which of them are estimated together.
+
+E(b, t) needs the macro problem (b, t) and the micro problems (b, 0..t). Problems of one level and position have one
+shape, so neighbouring blocks form a stack; stacks are ordered so that a slab, once read, serves all who need it::
+
+    macro, position t     blocks 0 1 2 | 3 4 5 | ...     layer 3 is y of block 2 and x of block 3
+    micro, blocks 0 1 2   positions 0, 1, ..., t         one table per layer, other weights
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ie_store.errors import InputError
+from ie_store.grid import parse_selection
+from ie_store.specs import Level, Problem, Slab, StoreLayout
+
+STACK_BYTES = {"cpu": 2**28, "cuda": 2**33}
+"""Most bytes of float32 states in one stack, by type of device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Problems of one shape that are estimated together."""
+
+    level: Level
+    position: int
+    blocks: tuple[int, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """One problem per block."""
+        return tuple(Problem(level=self.level, block=block, position=self.position) for block in self.blocks)
+
+    @property
+    def slabs(self) -> tuple[Slab, ...]:
+        """What has to be read, in order of layers."""
+        position = self.position if self.level == "macro" else None
+        layers = sorted({layer for block in self.blocks for layer in (block, block + 1)})
+        return tuple(Slab(level=self.level, layer=layer, position=position) for layer in layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """The emergences that are wanted: every block at every position."""
+
+    blocks: tuple[int, ...]
+    positions: tuple[int, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that have to be estimated: macro at the positions, micro at all positions up to the last of them."""
+        micro = [Problem(level="micro", block=b, position=t) for b in self.blocks for t in range(max(self.positions) + 1)]
+        return tuple([Problem(level="macro", block=b, position=t) for b in self.blocks for t in self.positions] + micro)
+
+
+def choose_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
+    """Turn the options ``blocks`` and ``positions`` into targets whose states are stored.
+
+    Raises:
+        InputError: not a selection, outside the model or corpus, or not stored.
+    """
+    stored = tuple(layer for layer in layout.layers if layer + 1 in layout.layers)
+    if not stored:
+        raise InputError(
+            f"no block can be estimated: it needs two neighbouring layers, and the dataset has {_listed(layout.layers)}; "
+            "extract again with --layers all or a range like 4-5"
+        )
+    wanted = stored if blocks.strip() == "all" else parse_selection(blocks, layout.num_layers - 1, "blocks")
+    for block in wanted:
+        if block not in stored:
+            raise InputError(
+                f"block {block} needs layers {block} and {block + 1}, but the dataset has layers {_listed(layout.layers)}; "
+                f"choose among blocks {_listed(stored)}"
+            )
+    everywhere = positions.strip() == "all"
+    at = layout.positions if everywhere else parse_selection(positions, layout.num_positions, "positions")
+    for position in at:
+        if position not in layout.positions:
+            raise InputError(
+                f"position {position} is not stored; the dataset has macro states at positions {_listed(layout.positions)}; "
+                "choose among them with --positions"
+            )
+    return Targets(blocks=wanted, positions=at)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers for people, runs shortened: ``0-3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def plan_stacks(targets: Targets, layout: StoreLayout, stack_bytes: int) -> tuple[Stack, ...]:
+    """Every problem of ``targets`` in exactly one stack, in reading order.
+
+    A stack holds as many blocks as fit into ``stack_bytes`` of float32 states x and y; at least one.
+    """
+    stacks: list[Stack] = []
+    for position in targets.positions:
+        for blocks in _cut(targets.blocks, layout.num_sequences * layout.hidden_size, stack_bytes):
+            stacks.append(Stack(level="macro", position=position, blocks=blocks))
+    for blocks in _cut(targets.blocks, layout.num_tokens * layout.hidden_size, stack_bytes):
+        for position in range(max(targets.positions) + 1):
+            stacks.append(Stack(level="micro", position=position, blocks=blocks))
+    return tuple(stacks)
+
+
+def _cut(blocks: tuple[int, ...], values_per_slab: int, stack_bytes: int) -> list[tuple[int, ...]]:
+    size = max(1, stack_bytes // (2 * 4 * values_per_slab))
+    return [blocks[start : start + size] for start in range(0, len(blocks), size)]
+
+
+def without_done(stacks: Sequence[Stack], done: frozenset[Problem]) -> tuple[Stack, ...]:
+    """The stacks less the problems that are ``done``; a stack with nothing left is dropped."""
+    left = []
+    for stack in stacks:
+        blocks = tuple(problem.block for problem in stack.problems if problem not in done)
+        if blocks:
+            left.append(Stack(level=stack.level, position=stack.position, blocks=blocks))
+    return tuple(left)

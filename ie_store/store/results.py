@@ -1,0 +1,234 @@
+"""Results of stage two, under what they were computed from; written problem by problem, readable at any moment.
+
+::
+
+    MODEL/CORPUS/estimates/<estimator>-<digest>/      plain Zarr, one file per array: see `result_arrays`
+
+A flush writes the arrays that changed, then the attributes (flags, sessions), then the outcomes, each file whole or not
+at all. The outcomes are the commit marks: a problem without one is estimated again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import isfinite
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ie_store.errors import IdentityError, StoreError
+from ie_store.options import EstimatorSpec, relevant_options
+from ie_store.specs import Emergence, MIEstimate, Problem, digest
+from ie_store.store.door import TEMPORARY, Files, Lock
+from ie_store.store.files import open_files
+from ie_store.store.layout import CONVENTIONS, FORMAT, dataset_name, group_document, layout_of
+from ie_store.store.metadata import dataset_document, read_document, require_store, write_document
+from ie_store.store.plain import read_plain, sealed
+from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
+
+FLUSH_SECONDS = 2.0
+"""Problems that end within this time of the last flush wait for the next: so much work a kill may cost."""
+LOCK_FOLDER = "block"
+"""Array folder that keeps a group's lock and scratch files: strays in a group's folder make Zarr readers warn."""
+COMMIT_MARK = "outcome_"
+
+
+def results_key(name: str, spec: EstimatorSpec) -> str:
+    """Key of the group of an estimator's results on dataset ``name``."""
+    return f"{name}/estimates/{spec.name}-{digest(relevant_options(spec))[:12]}"
+
+
+def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, Any]) -> "ResultsWriter":
+    """Create or resume the results of ``spec`` on dataset ``name``, held exclusively until closed.
+
+    Args:
+        store: local folder.
+        name: MODEL/CORPUS.
+        spec: the estimator; its relevant options are the results' identity.
+        session: provenance of this run (versions, device, threads, time); kept with the problems it estimates.
+
+    Raises:
+        InputError, StoreError: no such store or dataset.
+        IdentityError: the results there were computed from other activations.
+        BusyError: a living process estimates the same.
+    """
+    files = open_files(store)
+    attributes = _dataset_attributes(files, name)
+    key = results_key(name, spec)
+    lock = files.lock(f"{key}/{LOCK_FOLDER}/.lock")
+    try:
+        for leftover in [found for found in files.list_keys(key) if found.endswith(TEMPORARY)]:
+            files.delete(leftover)
+        return ResultsWriter(files, key, lock, _resumed(files, key, spec, attributes["identity"], session))
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _dataset_attributes(files: Files, name: str) -> dict[str, Any]:
+    require_store(files)
+    document = dataset_document(files, dataset_name(name))
+    if document is None:
+        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {files.root}' lists what is there")
+    attributes: dict[str, Any] = document["attributes"]
+    return attributes
+
+
+def _resumed(files: Files, key: str, spec: EstimatorSpec, identity: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of the results group: those of a new one, or the stored ones with one more session."""
+    layout = layout_of(identity)
+    attributes: dict[str, Any] = {
+        "ie_store_format": FORMAT,
+        "Conventions": CONVENTIONS,
+        "estimator": relevant_options(spec),
+        "activations_digest": digest(identity),
+        "num_blocks": layout.num_layers - 1,
+        "num_positions": layout.num_positions,
+        "sessions": [session],
+        "flags": {},
+    }
+    stored = read_document(files, key)
+    if stored is None:
+        return attributes
+    found = stored["attributes"]
+    if found["activations_digest"] != attributes["activations_digest"]:
+        raise IdentityError(
+            f"{files.address(key)} was computed from other activations (digest {found['activations_digest'][:12]}, "
+            f"the dataset's is {attributes['activations_digest'][:12]}); remove that folder and estimate again"
+        )
+    return {**attributes, "sessions": [*found["sessions"], session], "flags": found["flags"]}
+
+
+class ResultsWriter:
+    """The results of one estimator on one dataset. `open_results` makes it; close it to write what is left and let go."""
+
+    def __init__(self, files: Files, key: str, lock: Lock, attributes: dict[str, Any]) -> None:
+        self._files, self._key, self._lock, self._attributes = files, key, lock, attributes
+        self._written = read_arrays(files, key)
+        self._flushed = monotonic()
+        estimator, flags = attributes["estimator"]["name"], attributes["flags"]
+        self.estimates: dict[Problem, MIEstimate] = estimates_of(self._written, flags, estimator)
+        self.emergences: list[Emergence] = emergences_of(self._written, flags, estimator)
+
+    def commit(self, estimates: Mapping[Problem, MIEstimate]) -> None:
+        """Keep estimates; they reach the disk within `FLUSH_SECONDS` of work, or when the writer closes."""
+        session = {"session": len(self._attributes["sessions"]) - 1}
+        for problem, estimate in estimates.items():
+            self.estimates[problem] = replace(estimate, diagnostics=estimate.diagnostics | session)
+        if monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def set_emergences(self, emergences: Iterable[Emergence]) -> None:
+        """Keep emergences beside those of other blocks and positions."""
+        kept = {(e.block, e.position): e for e in [*self.emergences, *emergences]}
+        self.emergences = [kept[at] for at in sorted(kept)]
+
+    def flush(self) -> None:
+        """Write what changed."""
+        shape = (self._attributes["num_blocks"], self._attributes["num_positions"])
+        arrays = arrays_of(self.estimates, self.emergences, *shape)
+        changed = {name: values for name, values in arrays.items() if not _same(values, self._written.get(name))}
+        marks = {name: changed.pop(name) for name in list(changed) if name.startswith(COMMIT_MARK)}
+        self._write_arrays(changed)
+        self._write_attributes()
+        self._write_arrays(marks)
+        self._flushed = monotonic()
+
+    def _write_arrays(self, arrays: Arrays) -> None:
+        for name, values in arrays.items():
+            self._files.write_atomic("/".join([self._key, name, "c", *["0"] * values.ndim]), [sealed(values)])
+            if name not in self._written:
+                write_document(self._files, f"{self._key}/{name}", template_of(name, values).document())
+            self._written[name] = values
+
+    def _write_attributes(self) -> None:
+        self._attributes["flags"] = flags_of(self.estimates, self.emergences)
+        parent, scratch = self._key.rpartition("/")[0], f"{self._key}/{LOCK_FOLDER}"
+        if read_document(self._files, parent) is None:
+            write_document(self._files, parent, group_document({"ie_store_format": FORMAT}), scratch=scratch)
+        document = group_document(self._attributes)
+        if read_document(self._files, self._key) != document:
+            write_document(self._files, self._key, document, scratch=scratch)
+
+    def close(self) -> None:
+        """Write what is left and let go."""
+        try:
+            self.flush()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> "ResultsWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _same(values: Any, written: Any) -> bool:
+    return written is not None and bool(np.array_equal(values, written, equal_nan=True))
+
+
+def read_arrays(files: Files, key: str) -> Arrays:
+    """All arrays of a results group that are whole; empty where there is no group."""
+    if read_document(files, key) is None:
+        return {}
+    names = [name for name in files.list_folders(key) if read_document(files, f"{key}/{name}") is not None]
+    return {name: read_plain(files, f"{key}/{name}") for name in names}
+
+
+def show_results(store: str, name: str) -> dict[str, Any]:
+    """Every emergence estimated on dataset ``name``.
+
+    Returns:
+        ``{"model", "corpus", "estimates": [{"estimator", "block", "position", "ie_nats", "interval_nats", "macro_nats",
+        "micro_nats", "ceiling_nats", "outcome", ...}]}``, by estimator, block and position; values in nats, None where
+        unknown or infinite.
+
+    Raises:
+        InputError, StoreError: no such store or dataset.
+    """
+    files = open_files(store)
+    _dataset_attributes(files, name)
+    model, corpus = name.split("/")
+    entries: list[dict[str, Any]] = []
+    for folder in files.list_folders(f"{name}/estimates"):
+        key = f"{name}/estimates/{folder}"
+        document = read_document(files, key)
+        if document is None:
+            continue
+        attributes = document["attributes"]
+        arrays, estimator = read_arrays(files, key), attributes["estimator"]
+        estimates = estimates_of(arrays, attributes["flags"], estimator["name"])
+        for emergence in emergences_of(arrays, attributes["flags"], estimator["name"]):
+            macro = estimates[Problem(level="macro", block=emergence.block, position=emergence.position)]
+            entries.append(_entry(emergence, macro, estimator, folder))
+    return {"model": model, "corpus": corpus, "estimates": entries}
+
+
+def _entry(emergence: Emergence, macro: MIEstimate, estimator: dict[str, Any], folder: str) -> dict[str, Any]:
+    numbers = {f"macro_{name}": _number(value) for name, value in macro.diagnostics.items() if isinstance(value, float)}
+    return {
+        "estimator": emergence.estimator,
+        "block": emergence.block,
+        "position": emergence.position,
+        "ie_nats": _number(emergence.ie_nats),
+        "interval_nats": [_number(end) for end in emergence.interval_nats],
+        "macro_nats": _number(emergence.macro_nats),
+        "micro_nats": _number(emergence.micro_nats),
+        "ceiling_nats": _number(emergence.ceiling_nats),
+        "outcome": emergence.outcome.value,
+        "ceiling_population_nats": _number(emergence.ceiling_population_nats),
+        "macro_interval_nats": [_number(end) for end in macro.interval_nats],
+        "macro_ceiling_nats": _number(macro.ceiling_nats),
+        "macro_outcome": macro.outcome.value,
+        "flags": list(emergence.flags),
+        "curve_nats": [[_number(low), _number(high)] for low, high in emergence.curve_nats],
+        "options": estimator,
+        "results": folder,
+        **numbers,
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
