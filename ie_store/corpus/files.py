@@ -27,12 +27,12 @@ def find_files(source: str) -> list[str]:
     found: list[str] = []
     for part in source.split(","):
         name = os.path.expanduser(unquote(part))
-        if name == STDIN or Path(name).is_file():
+        if os.path.isdir(name):
+            raise InputError(f"corpus file {name} is a folder; name the files in it, for example '{name.rstrip('/')}/*'")
+        if name == STDIN or os.path.exists(name):
             found.append(name)
             continue
-        if Path(name).is_dir():
-            raise InputError(f"corpus file {name} is a folder; name the files in it, for example '{name.rstrip('/')}/*'")
-        matches = sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file())
+        matches = sorted(match for match in glob.glob(name, recursive=True) if os.path.isfile(match))
         if not matches:
             what = "matches no file" if glob.has_magic(name) else "does not exist"
             raise InputError(f"corpus file {name!r} {what} (looked in {Path.cwd()}); check the name")
@@ -50,7 +50,7 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
     """Open a file (``-``: standard input) for reading, through gzip where its first bytes say so.
 
     Raises:
-        InputError: the file cannot be read, is not whole, or turns out not to be UTF-8 where it is read as text.
+        InputError: the file cannot be read or is not whole.
     """
     try:
         with _open_packed(path) as file:
@@ -59,10 +59,22 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
                     yield unpacked
             else:
                 yield file
-    except UnicodeDecodeError as error:
-        raise InputError(f"corpus file {path} is not UTF-8 text ({error}); convert it, for example with iconv") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"corpus file {path} cannot be read: {error}") from None
+
+
+@contextmanager
+def open_text(path: str) -> Iterator[IO[str]]:
+    """Open a file as `open_bytes` does, for reading as UTF-8 text.
+
+    Raises:
+        InputError: the file cannot be read, is not whole or not UTF-8.
+    """
+    try:
+        with open_bytes(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+            yield text
+    except UnicodeDecodeError as error:
+        raise InputError(f"corpus file {path} is not UTF-8 text ({error}); convert it, for example with iconv") from None
 
 
 def _open_packed(path: str) -> io.BufferedReader:

@@ -40,9 +40,9 @@ def list_permutations(list_name: str, options: PermutationOptions, tokenizer: To
     Raises:
         InputError: too few names are one token in their place, or more rows than can be listed or than there are.
     """
+    names, separator = _name_tokens(list_name, options, tokenizer)
     population = perm(options.names, options.shots)
     num_rows = population if options.num_sequences is None else options.num_sequences
-    names, separator = _name_tokens(list_name, options, tokenizer)
     _require_countable(list_name, options, num_rows, population)
     if num_rows == population:
         numbers = np.arange(num_rows)

@@ -1,5 +1,6 @@
 """A recipe to a corpus: parse, list, draw, sort. The steps in their order."""
 
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -84,6 +85,6 @@ def _stem(recipe: Recipe) -> str:
 def _portable_source(recipe: Recipe) -> str:
     if recipe.kind == "icl":
         return recipe.source
-    if recipe.kind == "hf" and not Path(unquote(recipe.source)).exists():
+    if recipe.kind == "hf" and not os.path.exists(unquote(recipe.source)):
         return recipe.source
     return base_names(recipe.source)

@@ -1,6 +1,5 @@
 """Texts with their labels, one record after the other: lines, JSON lines, Parquet rows and data sets of a hub."""
 
-import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
-from ie_store.corpus.files import find_files, open_bytes
+from ie_store.corpus.files import find_files, open_bytes, open_text
 from ie_store.corpus.recipe import Recipe
 from ie_store.corpus.recipe_options import HubOptions
 from ie_store.errors import InputError
@@ -31,8 +30,8 @@ def read_lines(source: str) -> Iterator[Record]:
     """Each line of text files."""
     numbers = count()
     for path in find_files(source):
-        with open_bytes(path) as file:
-            for line in io.TextIOWrapper(file, encoding="utf-8-sig"):
+        with open_text(path) as lines:
+            for line in lines:
                 yield Record(number=next(numbers), text=line)
 
 
@@ -44,8 +43,8 @@ def read_jsonl(source: str, column: str, label: str) -> Iterator[Record]:
     """
     numbers = count()
     for path in find_files(source):
-        with open_bytes(path) as file:
-            for line_number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8-sig"), start=1):
+        with open_text(path) as lines:
+            for line_number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _json_record(line, f"{path}, line {line_number}", column, label, next(numbers))
 

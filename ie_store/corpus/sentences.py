@@ -39,5 +39,5 @@ def _ends_sentence(line: str, start: int, match: re.Match[str]) -> bool:
         return True
     words = line[max(start, match.start() - _LOOK_AROUND) : match.start()].rsplit(maxsplit=1)
     last = words[-1].lstrip(_OPENING) if words else ""
-    is_initial = len(last) == 1 and last.isalpha() and last != "I"
+    is_initial = len(last) == 1 and last.isupper() and last != "I"
     return not is_initial and not _ABBREVIATIONS.fullmatch(last)
