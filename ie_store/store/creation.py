@@ -1,0 +1,118 @@
+"""Birth and death of a dataset: what may be created where, in which order, and how it is wiped."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import InputError, StoreError
+from ie_store.prefixes import first_differences
+from ie_store.specs import CorpusSpec, DatasetIdentity
+from ie_store.store.door import TEMPORARY, Files
+from ie_store.store.layout import (
+    CONVENTIONS,
+    FORMAT,
+    LOCK_FOLDER,
+    coordinate_values,
+    dataset_attributes,
+    group_document,
+    state_template,
+)
+from ie_store.store.ledger import write_empty_ledger
+from ie_store.store.metadata import dataset_document, read_document, require_format, write_document
+from ie_store.store.plain import write_plain
+
+
+def lock_key(name: str) -> str:
+    """The file whose lock is the right to write or remove dataset ``name``."""
+    return f"{name}/{LOCK_FOLDER}/.lock"
+
+
+def require_creatable(files: Files, name: str) -> None:
+    """Raise `StoreError` where creating ``name`` would touch anything that is not ours. Touches nothing itself."""
+    document = read_document(files, "")
+    if document is not None:
+        require_format(document, files.address())
+    elif files.size("") is not None and any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
+        raise StoreError(f"{files.address()} is not a store and not empty; give a new or empty folder")
+    model = read_document(files, name.split("/")[0])
+    if model is not None:
+        require_format(model, files.address(name.split("/")[0]))
+    if dataset_document(files, name) is None and files.size(lock_key(name)) is None and any(files.list_keys(name)):
+        raise StoreError(f"{files.address(name)} holds files that are not a dataset; move them away or choose another name")
+
+
+def require_rows(
+    identity: DatasetIdentity,
+    corpus: CorpusSpec,
+    tokens: NDArray[np.int32],
+    source_row: NDArray[np.int64],
+    labels: dict[str, NDArray[Any]],
+) -> None:
+    """Raise `InputError` unless the corpus's arrays agree with each other and with the layout."""
+    layout = identity.layout
+    wanted = (layout.num_sequences, layout.num_positions)
+    if tokens.shape != wanted or (corpus.num_sequences, corpus.num_positions) != wanted:
+        listed = (corpus.num_sequences, corpus.num_positions)
+        raise InputError(f"tokens have shape {tokens.shape}, the layout says {wanted} and the corpus {listed}; all must agree")
+    first_differences(tokens)
+    num_distinct = len(np.unique(tokens))
+    if num_distinct != layout.num_tokens:
+        raise InputError(f"the corpus has {num_distinct:,} distinct tokens, the layout says {layout.num_tokens:,}")
+    for what, values in {"source_row": source_row, **labels}.items():
+        if values.shape != wanted[:1]:
+            raise InputError(f"{what} has shape {values.shape}; it needs one value for each of the {wanted[0]:,} sequences")
+
+
+def create_dataset(
+    files: Files,
+    name: str,
+    identity: DatasetIdentity,
+    corpus: CorpusSpec,
+    tokens: NDArray[np.int32],
+    source_row: NDArray[np.int64],
+    labels: dict[str, NDArray[Any]],
+) -> dict[str, Any]:
+    """Write a dataset without states, its own ``zarr.json`` last; that document. The caller holds its lock.
+
+    Until that last write there is no dataset, only leftovers that the next creation wipes.
+    """
+    layout = identity.layout
+    small_arrays = coordinate_values(layout, tokens, source_row, labels)
+    _write_parents(files, name)
+    wipe_dataset(files, name)
+    for template, values in small_arrays.values():
+        write_plain(files, name, template, values)
+    for level in ("macro", "micro"):
+        template = state_template(layout, level)
+        write_document(files, f"{name}/{template.name}", template.document())
+    write_empty_ledger(files, name, layout)
+    document = group_document(dataset_attributes(asdict(identity), asdict(corpus), list(labels)))
+    write_document(files, name, document, scratch=f"{name}/{LOCK_FOLDER}")
+    return document
+
+
+def _write_parents(files: Files, name: str) -> None:
+    """Make the groups above a dataset where they are missing: first the store's root, which says that the folder is ours."""
+    for key in ("", name.split("/")[0]):
+        if read_document(files, key) is None:
+            document = group_document({"ie_store_format": FORMAT, "Conventions": CONVENTIONS})
+            write_document(files, key, document, scratch=f"{name}/{LOCK_FOLDER}")
+
+
+def wipe_dataset(files: Files, name: str) -> None:
+    """Remove all of a dataset except its lock, the birth certificate first. The caller holds its lock."""
+    files.delete(f"{name}/zarr.json")
+    for folder in files.list_folders(name):
+        if folder != LOCK_FOLDER:
+            files.delete_folder(f"{name}/{folder}")
+    for key in list(files.list_keys(f"{name}/{LOCK_FOLDER}")):
+        if key != lock_key(name):
+            files.delete(key)
+
+
+def sweep_temporaries(files: Files, name: str) -> None:
+    """Remove unfinished files that a killed writer left. The caller holds the lock."""
+    for key in [key for key in files.list_keys(name) if key.endswith(TEMPORARY) and "/estimates/" not in key]:
+        files.delete(key)

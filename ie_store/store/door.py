@@ -1,0 +1,76 @@
+"""What the store asks of a place that keeps bytes. Keys are ``/``-separated and relative to the store's root.
+
+Whatever the place, no reader is ever shown half a file.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+Buffer = Any
+"""Anything with a contiguous buffer: bytes, memoryview, C-contiguous array."""
+TEMPORARY = ".tmp"
+"""How the names of unfinished files end."""
+
+
+class Lock(Protocol):
+    """Exclusive hold on a key, until released or until its process dies."""
+
+    def release(self) -> None:
+        """Let go."""
+
+    def __enter__(self) -> "Lock": ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class Files(Protocol):
+    """What the store asks of a place that keeps bytes."""
+
+    root: str
+
+    def address(self, key: str = "") -> str:
+        """Full path or URL of a key, for messages and for zarr."""
+
+    def write_atomic(self, key: str, pieces: Iterable[Buffer], *, scratch: str | None = None, expected_bytes: int = 0) -> int:
+        """Write ``pieces`` one after another as ``key``, whole or not at all; bytes written.
+
+        Args:
+            key: where.
+            pieces: buffers, taken one at a time.
+            scratch: folder key for the temporary name, where the key's own folder must stay free of strays (a Zarr group's).
+            expected_bytes: upper limit of the sum, for the message when the disk is full.
+
+        Raises:
+            DiskSpaceError: no room; nothing is left behind.
+        """
+
+    def read(self, key: str) -> bytes | None:
+        """All bytes of ``key``; None where there is no such key."""
+
+    def read_suffix(self, key: str, length: int) -> bytes:
+        """The last ``length`` bytes (fewer where the file is shorter)."""
+
+    def read_into(self, key: str, start: int, buffers: Sequence[Buffer]) -> None:
+        """Fill ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of ``key``; None where there is no such key."""
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """All keys below a folder, temporaries too, one at a time and in no order."""
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly below a folder, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove a key; durable; no error where it is missing."""
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove everything below a folder, and the folder."""
+
+    def free_bytes(self) -> int | None:
+        """Bytes that may still be written; None where there is no limit to know."""
+
+    def lock(self, key: str) -> Lock:
+        """Hold ``key`` exclusively; `BusyError` where a living process holds it."""

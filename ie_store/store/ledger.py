@@ -1,0 +1,130 @@
+"""The ledger: which shards count, the checksum of each of their chunks, and which session wrote them.
+
+Plain Zarr arrays in the group ``ledger``::
+
+    macro          (macro_shard, layer, position)  crc32c of each encoded inner chunk, 0 where not stored
+    micro          (micro_shard, layer)
+    macro_session  (macro_shard)                   index into the attribute ``sessions``; likewise micro_session
+
+One file per shard. A shard's checksums are written after its file is whole on disk: they are its commit mark, and a
+shard without them does not count, whatever lies in its place.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import StoreError
+from ie_store.specs import Level, StoreLayout
+from ie_store.store.door import Files
+from ie_store.store.layout import ArrayTemplate, cell_grid, group_document, shard_key
+from ie_store.store.metadata import read_document, write_document
+from ie_store.store.plain import sealed, unsealed
+from ie_store.store.shards import end_of_chunks, index_bytes, parse_index
+
+LEVELS: tuple[Level, Level] = ("macro", "micro")
+
+
+def ledger_templates(layout: StoreLayout) -> list[ArrayTemplate]:
+    """The ledger's arrays."""
+    return [template for level in LEVELS for template in (_checksums(layout, level), _sessions(layout, level))]
+
+
+def _checksums(layout: StoreLayout, level: Level) -> ArrayTemplate:
+    grid = cell_grid(layout, level)
+    return ArrayTemplate(
+        name=level,
+        shape=(layout.num_shards(level), *grid),
+        chunk_shape=(1, *grid),
+        data_type="uint32",
+        fill_value=0,
+        dimensions=(f"{level}_shard", *("layer", "position")[: len(grid)]),
+        attributes={"long_name": f"crc32c of each encoded inner chunk of {level}, 0 where not stored"},
+    )
+
+
+def _sessions(layout: StoreLayout, level: Level) -> ArrayTemplate:
+    return ArrayTemplate(
+        name=f"{level}_session",
+        shape=(layout.num_shards(level),),
+        chunk_shape=(1,),
+        data_type="int32",
+        fill_value=-1,
+        dimensions=(f"{level}_shard",),
+        attributes={"long_name": "session that wrote the shard: an index into the group's attribute sessions"},
+    )
+
+
+def write_empty_ledger(files: Files, name: str, layout: StoreLayout) -> None:
+    """Create the ledger of a new dataset."""
+    for template in ledger_templates(layout):
+        write_document(files, f"{name}/ledger/{template.name}", template.document())
+    write_document(files, f"{name}/ledger", group_document({"sessions": []}), scratch=f"{name}/ledger/macro")
+
+
+def add_session(files: Files, name: str, session: dict[str, Any]) -> int:
+    """Append to the sessions; its index."""
+    document = read_document(files, f"{name}/ledger")
+    if document is None:
+        raise StoreError(f"{files.address(name)}/ledger has no zarr.json: the dataset is damaged; remove it with 'ie-store rm'")
+    sessions = [*document["attributes"]["sessions"], session]
+    write_document(files, f"{name}/ledger", group_document({"sessions": sessions}), scratch=f"{name}/ledger/macro")
+    return len(sessions) - 1
+
+
+def read_sessions(files: Files, name: str) -> list[dict[str, Any]]:
+    """The sessions that wrote shards."""
+    document = read_document(files, f"{name}/ledger")
+    return list(document["attributes"]["sessions"]) if document else []
+
+
+def commit_key(name: str, level: Level, shard: int) -> str:
+    """Key of a shard's commit mark."""
+    return f"{name}/ledger/{level}/c/{shard}/{'0/0' if level == 'macro' else '0'}"
+
+
+def revoke(files: Files, name: str, level: Level, shard: int) -> None:
+    """Take the commit mark away: the shard does not count any more."""
+    files.delete(commit_key(name, level, shard))
+
+
+def commit(files: Files, name: str, level: Level, shard: int, checksums: NDArray[np.uint32], session: int) -> None:
+    """Enter a shard whose file is on disk."""
+    files.write_atomic(f"{name}/ledger/{level}_session/c/{shard}", [sealed(np.array([session], dtype="<i4"))])
+    files.write_atomic(commit_key(name, level, shard), [sealed(checksums.astype("<u4"))])
+
+
+def read_checksums(files: Files, name: str, layout: StoreLayout, level: Level, shard: int) -> NDArray[np.uint32] | None:
+    """crc32c of each chunk, (layer, position) or (layer,); None where the shard does not count.
+
+    Raises:
+        StoreError: the entry itself is damaged.
+    """
+    key = commit_key(name, level, shard)
+    sealed = files.read(key)
+    if sealed is None:
+        return None
+    grid = cell_grid(layout, level)
+    raw = unsealed(sealed, files.address(key))
+    if len(raw) != 4 * int(np.prod(grid)):
+        raise StoreError(f"{files.address(key)} is damaged: {len(raw)} bytes, {4 * int(np.prod(grid))} expected")
+    return np.frombuffer(raw, dtype="<u4").reshape(grid)
+
+
+def missing_shards(files: Files, name: str, layout: StoreLayout, level: Level) -> list[int]:
+    """Shards that do not count: no commit mark, no file, or a file whose index or size is not whole."""
+    return [index for index in range(layout.num_shards(level)) if not _is_whole(files, name, layout, level, index)]
+
+
+def _is_whole(files: Files, name: str, layout: StoreLayout, level: Level, shard: int) -> bool:
+    key = shard_key(name, layout, level, shard)
+    size = files.size(key)
+    if size is None or files.size(commit_key(name, level, shard)) is None:
+        return False
+    grid = cell_grid(layout, level)
+    try:
+        index = parse_index(files.read_suffix(key, index_bytes(grid)), grid, key)
+    except StoreError:
+        return False
+    return end_of_chunks(index) + index_bytes(grid) == size

@@ -1,0 +1,70 @@
+"""The small arrays of a store, one plain chunk (or a few along the first axis) each: bytes and a crc32c."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import StoreError
+from ie_store.grid import ceil_div, row_range
+from ie_store.store.codec import crc32c
+from ie_store.store.door import Files
+from ie_store.store.layout import BYTES_CODEC, CHECKSUM_CODEC, ArrayTemplate
+from ie_store.store.metadata import read_document, write_document
+
+
+def sealed(values: NDArray[Any]) -> bytes:
+    """A plain chunk as it lies on disk: little-endian bytes and their crc32c."""
+    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    return raw + crc32c([raw]).to_bytes(4, "little")
+
+
+def unsealed(chunk: bytes, where: str) -> bytes:
+    """The bytes of a plain chunk without their checksum; `StoreError` where it does not match."""
+    if len(chunk) < 4 or crc32c([chunk[:-4]]) != int.from_bytes(chunk[-4:], "little"):
+        raise StoreError(f"{where} is damaged: its checksum does not match; remove the dataset and extract again")
+    return chunk[:-4]
+
+
+def write_plain(files: Files, group: str, template: ArrayTemplate, values: NDArray[Any]) -> None:
+    """Write a whole array below ``group``: its chunks, then its metadata."""
+    key, rows = f"{group}/{template.name}", template.chunk_shape[0]
+    for index in range(ceil_div(template.shape[0], rows)):
+        chunk = np.zeros(template.chunk_shape, dtype=values.dtype)
+        found = row_range(index, rows, template.shape[0])
+        chunk[: len(found)] = values[found.start : found.stop]
+        files.write_atomic(f"{key}/{_chunk_name(index, values.ndim)}", [sealed(chunk)])
+    write_document(files, key, template.document())
+
+
+def read_plain(files: Files, key: str) -> NDArray[Any]:
+    """All values of a small array.
+
+    Raises:
+        StoreError: missing, damaged, or not written by us.
+    """
+    document = read_document(files, key)
+    if document is None:
+        raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; remove it and extract again")
+    if document.get("codecs") != [BYTES_CODEC, CHECKSUM_CODEC]:
+        raise StoreError(f"{files.address(key)} was rewritten by another program: its codecs are {document.get('codecs')}")
+    shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"]).newbyteorder("<")
+    chunk_shape = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
+    chunks = [_read_chunk(files, key, i, chunk_shape, dtype) for i in range(ceil_div(shape[0], chunk_shape[0]))]
+    return (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[: shape[0]]
+
+
+def _read_chunk(files: Files, key: str, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    chunk_key = f"{key}/{_chunk_name(index, len(shape))}"
+    chunk = files.read(chunk_key)
+    if chunk is None:
+        raise StoreError(f"{files.address(chunk_key)} is missing: the dataset is damaged; remove it and extract again")
+    raw = unsealed(chunk, files.address(chunk_key))
+    if len(raw) != math.prod(shape) * dtype.itemsize:
+        raise StoreError(f"{files.address(chunk_key)} has {len(raw):,} bytes, {math.prod(shape) * dtype.itemsize:,} are expected")
+    return np.frombuffer(raw, dtype=dtype).reshape(shape)
+
+
+def _chunk_name(index: int, num_dimensions: int) -> str:
+    return "/".join(["c", str(index), *["0"] * (num_dimensions - 1)])

@@ -1,0 +1,230 @@
+"""Reading slabs: one byte range per shard, decoded in threads straight into the caller's buffer.
+
+A `DatasetReader` keeps no open files and travels between processes as (store, name).
+"""
+
+import os
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dask.array
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import InputError, StoreError
+from ie_store.grid import ceil_div
+from ie_store.specs import CorpusSpec, Level, Shard, Slab, StoreLayout
+from ie_store.store import ledger
+from ie_store.store.codec import require_readable
+from ie_store.store.files import Files, open_files
+from ie_store.store.layout import (
+    cell_grid,
+    corpus_of,
+    dataset_name,
+    layout_of,
+    numpy_dtype,
+    shard_key,
+    state_array,
+    stored_cells,
+)
+from ie_store.store.metadata import dataset_document, read_document, require_store
+from ie_store.store.plain import read_plain
+from ie_store.store.shards import index_bytes, parse_index
+from ie_store.store.slabs import ShardFacts, SlabJob, decoded, decoded_dtype
+
+MAX_DECODERS = 8
+
+
+def open_reader(store: str, name: str) -> "DatasetReader":
+    """Open dataset ``name`` (MODEL/CORPUS) of ``store`` for reading slabs.
+
+    Raises:
+        InputError: the name is malformed.
+        StoreError: no such store or dataset.
+    """
+    files = open_files(store)
+    dataset_name(name)
+    require_store(files)
+    document = dataset_document(files, name)
+    if document is None:
+        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {files.root}' lists the datasets of this store")
+    return DatasetReader(files, name, document)
+
+
+class DatasetReader:
+    """One dataset, read slab by slab. `open_reader` makes it."""
+
+    def __init__(self, files: Files, name: str, document: dict[str, Any]) -> None:
+        self.name = name
+        self.attributes: dict[str, Any] = document["attributes"]
+        self.identity: dict[str, Any] = self.attributes["identity"]
+        self.layout: StoreLayout = layout_of(self.identity)
+        self.corpus: CorpusSpec = corpus_of(self.attributes["corpus"])
+        self.complete: bool = self.attributes["complete"]
+        self._files = files
+        self._facts: dict[tuple[Level, int], ShardFacts] = {}
+        self._checked: set[Level] = set()
+
+    def __reduce__(self) -> tuple[Callable[[str, str], "DatasetReader"], tuple[str, str]]:
+        return open_reader, (self._files.root, self.name)
+
+    @property
+    def address(self) -> str:
+        """Path or URL of the dataset."""
+        return self._files.address(self.name)
+
+    @cached_property
+    def tokens(self) -> NDArray[np.int32]:
+        """Token ids (sequence, position)."""
+        return read_plain(self._files, f"{self.name}/token_id")
+
+    @cached_property
+    def token_values(self) -> NDArray[np.int32]:
+        """Distinct token ids (token,), sorted: the rows of micro."""
+        return read_plain(self._files, f"{self.name}/token")
+
+    def missing_shards(self, level: Level) -> list[int]:
+        """Shards of macro or micro that are not there, rising."""
+        return ledger.missing_shards(self._files, self.name, self.layout, level)
+
+    def num_rows(self, level: Level) -> int:
+        """Rows of a slab: sequences for macro, distinct tokens for micro."""
+        return self.layout.num_sequences if level == "macro" else self.layout.num_tokens
+
+    def cell(self, slab: Slab) -> tuple[int, ...]:
+        """Place of a slab's inner chunk in each shard.
+
+        Raises:
+            InputError: no such layer or position.
+        """
+        cell = (slab.layer,) if slab.position is None else (slab.layer, slab.position)
+        grid = cell_grid(self.layout, slab.level)
+        if len(cell) != len(grid) or not all(0 <= place < size for place, size in zip(cell, grid, strict=True)):
+            axes = "layer and position" if slab.level == "macro" else "layer and no position"
+            raise InputError(f"{slab} does not exist: {slab.level} has {axes} within {grid}")
+        return cell
+
+    def is_stored(self, slab: Slab) -> bool:
+        """True where the dataset was made with this layer (and position)."""
+        return self.cell(slab) in stored_cells(self.layout, slab.level)
+
+    def _require_stored(self, slab: Slab) -> None:
+        if self.is_stored(slab):
+            return
+        place = f"layer {slab.layer}" + (f", position {slab.position}" if slab.position is not None else "")
+        stored = f"layers {list(self.layout.layers)}"
+        stored += f" and positions {list(self.layout.positions)}" if slab.position is not None else ""
+        raise StoreError(f"{self.address} does not hold {slab.level} {place}; stored are {stored}")
+
+    def read_slab(self, slab: Slab, out: NDArray[Any] | None = None, verify: bool = False) -> NDArray[Any]:
+        """All rows of one layer (and position): (row, hidden) in the stored dtype, bfloat16 as its uint16 bits.
+
+        Args:
+            slab: which.
+            out: C-contiguous buffer of that shape and dtype to fill and return; a new one by default.
+            verify: compare every chunk with its crc32c in the ledger.
+
+        Raises:
+            StoreError: not stored, not written yet, or damaged; says where.
+        """
+        self._require_stored(slab)
+        return self.read_rows(slab, 0, self.num_rows(slab.level), out, verify)
+
+    def read_rows(
+        self, slab: Slab, start: int, stop: int, out: NDArray[Any] | None = None, verify: bool = False, strict: bool = True
+    ) -> NDArray[Any]:
+        """Rows start..stop-1 of a slab, as `read_slab`; with ``strict`` False what is missing is NaN instead of an error."""
+        shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
+        if out is None:
+            out = np.empty(shape, dtype)
+        if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+            raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
+        self._require_readable(slab.level)
+        size = self.layout.shard(slab.level, 0).size
+        shards = range(start // size, -(-stop // size)) if stop > start else range(0)
+        num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
+        job = SlabJob(
+            files=self._files, name=self.name, layout=self.layout, facts=self._facts_of, slab=slab, cell=self.cell(slab),
+            start=start, stop=stop, out=out, verify=verify, strict=strict,
+        )  # fmt: skip
+        if num_threads == 1:
+            job.read(shards)
+        else:
+            with ThreadPoolExecutor(num_threads, thread_name_prefix="slab") as pool:
+                list(pool.map(job.read, (shards[number::num_threads] for number in range(num_threads))))
+        return out
+
+    def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> dask.array.Array:
+        """All rows of one layer (and position) as a lazy Dask array (row, hidden), bfloat16 decoded to float32.
+
+        Raises:
+            StoreError: not stored, or, when computed, not written yet or damaged.
+        """
+        self._require_stored(slab)
+        num_rows = self.num_rows(slab.level)
+        rows = ceil_div(num_rows, min(chunks_per_slab, num_rows))
+        source = SlabSource(self, slab)
+        name = f"slab-{uuid.uuid4().hex}"
+        array: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+            source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False
+        )
+        return array
+
+    def _require_readable(self, level: Level) -> None:
+        """Once per reader: the states' metadata are such that a slab can be read directly."""
+        if level in self._checked:
+            return
+        key = f"{self.name}/{state_array(level, self.layout.stored_dtype)}"
+        document = read_document(self._files, key)
+        if document is None:
+            raise StoreError(f"{self._files.address(key)} has no zarr.json: the dataset is damaged; remove it and extract again")
+        sharding = document["codecs"][0]
+        if sharding["name"] != "sharding_indexed" or sharding["configuration"].get("index_location", "end") != "end":
+            raise StoreError(
+                f"{self._files.address(key)} is not cut into shards with an index at the end; rewrite it with ie-store"
+            )
+        require_readable(sharding["configuration"]["codecs"], self._files.address(key))
+        self._checked.add(level)
+
+    def _facts_of(self, shard: Shard) -> ShardFacts | None:
+        """Index and checksums of a shard, kept once read; None where the shard does not count."""
+        known = self._facts.get((shard.level, shard.index))
+        if known is None:
+            checksums = ledger.read_checksums(self._files, self.name, self.layout, shard.level, shard.index)
+            key, grid = shard_key(self.name, self.layout, shard.level, shard.index), cell_grid(self.layout, shard.level)
+            if checksums is None or self._files.size(key) is None:
+                return None
+            index = parse_index(self._files.read_suffix(key, index_bytes(grid)), grid, self._files.address(key))
+            known = self._facts[shard.level, shard.index] = ShardFacts(index, checksums)
+        return known
+
+
+@dataclass(frozen=True)
+class SlabSource:
+    """What Dask cuts into chunks: rows of one slab, read and decoded when asked for."""
+
+    reader: DatasetReader
+    slab: Slab
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(row, hidden)."""
+        return self.reader.num_rows(self.slab.level), self.reader.layout.hidden_size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype after decoding."""
+        return decoded_dtype(self.reader.layout.stored_dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Two."""
+        return 2
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        start, stop, _ = key[0].indices(self.shape[0])
+        return decoded(self.reader.read_rows(self.slab, start, stop))[:, key[1]]

@@ -1,0 +1,52 @@
+"""The index at the end of a shard's file: where each inner chunk lies. Pure values, no input or output.
+
+::
+
+    chunk | chunk | ... | index: (offset, bytes) as two uint64 per inner chunk, C order | crc32c of the index, uint32
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import StoreError
+from ie_store.store.codec import crc32c
+from ie_store.store.layout import NOT_STORED
+
+Index = NDArray[np.uint64]
+"""(layer, position, 2) for macro, (layer, 2) for micro: offset and length in bytes; NOT_STORED twice where absent."""
+
+
+def index_bytes(grid: tuple[int, ...]) -> int:
+    """Length in bytes of the index and its checksum."""
+    return int(np.prod(grid)) * 16 + 4
+
+
+def empty_index(grid: tuple[int, ...]) -> Index:
+    """An index without chunks."""
+    return np.full((*grid, 2), NOT_STORED, dtype="<u8")
+
+
+def pack_index(index: Index) -> bytes:
+    """The last bytes of a shard's file."""
+    raw = index.astype("<u8").tobytes()
+    return raw + crc32c([raw]).to_bytes(4, "little")
+
+
+def parse_index(suffix: bytes, grid: tuple[int, ...], where: str) -> Index:
+    """The index in the last bytes of a shard's file.
+
+    Raises:
+        StoreError: too few bytes, or the checksum does not match.
+    """
+    wanted = index_bytes(grid)
+    if len(suffix) < wanted:
+        raise StoreError(f"{where} is truncated: its index needs {wanted:,} bytes, the whole file has {len(suffix):,}")
+    if crc32c([suffix[-wanted:-4]]) != int.from_bytes(suffix[-4:], "little"):
+        raise StoreError(f"{where}: the checksum of its index does not match: the file is truncated or damaged; extract again")
+    return np.frombuffer(suffix[-wanted:-4], dtype="<u8").reshape(*grid, 2)
+
+
+def end_of_chunks(index: Index) -> int:
+    """First byte after the last chunk."""
+    present = index[index[..., 0] != NOT_STORED]
+    return int(present.sum(axis=-1).max()) if len(present) else 0
