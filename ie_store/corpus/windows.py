@@ -17,11 +17,6 @@ from ie_store.errors import InputError
 
 LABEL_LIMIT = 1024
 """Most characters of a label: all of them are stored as wide as the longest."""
-STORE_NAMES = (
-    *("macro", "micro", "macro_bfloat16_bits", "micro_bfloat16_bits", "micro_state", "token_id", "source_row"),
-    *("layer", "position", "sequence", "hidden", "token", "block", "ledger", "estimates"),
-)
-"""Variables, dimensions and subgroups of the store, which no label may replace."""
 
 
 def cut_windows(records: Iterable[Record], options: TextOptions, label: str, tokenizer: Tokenizer) -> Listing:
@@ -54,7 +49,7 @@ def cut_windows(records: Iterable[Record], options: TextOptions, label: str, tok
     return Listing(
         tokens=np.frombuffer(flat, dtype=np.int64).reshape(-1, length),
         source_row=np.frombuffer(numbers, dtype=np.int64),
-        labels={label_name(label): label_array(label, labels)} if label else {},
+        labels={re.sub("[^A-Za-z0-9_]", "_", label): label_array(label, labels)} if label else {},
         dropped=tuple(sorted(dropped.items())),
     )
 
@@ -63,18 +58,6 @@ def _require_rows(num_rows: int, dropped: Counter[str], length: int) -> None:
     if num_rows == 0:
         counts = ", ".join(f"{count} x {reason}" for reason, count in sorted(dropped.items())) or "the source is empty"
         raise InputError(f"no sentence of at least {length} tokens is left ({counts}); lower length or give more text")
-
-
-def label_name(column: str) -> str:
-    """The column's name as a variable of the store.
-
-    Raises:
-        InputError: the store itself has a variable of that name.
-    """
-    name = re.sub(r"\W", "_", column)
-    if name in STORE_NAMES:
-        raise InputError(f"label column {column!r} has the name of a variable of the store; rename the column")
-    return name
 
 
 def label_array(column: str, values: list[Any]) -> NDArray[Any]:

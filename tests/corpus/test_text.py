@@ -204,12 +204,10 @@ def test_labels_that_cannot_be_stored_are_refused(words, tmp_path, labels, messa
         make_corpus(f"jsonl:{tmp_path}/a.jsonl#t?length=3&label=who", tokenizer=words, vocab_size=99)
 
 
-def test_a_label_may_not_replace_a_variable_of_the_store(words, tmp_path):
-    (tmp_path / "a.jsonl").write_text(json.dumps({"t": "a b c", "token_id": 1, "is human": 2}))
-    with pytest.raises(InputError, match="variable of the store"):
-        make_corpus(f"jsonl:{tmp_path}/a.jsonl#t?length=3&label=token_id", tokenizer=words, vocab_size=99)
-    corpus = make_corpus(f"jsonl:{tmp_path}/a.jsonl#t?length=3&label=is human", tokenizer=words, vocab_size=99)
-    assert corpus.labels["is_human"].tolist() == [2]
+def test_a_label_bears_a_name_that_an_array_can_have(words, tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"t": "a b c", "is it human?": 2}))
+    corpus = make_corpus(f"jsonl:{tmp_path}/a.jsonl#t?length=3&label=is it human%3F", tokenizer=words, vocab_size=99)
+    assert {name: values.tolist() for name, values in corpus.labels.items()} == {"is_it_human_": [2]}
 
 
 def test_a_sample_of_windows_is_a_subset_and_follows_its_seed(words, tmp_path):

@@ -1,0 +1,202 @@
+"""The rooms of the house, enforced over every import statement: at the top, inside functions, and type-only ones."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GROUND = ("errors", "grid", "options", "prefixes", "specs")
+MAY_IMPORT = {
+    "ground": {"ground"},
+    "store": {"ground", "store"},
+    "corpus": {"ground", "corpus"},
+    "extract": {"ground", "store", "corpus", "extract"},
+    "estimate": {"ground", "store", "estimate"},
+    "door": {"ground", "store", "estimate"},  # ie_store/__init__.py: what users import
+    "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
+}
+"""Rooms that a room may import from."""
+ONLY_IN = {
+    "torch": {"extract", "estimate"},
+    "transformers": {"extract"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "zarr": {"store"},
+    "xarray": {"store", "estimate", "door"},
+    "dask": {"store", "estimate"},
+}
+"""Packages of others that only these rooms may import."""
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every module of ours by its installed name."""
+    found = {}
+    for folder, package in (("ie_store", "ie_store"), ("cli", "ie_store_cli")):
+        for path in sorted((root / folder).rglob("*.py")):
+            parts = path.relative_to(root / folder).with_suffix("").parts
+            found[".".join((package, *parts)).removesuffix(".__init__")] = path
+    return found
+
+
+def room(module: str) -> str:
+    """The room that a module of ours stands in."""
+    package, *parts = module.split(".")
+    if package == "ie_store_cli":
+        return "cli"
+    if not parts:
+        return "door"
+    return "ground" if parts[0] in GROUND else parts[0]
+
+
+def imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[tuple[int, str]]:
+    """Line and name of everything a module imports; names of ours are those of modules."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{origin}.{alias.name}"
+                yield node.lineno, inner if inner in known else origin
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
+            yield from ((node.lineno, arg.value) for arg in node.args if isinstance(arg, ast.Constant))
+
+
+def violations(root: Path) -> list[str]:
+    """One line for each import that breaks a rule of the house."""
+    known, broken, graph = modules(root), [], {}
+    for module, path in known.items():
+        here = room(module)
+        if here not in MAY_IMPORT:
+            broken.append(f"{module}: there is no room called {here!r}")
+            continue
+        graph[module] = set()
+        for line, name in imports(module, path, known):
+            top = name.split(".")[0]
+            where = f"{path.relative_to(root)}:{line}: {here} imports {name}"
+            if top == "cli":
+                broken.append(f"{where}; the command line is installed as ie_store_cli, and nobody imports it")
+            elif top in ("ie_store", "ie_store_cli"):
+                graph[module].add(name)
+                if room(name) not in MAY_IMPORT[here]:
+                    broken.append(f"{where}, which stands in {room(name)}")
+                if name.endswith(".run") and here not in ("cli", "door"):
+                    broken.append(f"{where}; only the command line calls a wing's run")
+            elif here not in ONLY_IN.get(top, {here}):
+                broken.append(f"{where}; {top} belongs in {', '.join(sorted(ONLY_IN[top]))}")
+        broken += [f"{path.relative_to(root)}:{line}: relative import" for line in _relative_lines(path) if here != "cli"]
+    return broken + [f"circle: {' -> '.join(circle)}" for circle in circles(graph)]
+
+
+def _relative_lines(path: Path) -> list[int]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Closed walks of imports, one for each edge that closes one."""
+    done: set[str] = set()
+    found: list[list[str]] = []
+
+    def visit(module: str, trail: list[str]) -> None:
+        if module in trail:
+            found.append([*trail[trail.index(module) :], module])
+        elif module not in done:
+            for target in sorted(graph.get(module, ())):
+                visit(target, [*trail, module])
+            done.add(module)
+
+    for module in graph:
+        visit(module, [])
+    return found
+
+
+def test_no_import_breaks_a_rule_of_the_house():
+    assert len(modules(ROOT)) > 20
+    assert violations(ROOT) == []
+
+
+@pytest.mark.parametrize("path", [path.relative_to(ROOT) for path in modules(ROOT).values()], ids=str)
+def test_no_file_is_longer_than_300_lines(path):
+    assert len((ROOT / path).read_text().splitlines()) <= 300
+
+
+PLANTED = [
+    ("ie_store/grid.py", "from ie_store.store.read import open_store", "stands in store"),
+    ("ie_store/prefixes.py", "def f():\n    import torch", "torch belongs in estimate, extract"),
+    ("ie_store/specs.py", "import zarr.codecs", "zarr belongs in store"),
+    ("ie_store/store/read.py", "import torch.nn as nn", "torch belongs in"),
+    ("ie_store/store/read.py", "from ie_store.corpus.make import make_corpus", "stands in corpus"),
+    ("ie_store/corpus/make.py", "def f():\n    from ie_store.store import write", "stands in store"),
+    ("ie_store/corpus/make.py", "from transformers import AutoTokenizer", "transformers belongs in extract"),
+    ("ie_store/extract/run.py", "from ie_store.estimate.train import step", "stands in estimate"),
+    (
+        "ie_store/estimate/train.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ie_store.extract.run import Plan",
+        "stands in extract",
+    ),
+    ("ie_store/estimate/train.py", "import ie_store.estimate.run", "only the command line calls a wing's run"),
+    ("ie_store/estimate/train.py", "import rich", "rich belongs in cli"),
+    ("ie_store/estimate/train.py", "from importlib import import_module\nimport_module('transformers')", "belongs in extract"),
+    ("ie_store/extract/run.py", "import ie_store_cli.main", "stands in cli"),
+    ("ie_store/extract/run.py", "import cli.main", "nobody imports it"),
+    ("ie_store/extract/run.py", "from ie_store import open_store", "stands in door"),
+    ("ie_store/extract/run.py", "from . import forward", "relative import"),
+    ("ie_store/__init__.py", "from ie_store.extract.run import extract", "stands in extract"),
+    ("ie_store/helpers/text.py", "", "no room called 'helpers'"),
+    (
+        "ie_store/store/read.py",
+        "import ie_store.store.write",
+        "circle: ie_store.store.write -> ie_store.store.read -> ie_store.store.write",
+    ),
+    ("ie_store/store/read.py", "from ie_store.store import read", "circle: ie_store.store.read -> ie_store.store.read"),
+]
+
+
+@pytest.mark.parametrize(("path", "code", "message"), PLANTED)
+def test_a_planted_violation_is_found(tmp_path, path, code, message):
+    clean = {
+        "ie_store/__init__.py": "from ie_store.errors import IeStoreError",
+        "ie_store/errors.py": "import math",
+        "ie_store/store/read.py": "import zarr\nfrom ie_store.errors import IeStoreError",
+        "ie_store/store/write.py": "from ie_store.store.read import open_store",
+        "ie_store/extract/forward.py": "import torch, transformers\nfrom ie_store.corpus import make",
+        "ie_store/corpus/make.py": "import numpy",
+        "ie_store/estimate/run.py": "from ie_store.store.write import open_writer",
+        "cli/main.py": "import typer\nfrom . import render\ndef f():\n    from ie_store.estimate.run import estimate",
+        "cli/render.py": "import rich.table",
+    }
+    for name, text in clean.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert violations(tmp_path) == []
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(code)
+    assert message in "\n".join(violations(tmp_path))
+
+
+def heavy_modules(code: str) -> set[str]:
+    """Heavy packages that are loaded after a fresh Python ran ``code`` to its end."""
+    report = "import atexit, sys; atexit.register(lambda: print('loaded:', *sys.modules, file=sys.stderr))\n"
+    run = subprocess.run([sys.executable, "-c", report + code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    loaded = run.stderr.partition("loaded:")[2].split()
+    assert "ie_store" in loaded
+    return {"torch", "transformers", "zarr", "xarray", "dask"} & set(loaded)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["extract", "--help"], ["estimate", "--help"], ["ls", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    code = f"import sys; sys.argv = ['ie-store', *{arguments}]; from ie_store_cli.main import main; main()"
+    assert heavy_modules(code) == set()
+
+
+def test_importing_the_library_loads_nothing_heavy_until_it_is_used():
+    assert heavy_modules("import ie_store") == set()
+    assert "zarr" in heavy_modules("import ie_store, zarr")
