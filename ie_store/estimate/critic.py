@@ -3,6 +3,9 @@
 Parameters are dictionaries of explicit tensors with the leading dimension `problem`; every layer is one batched matmul.
 """
 
+from itertools import pairwise
+from math import sqrt
+
 import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
@@ -24,7 +27,7 @@ def make_encoders(num_problems: int, x_size: int, y_size: int, generator: torch.
     parameters: Parameters = {}
     for name, size in (("x", x_size), ("y", y_size)):
         widths = (size, ENCODER_WIDTH, ENCODER_WIDTH, RANK + 1)
-        for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        for layer, (inputs, outputs) in enumerate(pairwise(widths)):
             parameters[f"{name}{layer}"] = _xavier(num_problems, inputs, outputs, generator)
             parameters[f"{name}{layer}_bias"] = torch.zeros(num_problems, 1, outputs)
     parameters["x2"].zero_()
@@ -47,7 +50,7 @@ def _encode(parameters: Parameters, name: str, values: Tensor) -> Tensor:
 
 
 def _xavier(num_problems: int, inputs: int, outputs: int, generator: torch.Generator, fan_in: int | None = None) -> Tensor:
-    deviation = (2 / ((fan_in or inputs) + outputs)) ** 0.5
+    deviation = sqrt(2 / ((fan_in or inputs) + outputs))
     return torch.randn(num_problems, inputs, outputs, generator=generator) * deviation
 
 
@@ -60,7 +63,7 @@ def make_pair_network(num_problems: int, x_size: int, y_size: int, generator: to
         "y": _xavier(num_problems, y_size, first, generator, both),
         "bias0": torch.zeros(num_problems, 1, first),
     }
-    for layer, (inputs, outputs) in enumerate(zip(PUBLISHED_WIDTHS, PUBLISHED_WIDTHS[1:], strict=False), start=1):
+    for layer, (inputs, outputs) in enumerate(pairwise(PUBLISHED_WIDTHS), start=1):
         parameters[f"weight{layer}"] = _xavier(num_problems, inputs, outputs, generator)
         parameters[f"bias{layer}"] = torch.zeros(num_problems, 1, outputs)
     parameters["scale"] = torch.zeros(num_problems, 1)

@@ -4,7 +4,7 @@ Directions come from train rows; how much of each correlation is real is read of
 that was fitted to noise correlates with nothing. The scores are separable, so all pairs are one matmul.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,19 +30,37 @@ class LinearCritic:
     """(problem, direction)"""
     correlations: Tensor
     """(problem, direction), as found on validation rows, falling"""
+    constant: Tensor
+    """(problem,) added to every score"""
 
-    def factors(self, x: Tensor, y: Tensor, strength: float = 1.0) -> Factors:
-        """Scores of rows ``x`` and ``y`` (problem, row, dimension), all correlations taken times ``strength``."""
+    def factors(self, x: Tensor, y: Tensor) -> Factors:
+        """Scores of rows ``x`` and ``y`` (problem, row, dimension)."""
         u, v = x @ self.x_map - self.x_shift[:, None], y @ self.y_map - self.y_shift[:, None]
-        rho = (self.correlations * strength)[:, None]
+        rho = self.correlations[:, None]
         rest = 1 - rho.square()
         quadratic = rho.square() / (2 * rest)
         return Factors(
             left=u * rho / rest,
             right=v,
-            row=-(u.square() * quadratic).sum(-1) - 0.5 * rest.log().sum(-1),
+            row=self.constant[:, None] - (u.square() * quadratic).sum(-1) - 0.5 * rest.log().sum(-1),
             column=-(v.square() * quadratic).sum(-1),
         )
+
+    def weakened(self, strength: float) -> "LinearCritic":
+        """The same directions, all correlations times ``strength``."""
+        return replace(self, correlations=self.correlations * strength)
+
+    def shifted(self, nats: Tensor) -> "LinearCritic":
+        """All scores plus ``nats`` (problem,)."""
+        return replace(self, constant=self.constant + nats)
+
+    def where(self, chosen: Tensor, other: "LinearCritic") -> "LinearCritic":
+        """This critic for the problems in ``chosen`` (problem,), ``other`` for the rest."""
+        merged = {
+            name: torch.where(chosen.view(-1, *[1] * (tensor.dim() - 1)), tensor, getattr(other, name))
+            for name, tensor in vars(self).items()
+        }
+        return LinearCritic(**merged)
 
 
 def fit_linear(x: Tensor, y: Tensor, train: Side, validation: Side) -> tuple[LinearCritic, ...]:
@@ -91,6 +109,7 @@ def _validated(x: Tensor, y: Tensor, x_map: Tensor, y_map: Tensor, side: Side) -
         x_shift=u_mean / u_scale,
         y_shift=v_mean / v_scale,
         correlations=correlations,
+        constant=torch.zeros(len(x), device=x.device),
     )
 
 

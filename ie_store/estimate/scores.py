@@ -73,13 +73,13 @@ def join_factors(first: Factors, second: Factors) -> Factors:
 
 
 def soft_cap(scores: Tensor, cap: float) -> Tensor:
-    """Scores bent smoothly into (-cap, cap), unchanged but for the last unit, so that no pair alone decides a mean of exponentials."""
+    """Scores bent smoothly into (-cap, cap), unchanged but near the ends: no pair alone decides a mean."""
     return softplus(scores + cap) - softplus(scores - cap) - cap
 
 
 def capped_exp(scores: Tensor, cap: float) -> Tensor:
     """exp(soft_cap(scores)) with one exponential: it lies within exp(-cap)..exp(cap), so its plain float32 mean is safe."""
-    exponentials = scores.clamp(-2 * cap, 2 * cap).exp()
+    exponentials = scores.clamp(-cap - 20, cap + 20).exp()  # where the bend is over, in float32
     return (exponentials + exp(-cap)) / (exponentials * exp(-cap) + 1)
 
 

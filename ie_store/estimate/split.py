@@ -10,7 +10,7 @@ groups in the order of a seeded hash; every fifth of the others validates::
 Where many sequences share a row (a token table), a side is its distinct rows with their own probabilities.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,11 @@ class Fold:
     test_entries: Tensor
     """(test sequence,) index into ``test.rows`` of each sequence's row."""
 
+    def to(self, device: torch.device) -> "Fold":
+        """The same fold with its sides on ``device``."""
+        sides = {name: getattr(self, name).to(device) for name in ("train", "validation", "test")}
+        return replace(self, **sides)
+
 
 def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
     """Split sequences by group.
@@ -58,7 +63,9 @@ def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | N
     num_groups = int(group_index.max()) + 1
     num_parts = max(folds, PARTS_OF_ONE_FOLD if folds == 1 else 2)
     if num_groups < 2 * VALIDATION_EVERY or num_groups < 2 * num_parts:
-        raise InputError(f"{num_groups} distinct sequences are too few for {folds} folds; give more distinct sequences or fewer folds")
+        raise InputError(
+            f"{num_groups} distinct sequences are too few for {folds} folds; give more distinct sequences or fewer folds"
+        )
     rank = np.empty(num_groups, dtype=np.int64)
     rank[np.argsort(_hashes(num_groups, seed), kind="stable")] = np.arange(num_groups)
     return tuple(_fold(rank[group_index], row_of_sequence, part, num_parts, num_groups) for part in range(folds))
@@ -81,7 +88,7 @@ def _fold(rank: NDArray[np.int64], rows: NDArray[np.int64] | None, part: int, nu
 
 def _side(sequences: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None) -> Side:
     if row_of_sequence is None:
-        rows, counts = sequences, np.ones(len(sequences))
+        rows, counts = sequences, np.ones(len(sequences), dtype=np.int64)
     else:
         rows, counts = np.unique(row_of_sequence[sequences], return_counts=True)
     return Side(

@@ -1,0 +1,112 @@
+"""Test values of trained critics, and what folds and seeds together say of the mutual information."""
+
+from dataclasses import dataclass, replace
+from math import sqrt
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.estimate.bounds import SMILE_CLIP, PairStatistics, constant_form, infonce, resolution_floor, smile
+from ie_store.estimate.hybrid import Critic, Rows
+from ie_store.estimate.scores import Side
+from ie_store.estimate.split import Fold
+from ie_store.specs import EstimatorName
+
+NORMAL_95 = 1.959963984540054
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldValue:
+    """One fold's value on its test rows."""
+
+    nats: Tensor
+    """(problem,)"""
+    influence: Tensor
+    """(problem, test row) whose mean is the value: what each row adds to it"""
+    train_nats: Tensor
+    """(problem,) the same statistic on train rows"""
+    num_test: int
+    """Test sequences."""
+    num_negatives: int
+    """Pairs of the product of the marginals in the test value."""
+
+
+def test_fold(name: EstimatorName, critic: Critic, rows: Rows, fold: Fold) -> FoldValue:
+    """The bound ``name`` on the fold's test rows; its constant, where it has one, comes from validation rows."""
+    log_constant = _log_constant(name, critic.statistics(rows, fold.validation), fold.test)
+    nats, influence = _value(name, critic, rows, fold.test, log_constant)
+    train_nats, _ = _value(name, critic, rows, fold.train, log_constant)
+    num_rows = len(fold.test.rows)
+    return FoldValue(
+        nats=nats,
+        influence=influence,
+        train_nats=train_nats,
+        num_test=fold.test.num_sequences,
+        num_negatives=num_rows * num_rows if fold.test.is_table else num_rows * (num_rows - 1),
+    )
+
+
+def _log_constant(name: EstimatorName, validation: PairStatistics, test: Side) -> Tensor:
+    log_constant = torch.zeros_like(validation.mean_joint) if name == "nwj" else validation.log_marginal
+    if test.is_table:
+        return log_constant
+    return torch.maximum(log_constant, resolution_floor(validation.mean_joint, test.num_sequences))
+
+
+def _value(name: EstimatorName, critic: Critic, rows: Rows, side: Side, log_constant: Tensor) -> tuple[Tensor, Tensor]:
+    found = critic.statistics(rows, side)
+    if name == "infonce":
+        return infonce(found)
+    if name == "smile":
+        return smile(found, critic.statistics(replace(rows, cap=SMILE_CLIP), side))
+    if name == "cca":
+        return found.mean_joint, found.joint
+    return constant_form(found, log_constant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined:
+    """One problem's value over folds and seeds."""
+
+    nats: float
+    standard_error_nats: float
+    fold_nats: tuple[float, ...]
+    """By seed, then fold."""
+    swing_nats: float
+    """Standard error of the mean from the spread over folds and seeds alone."""
+
+    @property
+    def interval_nats(self) -> tuple[float, float]:
+        """Normal 95% interval."""
+        reach = NORMAL_95 * self.standard_error_nats
+        return self.nats - reach, self.nats + reach
+
+
+def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDArray[np.int64], problem: int) -> Combined:
+    """Mean over seeds and folds of one problem; its error is clustered by group and holds the spread over folds and seeds.
+
+    Args:
+        values: (seed, fold).
+        folds: (seed, fold), as the values.
+        groups: (sequence,) sequences of one group are one cluster; empty for a table that is its population.
+        problem: which of the stack.
+    """
+    fold_nats = np.array([[value.nats[problem].item() for value in of_seed] for of_seed in values])
+    count = fold_nats.size
+    swing = float(fold_nats.std(ddof=1) / sqrt(count)) if count > 1 else 0.0
+    shares = np.zeros(len(groups))
+    for of_seed, folds_of_seed in zip(values, folds, strict=True):
+        for value, fold in zip(of_seed, folds_of_seed, strict=True):
+            influence = (value.influence[problem] - value.nats[problem]).double().cpu().numpy()
+            entries = fold.test_entries.numpy()
+            shares[fold.test_sequences.numpy()] += influence[entries] / max(1, len(entries)) / count
+    clusters = np.bincount(groups, weights=shares) if len(groups) else np.zeros(1)
+    sampling = float(np.square(clusters).sum())
+    return Combined(
+        nats=float(fold_nats.mean()),
+        standard_error_nats=sqrt(sampling + swing**2),
+        fold_nats=tuple(fold_nats.ravel().tolist()),
+        swing_nats=swing,
+    )

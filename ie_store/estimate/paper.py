@@ -1,0 +1,156 @@
+"""The published procedure of arXiv 2405.12617, step by step. It is not a bound; it is here to compare with.
+
+All rows are one batch; one random permutation per step gives the negatives; Adam with a polynomial schedule; the value
+is the maximum of the Donsker-Varadhan statistic over training, on the rows it was trained on. Differences between the
+published text and the published code (SCIENCE.md, section 4) are settled in favour of the text.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from math import log
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from ie_store.estimate.critic import PUBLISHED_WIDTHS
+from ie_store.options import EstimatorSpec, OnProgress, Progress, ignore_progress
+from ie_store.specs import MIEstimate, Outcome
+
+PUBLISHED_STEPS = 10_000
+WARM_UP_STEPS = 5
+FIRST_RATE, LAST_RATE, POWER = 1e-4, 1e-8, 3
+FLOPS_PER_WEIGHT = 12
+"""Forward and backward (6) of a joint and a negative pair."""
+NO_BOUND = "the maximum over training of a statistic on its own training rows: for comparison with published figures only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRun:
+    """What the procedure saw."""
+
+    maximum_nats: float
+    maximum_step: int
+    last_nats: float
+
+
+def published_critic(x_size: int, y_size: int, seed: int) -> nn.Sequential:
+    """The critic (x_size + y_size)-768-384-192-96-48-24-12-6-3-1 with LeakyReLU and Xavier-normal weights."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    inputs = x_size + y_size
+    for outputs in PUBLISHED_WIDTHS:
+        linear = nn.Linear(inputs, outputs)
+        nn.init.xavier_normal_(linear.weight, generator=generator)
+        nn.init.uniform_(linear.bias, -(inputs**-0.5), inputs**-0.5, generator=generator)
+        layers += [linear, nn.LeakyReLU()]
+        inputs = outputs
+    return nn.Sequential(*layers[:-1])
+
+
+def published_rate(step: int, steps: int) -> float:
+    """Learning rate of optimiser step 0..steps-1: linear warm-up, then a polynomial down to the last rate."""
+    if step < WARM_UP_STEPS:
+        return FIRST_RATE * step / WARM_UP_STEPS
+    left = 1 - (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS)
+    return (FIRST_RATE - LAST_RATE) * left**POWER + LAST_RATE
+
+
+def run_published(
+    critic: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    permutation: Callable[[int], Tensor],
+    *,
+    steps: int = PUBLISHED_STEPS,
+    on_progress: OnProgress = ignore_progress,
+) -> PublishedRun:
+    """Train ``critic`` on rows ``x`` and ``y`` (row, dimension), with ``permutation(step)`` (row,) as each step's negatives."""
+    optimiser = torch.optim.Adam(critic.parameters(), lr=FIRST_RATE)
+    maximum, maximum_step, nats = -float("inf"), 0, 0.0
+    joint_pairs = torch.cat([x, y], 1)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = published_rate(step, steps)
+        joint = critic(joint_pairs)
+        marginal = critic(torch.cat([x, y[permutation(step)]], 1))
+        value = joint.mean() - (torch.logsumexp(marginal[:, 0].float(), 0) - log(len(x)))
+        optimiser.zero_grad()
+        (-value).backward()
+        optimiser.step()
+        nats = value.item()
+        if nats > maximum:
+            maximum, maximum_step = nats, step
+        on_progress(Progress(stage="mine-paper", done=step + 1, total=steps, unit="steps"))
+    return PublishedRun(maximum_nats=maximum, maximum_step=maximum_step, last_nats=nats)
+
+
+def published_flops(num_rows: int, x_size: int, y_size: int, steps: int = PUBLISHED_STEPS) -> float:
+    """Floating-point operations of one problem: what the command line turns into a warning."""
+    widths = (x_size + y_size, *PUBLISHED_WIDTHS)
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    return float(FLOPS_PER_WEIGHT) * weights * num_rows * steps
+
+
+def column_segments(size: int, segment_size: int) -> tuple[slice, ...]:
+    """Neighbouring runs of ``segment_size`` columns that cover ``size``; one run where it is 0."""
+    width = segment_size or size
+    return tuple(slice(start, min(start + width, size)) for start in range(0, size, width))
+
+
+def paper_estimate(
+    x: Tensor,
+    y: Tensor,
+    spec: EstimatorSpec,
+    *,
+    ceiling_nats: float | None = None,
+    ceiling_population_nats: float | None = None,
+    steps: int = PUBLISHED_STEPS,
+    on_progress: OnProgress = ignore_progress,
+) -> MIEstimate:
+    """The published value of rows ``x`` and ``y`` (row, dimension), one row per sequence, repeats and all.
+
+    With ``spec.segment_size`` the columns are cut and every segment is a run of its own; the value is the largest of
+    them, and all stand in ``diagnostics["segment_nats"]``. The standard error is the spread over ``spec.seeds``.
+    """
+    started = perf_counter()
+    segments = column_segments(max(x.shape[1], y.shape[1]), spec.segment_size)
+    seeds = range(spec.seed, spec.seed + spec.seeds)
+    runs = [[_run_seed(x[:, cut], y[:, cut], seed, steps, on_progress) for cut in segments] for seed in seeds]
+    maxima = torch.tensor([[run.maximum_nats for run in of_seed] for of_seed in runs], dtype=torch.float64)
+    values = maxima.max(dim=1).values
+    nats = values.mean().item()
+    error = (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
+    return MIEstimate(
+        estimator="mine-paper",
+        nats=nats,
+        interval_nats=(nats - 1.96 * error, nats + 1.96 * error),
+        standard_error_nats=error,
+        ceiling_nats=ceiling_nats,
+        ceiling_population_nats=ceiling_population_nats,
+        outcome=Outcome.NOT_A_BOUND,
+        flags=(NO_BOUND,),
+        diagnostics={
+            "segment_nats": tuple(maxima.mean(0).tolist()),
+            "last_nats": runs[0][0].last_nats,
+            "maximum_step": runs[0][0].maximum_step,
+            "steps": steps,
+            "seed": spec.seed,
+            "seeds": spec.seeds,
+            "num_train": len(x),
+            "num_negatives": len(x),
+            "flops": published_flops(len(x), x.shape[1], y.shape[1], steps),
+            "wall_seconds": perf_counter() - started,
+        },
+    )
+
+
+def _run_seed(x: Tensor, y: Tensor, seed: int, steps: int, on_progress: OnProgress) -> PublishedRun:
+    generator = torch.Generator().manual_seed(seed)
+
+    def permutation(step: int) -> Tensor:
+        return torch.randperm(len(x), generator=generator).to(x.device)
+
+    critic = published_critic(x.shape[1], y.shape[1], seed).to(x.device)
+    return run_published(critic, x.float(), y.float(), permutation, steps=steps, on_progress=on_progress)

@@ -1,0 +1,37 @@
+"""Mini-batches of a side's rows, in a seeded order."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ie_store.estimate.scores import Side
+
+
+def batches(side: Side, batch_size: int, generator: torch.Generator) -> Iterator[Side]:
+    """Endless mini-batches of ``side``.
+
+    A table that fits a batch is taken whole, with its probabilities. A larger one is drawn from by them; rows of a
+    draw come in random order, each once per pass.
+    """
+    if side.is_table and len(side.rows) <= batch_size:
+        while True:
+            yield side
+    size = min(batch_size, len(side.rows))
+    while True:
+        for index in _drawn(side, size, generator) if side.is_table else _shuffled(len(side.rows), size, generator):
+            yield Side(
+                rows=side.rows[index.to(side.rows.device)],
+                probabilities=torch.full((size,), 1 / size, dtype=torch.float64, device=side.rows.device),
+                num_sequences=size,
+                is_table=False,
+            )
+
+
+def _shuffled(num_rows: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    order = torch.randperm(num_rows, generator=generator)
+    return torch.split(order[: num_rows // size * size], size)
+
+
+def _drawn(side: Side, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    return (torch.multinomial(side.probabilities.cpu(), size, replacement=True, generator=generator),)

@@ -1,0 +1,122 @@
+"""Estimates of a stack of problems of one shape: every fold and seed trained, tested and combined."""
+
+from collections.abc import Sequence
+from math import log
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.estimate.evaluate import FoldValue, combine, test_fold
+from ie_store.estimate.hybrid import Critic, choose_linear, score_rows, train_encoders
+from ie_store.estimate.judge import judge
+from ie_store.estimate.split import Fold, make_folds, table_fold
+from ie_store.estimate.train import Trained
+from ie_store.options import EstimatorSpec, OnProgress, ignore_progress
+from ie_store.specs import MIEstimate
+
+CAP_MARGIN, TABLE_CAP_MARGIN = 2.0, 6.0
+"""Scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw alone. Exact sums bear more."""
+
+
+def estimate_stack(
+    x: Tensor,
+    y: Tensor,
+    spec: EstimatorSpec,
+    *,
+    groups: NDArray[np.int64],
+    row_of_sequence: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+    ceilings_nats: Sequence[float | None] = (),
+    ceilings_population_nats: Sequence[float | None] = (),
+    on_progress: OnProgress = ignore_progress,
+) -> list[MIEstimate]:
+    """Mutual information of each problem by a trained bound: mine, infonce, nwj, smile, js or cca.
+
+    Args:
+        x: (problem, row, x dimension) finite rows, float16 to float64.
+        y: (problem, row, y dimension)
+        spec: the estimator.
+        groups: (sequence,) sequences of one group (identical full sequences) stay on one side and are one cluster.
+        row_of_sequence: (sequence,) row of x and y that each sequence has, where rows are a table; None where
+            every sequence has a row of its own, in order.
+        weights: (row,) of a table that is its own population: no split, ``groups`` empty.
+        ceilings_nats: (problem,) exact value of the rows as listed; empty or None where unknown.
+        ceilings_population_nats: (problem,) likewise for the population.
+        on_progress: told of every optimiser step.
+
+    Raises:
+        InputError: too few sequences.
+    """
+    started = perf_counter()
+    values: list[list[FoldValue]] = []
+    folds: list[list[Fold]] = []
+    trainings: list[Trained] = []
+    for seed in range(spec.seed, spec.seed + spec.seeds):
+        split = make_folds(groups, row_of_sequence, spec.folds, spec.seed) if weights is None else (table_fold(weights),)
+        folds.append([fold.to(x.device) for fold in split])
+        values.append([])
+        for number, fold in enumerate(folds[-1]):
+            value, trained = _run_fold(x, y, fold, spec, seed * 1000 + number, on_progress)
+            values[-1].append(value)
+            trainings += [trained] if trained else []
+    return [
+        _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started, len(x))
+        for problem in range(len(x))
+    ]
+
+
+def _run_fold(
+    x: Tensor, y: Tensor, fold: Fold, spec: EstimatorSpec, seed: int, on_progress: OnProgress
+) -> tuple[FoldValue, Trained | None]:
+    rows = score_rows(x, y, fold.train, log(fold.train.num_sequences) + (TABLE_CAP_MARGIN if fold.train.is_table else CAP_MARGIN))
+    critic = Critic(linear=choose_linear(rows, fold, spec.name))
+    trained = None
+    if spec.name != "cca":
+        trained = train_encoders(rows, fold, critic.linear, spec, seed, on_progress)
+        critic = Critic(linear=critic.linear, encoders=trained.parameters)
+    return test_fold(spec.name, critic, rows, fold), trained
+
+
+def _estimate(
+    problem: int,
+    spec: EstimatorSpec,
+    values: list[list[FoldValue]],
+    folds: list[list[Fold]],
+    trainings: list[Trained],
+    groups: NDArray[np.int64],
+    ceilings_nats: Sequence[float | None],
+    ceilings_population_nats: Sequence[float | None],
+    started: float,
+    num_problems: int,
+) -> MIEstimate:
+    combined = combine(values, folds, groups, problem)
+    first = values[0][0]
+    train_nats = float(np.mean([value.train_nats[problem].item() for of_seed in values for value in of_seed]))
+    is_table = folds[0][0].test.is_table
+    return judge(
+        spec.name,
+        combined,
+        ceiling_nats=ceilings_nats[problem] if ceilings_nats else None,
+        ceiling_population_nats=ceilings_population_nats[problem] if ceilings_population_nats else None,
+        num_test=first.num_test,
+        is_table=is_table,
+        still_rising=any(bool(trained.still_rising[problem]) for trained in trainings),
+        diagnostics={
+            "raw_nats": combined.nats,
+            "fold_nats": combined.fold_nats,
+            "folds": spec.folds,
+            "seeds": spec.seeds,
+            "seed": spec.seed,
+            "num_test": first.num_test,
+            "ln_n_test": log(first.num_test),
+            "num_negatives": first.num_negatives,
+            "is_table": is_table,
+            "train_nats": train_nats,
+            "train_test_gap_nats": train_nats - combined.nats,
+            "steps": max((trained.steps for trained in trainings), default=0),
+            "best_step": max((int(trained.best_step[problem]) for trained in trainings), default=0),
+            "wall_seconds": (perf_counter() - started) / num_problems,
+        },
+    )

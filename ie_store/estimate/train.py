@@ -1,0 +1,89 @@
+"""The one training loop: a stack of problems, mini-batches, stopped on validation rows, per problem.
+
+Problems share the optimiser's steps but nothing else: each keeps the parameters of its own best validation value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ie_store.estimate.critic import Parameters
+
+CHECK_EVERY = 25
+PATIENCE = 8
+"""Checks without a better validation value in any problem after which training ends."""
+WARM_UP_STEPS = 20
+AVERAGING = 0.98
+"""The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps."""
+WEIGHT_DECAY = 1e-2
+RISING_NATS = 0.02
+"""A validation value that rose by more than this over the last quarter of the step limit was still rising."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Parameters at their best validation value."""
+
+    parameters: Parameters
+    validation_nats: Tensor
+    """(problem,)"""
+    best_step: Tensor
+    """(problem,) optimiser step of that value"""
+    steps: int
+    """Optimiser steps taken."""
+    still_rising: Tensor
+    """(problem,) the step limit cut off a validation value that still rose"""
+
+
+def fit(
+    parameters: Parameters,
+    batch_loss: Callable[[Parameters, int], Tensor],
+    validate: Callable[[Parameters], Tensor],
+    *,
+    steps: int,
+    learning_rate: float,
+    on_step: Callable[[int], None],
+) -> Trained:
+    """Minimise ``batch_loss(parameters, step)`` (problem,) and keep what ``validate(parameters)`` (problem,) likes best.
+
+    The untrained parameters count as a candidate, so that training never makes the validation value worse.
+    """
+    for tensor in parameters.values():
+        tensor.requires_grad_()
+    optimiser = torch.optim.AdamW(parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
+    average = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+    best = {name: tensor.clone() for name, tensor in average.items()}
+    best_nats = validate(average)
+    best_step = torch.zeros_like(best_nats, dtype=torch.int64)
+    history = [best_nats]
+    step = 0
+    for step in range(1, steps + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)
+        optimiser.zero_grad()
+        torch.autograd.backward(batch_loss(parameters, step).sum())
+        optimiser.step()
+        share = 1 - min(AVERAGING, step / (step + 10))
+        for name, tensor in average.items():
+            tensor.lerp_(parameters[name].detach(), share)
+        on_step(step)
+        if step % CHECK_EVERY and step != steps:
+            continue
+        nats = validate(average)
+        better = nats > best_nats
+        for name, tensor in best.items():
+            best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
+        best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
+        history.append(best_nats)
+        if step - int(best_step.max()) >= PATIENCE * CHECK_EVERY:
+            break
+    rise = best_nats - history[len(history) * 3 // 4]
+    return Trained(
+        parameters=best,
+        validation_nats=best_nats,
+        best_step=best_step,
+        steps=step,
+        still_rising=(rise > RISING_NATS) & (step == steps),
+    )
