@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import InputError
+from ie_store.errors import InputError, StoreError
 from ie_store.specs import CorpusSpec, Level, StoredDtype, StoreLayout
 from ie_store.store.codec import codec_document
 
@@ -221,14 +221,22 @@ def dataset_attributes(identity: dict[str, Any], corpus: dict[str, Any], labels:
 
 
 def layout_of(identity: dict[str, Any]) -> StoreLayout:
-    """The layout inside a stored identity."""
-    stored = identity["layout"]
-    return StoreLayout(**{**stored, "layers": tuple(stored["layers"]), "positions": tuple(stored["positions"])})
+    """The layout inside a stored identity; `StoreError` where it is not one."""
+    try:
+        stored = identity["layout"]
+        return StoreLayout(**{**stored, "layers": tuple(stored["layers"]), "positions": tuple(stored["positions"])})
+    except (KeyError, TypeError, InputError) as error:
+        raise StoreError(
+            f"the dataset's identity holds no valid layout ({error}): its zarr.json is damaged; restore it"
+        ) from error
 
 
 def corpus_of(stored: dict[str, Any]) -> CorpusSpec:
-    """A stored `CorpusSpec`."""
-    return CorpusSpec(**{name: _tuples(value) for name, value in stored.items()})
+    """A stored `CorpusSpec`; `StoreError` where it is not one."""
+    try:
+        return CorpusSpec(**{name: _tuples(value) for name, value in stored.items()})
+    except (AttributeError, TypeError) as error:
+        raise StoreError(f"the dataset's corpus is not described ({error}): its zarr.json is damaged; restore it") from error
 
 
 def _tuples(value: Any) -> Any:

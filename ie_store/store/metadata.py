@@ -64,7 +64,7 @@ def dataset_document(files: Files, name: str) -> dict[str, Any] | None:
     if document is None:
         return None
     require_format(document, files.address(name))
-    if "identity" not in document["attributes"]:
+    if not {"identity", "corpus", "complete", "incomplete_reason", "audit"} <= document["attributes"].keys():
         raise StoreError(
             f"{files.address(name)} is a group of the store, not a dataset; 'ie-store ls {files.root}' lists the datasets"
         )

@@ -30,14 +30,14 @@ class Made:
         return f"{self.store}/{self.name}"
 
     def open_writer(self, **changed: Any):
-        arguments = dict(
-            identity=self.identity,
-            corpus=self.corpus,
-            tokens=self.tokens,
-            source_row=np.arange(len(self.tokens))[::-1].copy(),
-            labels=self.labels,
-            session={"versions": {"numpy": np.__version__}},
-        )
+        arguments = {
+            "identity": self.identity,
+            "corpus": self.corpus,
+            "tokens": self.tokens,
+            "source_row": np.arange(len(self.tokens))[::-1].copy(),
+            "labels": self.labels,
+            "session": {"versions": {"numpy": np.__version__}},
+        }
         return open_writer(self.store, self.name, **(arguments | changed))
 
     def shard_states(self, level: str, index: int) -> np.ndarray:
@@ -71,7 +71,7 @@ def make(store, name="model/corpus", *, seed=0, rows=21, positions=3, layers=3, 
     tokens = rng.integers(0, 7, (rows, positions)).astype(np.int32) * 11
     tokens = tokens[lexicographic_order(tokens)]
     num_tokens = len(np.unique(tokens))
-    given = dict(layers=tuple(range(layers)), positions=tuple(range(positions)), tokens_per_shard=4) | changed
+    given = {"layers": tuple(range(layers)), "positions": tuple(range(positions)), "tokens_per_shard": 4} | changed
     labels = given.pop("labels", {})
     layout = StoreLayout(
         num_layers=layers, num_positions=positions, num_sequences=rows, num_tokens=num_tokens, hidden_size=hidden,

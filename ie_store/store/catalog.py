@@ -1,0 +1,156 @@
+"""What is in a store: list, describe and remove datasets."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from ie_store.errors import StoreError
+from ie_store.specs import ITEM_BYTES, Level, StoreLayout
+from ie_store.store.creation import lock_key, wipe_dataset
+from ie_store.store.door import Files
+from ie_store.store.files import open_files
+from ie_store.store.layout import LOCK_FOLDER, corpus_of, dataset_name, layout_of, state_array, stored_cells
+from ie_store.store.ledger import LEVELS, missing_shards, read_sessions
+from ie_store.store.metadata import dataset_document, read_document, require_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSummary:
+    """One line about a dataset."""
+
+    name: str
+    """MODEL/CORPUS."""
+    model: str
+    recipe: str
+    num_sequences: int
+    num_positions: int
+    num_layers: int
+    """Layers and positions that are stored, not those the model has."""
+    hidden_size: int
+    stored_dtype: str
+    disk_bytes: int
+    complete: bool
+    incomplete_reason: str | None
+    estimates: tuple[str, ...]
+    """Names of the results' groups."""
+
+
+def list_datasets(store: str) -> list[DatasetSummary]:
+    """All datasets of a store, by name.
+
+    Raises:
+        StoreError: not a store, or a dataset whose metadata cannot be read.
+    """
+    files = open_files(store)
+    require_store(files)
+    documents = ((name, dataset_document(files, name)) for name in _names(files))
+    return [_summary(files, name, document) for name, document in documents if document is not None]
+
+
+def _names(files: Files) -> Iterator[str]:
+    for model in files.list_folders(""):
+        yield from (f"{model}/{corpus}" for corpus in files.list_folders(model))
+
+
+def _summary(files: Files, name: str, document: dict[str, Any]) -> DatasetSummary:
+    attributes = document["attributes"]
+    layout, corpus = layout_of(attributes["identity"]), corpus_of(attributes["corpus"])
+    return DatasetSummary(
+        name=name,
+        model=attributes["identity"]["model"]["id"],
+        recipe=corpus.recipe,
+        num_sequences=layout.num_sequences,
+        num_positions=len(layout.positions),
+        num_layers=len(layout.layers),
+        hidden_size=layout.hidden_size,
+        stored_dtype=layout.stored_dtype,
+        disk_bytes=_bytes_below(files, name),
+        complete=attributes["complete"],
+        incomplete_reason=attributes["incomplete_reason"],
+        estimates=tuple(_estimates(files, name)),
+    )
+
+
+def _bytes_below(files: Files, prefix: str) -> int:
+    return sum(files.size(key) or 0 for key in files.list_keys(prefix))
+
+
+def _estimates(files: Files, name: str) -> Iterator[str]:
+    folder = f"{name}/estimates"
+    yield from (key for key in files.list_folders(folder) if read_document(files, f"{folder}/{key}") is not None)
+
+
+def describe_dataset(store: str, name: str) -> dict[str, Any]:
+    """Everything about a dataset but its numbers, as JSON values.
+
+    Returns:
+        ``store``, ``name``, ``identity``, ``corpus``, ``complete``, ``incomplete_reason``, ``audit``, ``sessions``,
+        ``missing_shards`` and ``num_shards`` by level, ``bytes`` (``macro``, ``micro``, ``estimates``, ``total``, ``dense``,
+        and ``ratio`` = states on disk over dense states), ``estimates`` (group and estimator of each).
+
+    Raises:
+        StoreError: no such store or dataset.
+    """
+    files = open_files(store)
+    require_store(files)
+    document = dataset_document(files, dataset_name(name))
+    if document is None:
+        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
+    attributes = document["attributes"]
+    layout = layout_of(attributes["identity"])
+    estimates = {group: read_document(files, f"{name}/estimates/{group}") or {} for group in _estimates(files, name)}
+    return {
+        "store": store,
+        "name": name,
+        **{key: attributes[key] for key in ("identity", "corpus", "complete", "incomplete_reason", "audit")},
+        "sessions": read_sessions(files, name),
+        "num_shards": {level: layout.num_shards(level) for level in LEVELS},
+        "missing_shards": {level: len(missing_shards(files, name, layout, level)) for level in LEVELS},
+        "bytes": _sizes(files, name, layout),
+        "estimates": [{"group": group, **found["attributes"]} for group, found in estimates.items()],
+    }
+
+
+def _sizes(files: Files, name: str, layout: StoreLayout) -> dict[str, Any]:
+    on_disk: dict[str, int] = {
+        level: _bytes_below(files, f"{name}/{state_array(level, layout.stored_dtype)}") for level in LEVELS
+    }
+    dense = sum(dense_bytes(layout, level) for level in LEVELS)
+    return {
+        **on_disk,
+        "estimates": _bytes_below(files, f"{name}/estimates"),
+        "total": _bytes_below(files, name),
+        "dense": dense,
+        "ratio": sum(on_disk.values()) / dense,
+    }
+
+
+def dense_bytes(layout: StoreLayout, level: Level) -> int:
+    """Bytes of the states as a plain array: every stored layer and position of every row."""
+    rows = layout.num_sequences if level == "macro" else layout.num_tokens
+    return len(stored_cells(layout, level)) * rows * layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
+
+
+def remove_dataset(store: str, name: str) -> None:
+    """Remove a dataset and all estimates computed from it, or what a killed creation left.
+
+    Its own ``zarr.json`` goes first, so that no reader ever sees half of it.
+
+    Raises:
+        StoreError: nothing of ours stands there.
+        BusyError: a living process writes it or estimates from it; nothing is touched.
+    """
+    files = open_files(store)
+    require_store(files)
+    document = dataset_document(files, dataset_name(name))
+    if document is None and files.size(lock_key(name)) is None:
+        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
+    with ExitStack() as held:
+        held.enter_context(files.lock(lock_key(name)))
+        for group in files.list_folders(f"{name}/estimates"):
+            for key in [key for key in files.list_keys(f"{name}/estimates/{group}") if key.endswith("/.lock")]:
+                held.enter_context(files.lock(key))
+        wipe_dataset(files, name)
+        files.delete_folder(f"{name}/{LOCK_FOLDER}")
+        files.delete_folder(name)

@@ -1,0 +1,180 @@
+"""Checking a dataset to its last byte: metadata, small arrays, and every chunk of every shard against the ledger."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import IeStoreError, StoreError
+from ie_store.options import OnProgress, Progress, ignore_progress
+from ie_store.prefixes import first_differences
+from ie_store.specs import Level, Shard, StoreLayout
+from ie_store.store.codec import crc32c
+from ie_store.store.door import Files
+from ie_store.store.files import open_files
+from ie_store.store.layout import NOT_STORED, ArrayTemplate, cell_grid, coordinate_values, shard_key, state_template, stored_cells
+from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums
+from ie_store.store.metadata import read_document
+from ie_store.store.plain import read_plain
+from ie_store.store.reader import DatasetReader, open_reader
+from ie_store.store.shards import Index, end_of_chunks, index_bytes, parse_index
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What `verify_dataset` looked at and what it found."""
+
+    num_shards: int
+    num_chunks: int
+    """Chunks whose checksum was compared."""
+    num_bytes: int
+    faults: list[str]
+    """One sentence each; empty where all is well."""
+
+
+def verify_dataset(store: str, name: str, on_progress: OnProgress = ignore_progress) -> VerifyReport:
+    """Read a whole dataset and compare all that can be compared. Lists every fault instead of stopping at the first.
+
+    Raises:
+        StoreError: no such store or dataset.
+    """
+    reader = open_reader(store, name)
+    files, layout = open_files(store), reader.layout
+    check = _Check(files, name, layout, on_progress)
+    faults = [*_metadata_faults(files, name, layout), *_array_faults(files, reader), *_estimate_faults(files, name)]
+    faults += check.shard_faults(complete=reader.complete)
+    return VerifyReport(num_shards=check.num_shards, num_chunks=check.num_chunks, num_bytes=check.num_bytes, faults=faults)
+
+
+def _metadata_faults(files: Files, name: str, layout: StoreLayout) -> Iterator[str]:
+    """Arrays whose metadata do not follow from the dataset's identity."""
+    templates = {f"{name}/{t.name}": t for t in (state_template(layout, level) for level in LEVELS)}
+    templates |= {f"{name}/ledger/{t.name}": t for t in ledger_templates(layout)}
+    for key, template in templates.items():
+        try:
+            document = read_document(files, key) or {}
+        except StoreError as error:
+            yield str(error)
+            continue
+        if differing := _differing(document, template):
+            yield f"{files.address(key)}/zarr.json does not fit the dataset's identity: {', '.join(differing)}"
+
+
+def _differing(document: dict[str, Any], template: ArrayTemplate) -> list[str]:
+    fields = ("node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "dimension_names")
+    expected = template.document()
+    differing = [field for field in fields if document.get(field) != expected[field]]
+    found, wanted = ((d.get("codecs") or [{}])[0] for d in (document, expected))
+    inner = [codec.get("configuration", {}).get("chunk_shape") for codec in (found, wanted)]
+    return differing + (["codecs"] if found.get("name") != wanted.get("name") or inner[0] != inner[1] else [])
+
+
+def _array_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
+    """Small arrays that are damaged, or that contradict each other."""
+    found: dict[str, NDArray[Any]] = {}
+    for array in files.list_folders(reader.name):
+        if (read_document(files, f"{reader.name}/{array}") or {}).get("node_type") != "array" or array.startswith(LEVELS):
+            continue
+        try:
+            found[array] = read_plain(files, f"{reader.name}/{array}")
+        except StoreError as error:
+            yield str(error)
+    tokens, source_row = found.get("token_id"), found.get("source_row")
+    for array in {"token_id", "layer", "position", "sequence", "token", "source_row"} - found.keys():
+        yield f"{reader.address}/{array} cannot be read"
+    if tokens is None or source_row is None:
+        return
+    try:
+        first_differences(tokens)
+    except IeStoreError as error:
+        yield f"{reader.address}/token_id: {error}"
+    for array, (_, values) in coordinate_values(reader.layout, tokens, source_row, {}).items():
+        if array in found and not np.array_equal(found[array], values):
+            yield f"{reader.address}/{array} does not hold the values that follow from the layout and token_id"
+
+
+def _estimate_faults(files: Files, name: str) -> Iterator[str]:
+    for key in sorted(key for key in files.list_keys(f"{name}/estimates") if key.endswith("/zarr.json")):
+        array = key.removesuffix("/zarr.json")
+        try:
+            if (read_document(files, array) or {}).get("node_type") == "array":
+                read_plain(files, array)
+        except StoreError as error:
+            yield str(error)
+
+
+class _Check:
+    """Walks all shards and counts what it has seen."""
+
+    def __init__(self, files: Files, name: str, layout: StoreLayout, on_progress: OnProgress) -> None:
+        self.num_shards = self.num_chunks = self.num_bytes = 0
+        self._files, self._name, self._layout, self._on_progress = files, name, layout, on_progress
+        self._total = sum(layout.num_shards(level) * len(stored_cells(layout, level)) for level in LEVELS)
+
+    def shard_faults(self, complete: bool) -> list[str]:
+        """Faults of all shards; shards not written yet are told in one sentence while the dataset is incomplete."""
+        faults: list[str] = []
+        for level in LEVELS:
+            unwritten = 0
+            for index in range(self._layout.num_shards(level)):
+                shard = self._layout.shard(level, index)
+                try:
+                    checksums = read_checksums(self._files, self._name, self._layout, level, index)
+                    unwritten += checksums is None
+                    faults += self._faults(shard, checksums) if checksums is not None else []
+                except StoreError as error:
+                    faults.append(f"{level} shard {index}: {error}")
+            if unwritten:
+                told = "though the dataset says that it is complete" if complete else "yet: run the same extract command again"
+                faults.append(f"{unwritten} of {self._layout.num_shards(level)} {level} shards are not written {told}")
+        return faults
+
+    def _faults(self, shard: Shard, checksums: NDArray[np.uint32]) -> Iterator[str]:
+        key = shard_key(self._name, self._layout, shard.level, shard.index)
+        address, grid = self._files.address(key), cell_grid(self._layout, shard.level)
+        index = parse_index(self._files.read_suffix(key, index_bytes(grid)), grid, address)
+        size, expected = self._files.size(key), end_of_chunks(index) + index_bytes(grid)
+        self.num_shards += 1
+        if size != expected:
+            yield f"{address}: {shard.level} shard {shard.index} has {size:,} bytes, its index says {expected:,}"
+        yield from _index_faults(index, stored_cells(self._layout, shard.level), address)
+        yield from self._chunk_faults(shard, key, index, checksums)
+
+    def _chunk_faults(self, shard: Shard, key: str, index: Index, checksums: NDArray[np.uint32]) -> Iterator[str]:
+        for cell in stored_cells(self._layout, shard.level):
+            offset, length = map(int, index[cell])
+            if offset == NOT_STORED:
+                continue
+            place = _place(shard.level, cell)
+            try:
+                chunk = np.empty(min(length, self._files.size(key) or 0), np.uint8)
+                self._files.read_into(key, offset, [chunk])
+                if crc32c([chunk]) != checksums[cell]:
+                    yield f"{self._files.address(key)}: {shard.level} shard {shard.index}, {place} is damaged (crc32c)"
+            except StoreError as error:
+                yield f"{shard.level} shard {shard.index}, {place}: {error}"
+            self.num_chunks += 1
+            self.num_bytes += length
+            self._on_progress(
+                Progress(stage="verify", done=self.num_chunks, total=self._total, unit="chunks", num_bytes=self.num_bytes)
+            )
+
+
+def _index_faults(index: Index, cells: list[tuple[int, ...]], address: str) -> Iterator[str]:
+    present = {cell for cell in np.ndindex(*index.shape[:-1]) if index[cell][0] != NOT_STORED}
+    if lacking := sorted(set(cells) - present):
+        yield f"{address}: its index lacks {len(lacking)} chunks, the first at {lacking[0]}"
+    if strange := sorted(present - set(cells)):
+        yield f"{address}: its index holds {len(strange)} chunks that are not of this dataset, the first at {strange[0]}"
+    extents = sorted((int(index[cell][0]), int(index[cell][1])) for cell in present)
+    end = 0
+    for offset, length in extents:
+        if offset < end:
+            yield f"{address}: chunks overlap at byte {offset:,}"
+        end = max(end, offset + length)
+
+
+def _place(level: Level, cell: tuple[int, ...]) -> str:
+    return f"layer {cell[0]}" + (f", position {cell[1]}" if level == "macro" else "")
