@@ -1,0 +1,160 @@
+"""Tables for people: information in bits, sizes in decimal units. Numbers for programs come from ``--json``."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ie_store.specs import NATS_PER_BIT, Outcome
+
+if TYPE_CHECKING:
+    from ie_store.store.catalog import DatasetSummary
+    from ie_store.store.verify import VerifyReport
+
+console = Console(highlight=False)
+
+
+def estimates(shown: dict[str, Any]) -> None:
+    """The estimates of a dataset (the object of ``show --json``), each beside its exact ceiling."""
+    table = Table(title=f"{shown['model']}/{shown['corpus']}: Information Emergence, in bits", title_justify="left")
+    table.add_column("estimator")
+    for heading in ("block", "position", "IE", "95% interval", "exact IE", "macro", "micro"):
+        table.add_column(heading, justify="right")
+    table.add_column("outcome")
+    for blocks, row in _merged(shown["estimates"]):
+        low, high = row["interval_nats"]
+        table.add_row(
+            row["estimator"],
+            blocks,
+            str(row["position"]),
+            bits(row["ie_nats"]),
+            f"{bits(low)} .. {bits(high)}",
+            bits(row["ceiling_nats"]),
+            bits(row["macro_nats"]),
+            bits(row["micro_nats"]),
+            row["outcome"],
+        )
+    console.print(table)
+    for outcome in dict.fromkeys(Outcome(row["outcome"]) for row in shown["estimates"]):
+        console.print(f"[bold]{outcome.value}[/]: {outcome.advice}", soft_wrap=True)
+
+
+def _merged(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Rows with their blocks, where exact rows that differ in nothing but the block become one: ``1-29``."""
+    merged: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        own = (
+            (row["position"], row["ie_nats"], row["micro_nats"])
+            if row["estimator"] == "exact"
+            else (row["block"], row["position"])
+        )
+        merged.setdefault((row["results"], *own), []).append(row)
+    return [(_span([row["block"] for row in same]), same[0]) for same in merged.values()]
+
+
+def _span(blocks: list[int]) -> str:
+    return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]}-{blocks[-1]}"
+
+
+def bits(nats: float | None) -> str:
+    """Nats as bits with three decimals; a dash where there is no value."""
+    return "-" if nats is None or nats != nats else f"{nats / NATS_PER_BIT:.3f}"
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in decimal units: 1.4 GB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if num_bytes < 1000 or unit == "TB":
+            return f"{num_bytes:,.0f} {unit}" if unit == "B" else f"{num_bytes:,.1f} {unit}"
+        num_bytes /= 1000
+    raise AssertionError("unreachable")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3.5 min, 2.1 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def facts(rows: list[tuple[str, str]]) -> None:
+    """Two columns: what, and its value."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for what, value in rows:
+        table.add_row(what, value)
+    console.print(table)
+
+
+def datasets(summaries: "list[DatasetSummary]") -> None:
+    """The datasets of a store, a line each."""
+    table = Table()
+    table.add_column("dataset")
+    for heading in ("sequences", "positions", "layers", "hidden"):
+        table.add_column(heading, justify="right")
+    for heading in ("dtype", "on disk", "state", "estimates"):
+        table.add_column(heading)
+    for one in summaries:
+        counts = (f"{value:,}" for value in (one.num_sequences, one.num_positions, one.num_layers, one.hidden_size))
+        state = "complete" if one.complete else "incomplete"
+        table.add_row(one.name, *counts, one.stored_dtype, size(one.disk_bytes), state, ", ".join(one.estimates))
+    console.print(table if summaries else "no datasets yet: ie-store extract makes one")
+
+
+def description(found: dict[str, Any]) -> None:
+    """One dataset: what it was made from, how large, how exact."""
+    identity, corpus, sizes = found["identity"], found["corpus"], found["bytes"]
+    model, layout = identity["model"], identity["layout"]
+    shards = ", ".join(
+        f"{found['num_shards'][level] - found['missing_shards'][level]} of {found['num_shards'][level]} {level}"
+        for level in ("macro", "micro")
+    )
+    facts(
+        [
+            ("dataset", f"{found['name']} in {found['store']}"),
+            ("model", f"{model['id']}: {model['num_blocks']} blocks, hidden size {model['hidden_size']}"),
+            ("weights", model["weights_digest"]),
+            (
+                "computed in",
+                f"{model['compute_dtype']}, {model['attention']} attention, beginning-of-sequence token: {model['bos']}",
+            ),
+            ("corpus", corpus["recipe"]),
+            (
+                "rows",
+                f"{corpus['num_sequences']:,} sequences of {corpus['num_positions']} tokens, {layout['num_tokens']:,} distinct tokens",
+            ),
+            ("left out", "; ".join(f"{count:,} {reason}" for reason, count in corpus["dropped"]) or "nothing"),
+            ("fingerprint", corpus["fingerprint"]),
+            ("stored", f"{layout['stored_dtype']}, {len(layout['layers'])} layers, {len(layout['positions'])} positions"),
+            ("shards", shards),
+            ("bytes", f"{size(sizes['total'])}; states {sizes['ratio']:.3f} of the dense {size(sizes['dense'])}"),
+            (
+                "state",
+                "complete"
+                if found["complete"]
+                else f"incomplete: {found['incomplete_reason'] or 'still being written, or stopped'}",
+            ),
+            ("audit", _audit(found["audit"])),
+            ("estimates", ", ".join(estimate["group"] for estimate in found["estimates"]) or "none yet"),
+        ]
+    )
+
+
+def _audit(audit: dict[str, Any] | None) -> str:
+    if audit is None:
+        return "not done yet"
+    worst = max(audit["relative_error"].items(), key=lambda item: float(item[1]))
+    return (
+        f"{audit['rows']} rows recomputed one by one in float32: relative error at most {worst[1]:.1e} (layer {worst[0]}); "
+        "all layers with --json"
+    )
+
+
+def verify_report(report: "VerifyReport") -> None:
+    """What was compared, and every fault."""
+    console.print(f"{report.num_shards:,} shards, {report.num_chunks:,} checksums, {size(report.num_bytes)} read")
+    for fault in report.faults:
+        console.print(f"[red]fault[/]: {fault}", soft_wrap=True)
+    if not report.faults:
+        console.print("no faults")
