@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
 from ie_store.errors import InputError
-from ie_store.specs import require_choice
+from ie_store.specs import require_choice, suggestion
 
 Kind = Literal["icl", "text", "jsonl", "parquet", "hf", "tokens"]
 WITH_COLUMN = ("jsonl", "parquet", "hf")
@@ -81,7 +81,8 @@ def read_options(recipe: Recipe, options: type[Options], defaults: dict[str, str
     known = [field.name for field in fields(options)]  # type: ignore[arg-type]
     unknown = [name for name in recipe.options if name not in known]
     if unknown:
-        raise InputError(f"corpus {str(recipe)!r} knows no option {unknown[0]!r}; it knows: {', '.join(known)}")
+        close = suggestion(unknown[0], known)
+        raise InputError(f"corpus {str(recipe)!r} knows no option {unknown[0]!r}{close}; it knows: {', '.join(known)}")
     hints = get_type_hints(options)
     given = defaults | recipe.options
     try:

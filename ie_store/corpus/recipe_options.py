@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ie_store.corpus.recipe import Kind, Recipe, read_options
 from ie_store.errors import InputError
-from ie_store.specs import require_at_least
+from ie_store.specs import require_at_least, suggestion
 
 LIST_DEFAULTS: dict[str, dict[str, str]] = {
     "country": {"names": "25", "shots": "4"},
@@ -111,6 +111,7 @@ def read_kind_options(recipe: Recipe, defaults: dict[str, str] | None = None) ->
     listed: dict[str, str] = {}
     if recipe.kind == "icl":
         if recipe.source not in LIST_DEFAULTS:
-            raise InputError(f"corpus 'icl:{recipe.source}': there is no such list; choose one of: {', '.join(LIST_DEFAULTS)}")
+            close = suggestion(recipe.source, LIST_DEFAULTS)
+            raise InputError(f"corpus {str(recipe)!r}: there is no such list{close}; choose one of: {', '.join(LIST_DEFAULTS)}")
         listed = LIST_DEFAULTS[recipe.source]
     return read_options(recipe, OPTIONS[recipe.kind], listed | (defaults or {}))

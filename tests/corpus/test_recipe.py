@@ -25,7 +25,7 @@ def test_a_recipe_is_taken_apart():
         ("text:a.txt?length", "not option=value"),
         ("text:a.txt?=8", "not option=value"),
         ("text:a.txt?length=8&length=9", "'length' twice"),
-        ("text:a.txt?lenght=8", "knows no option 'lenght'; it knows: num_sequences, seed, length, windows"),
+        ("text:a.txt?lenght=8", "'lenght', did you mean 'length'; it knows: num_sequences, seed, length, windows"),
         ("text:a.txt?label=x", "knows no option 'label'"),
         ("text:a.txt?length=0", "length is 0; it must be at least 1"),
         ("text:a.txt?windows=some", "starts, all"),
