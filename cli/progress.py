@@ -41,6 +41,7 @@ class ProgressBar:
         self._live.stop()
 
     def __call__(self, progress: Progress) -> None:
+        """Show one report."""
         now = time.monotonic()
         start, done, num_bytes = self._first.setdefault(progress.stage, (now, progress.done, progress.num_bytes))
         counts = _counts(progress, now - start, progress.done - done, progress.num_bytes - num_bytes)

@@ -122,7 +122,7 @@ def description(found: dict[str, Any]) -> None:
             ("corpus", corpus["recipe"]),
             (
                 "rows",
-                f"{corpus['num_sequences']:,} sequences of {corpus['num_positions']} tokens, {layout['num_tokens']:,} distinct tokens",
+                f"{corpus['num_sequences']:,} of {corpus['num_positions']} tokens; {layout['num_tokens']:,} distinct",
             ),
             ("left out", "; ".join(f"{count:,} {reason}" for reason, count in corpus["dropped"]) or "nothing"),
             ("fingerprint", corpus["fingerprint"]),
