@@ -115,12 +115,13 @@ def row_classes(rows: NDArray[np.generic]) -> NDArray[np.int64]:
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
-def num_collisions(rows: NDArray[np.generic], classes: NDArray[np.int64]) -> int:
-    """How many of the ``classes`` (row,) share a row of ``rows`` (row, dimension) with another class.
+def num_collisions(classes: NDArray[np.int64], outcomes: NDArray[np.int64]) -> int:
+    """How many ``outcomes`` (row,), prefixes or tokens, share a class of equal states (row,) with another outcome.
 
-    0 where states tell all classes (prefixes or tokens) apart. Rows of one class may differ among themselves: equal
-    prefixes differ in their last bits between batches.
+    0 where the states tell all outcomes apart. One outcome may have several classes: equal prefixes differ in their
+    last bits between batches.
     """
-    pairs = np.unique(np.stack([row_classes(rows), classes], axis=1), axis=0)
-    classes_per_row = np.bincount(pairs[:, 0])
-    return len(np.unique(pairs[classes_per_row[pairs[:, 0]] > 1, 1]))
+    pairs = np.unique(classes * (int(outcomes.max()) + 1) + outcomes)
+    of_pair = pairs // (int(outcomes.max()) + 1)
+    shared = np.bincount(of_pair)[of_pair] > 1
+    return len(np.unique(pairs[shared] % (int(outcomes.max()) + 1)))

@@ -84,6 +84,21 @@ def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEs
         ceiling_population_nats=_difference(macro.ceiling_population_nats, [e.ceiling_population_nats for e in micro]),
         outcome=worst([macro.outcome, *(estimate.outcome for estimate in micro)]),
         flags=_flags(macro, micro),
+        curve_nats=_curve(macro, micro),
+    )
+
+
+def _curve(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[tuple[float, float], ...]:
+    """noise: interval of the emergence at each sigma, low minus high of the certified bounds."""
+    if "curve_low_nats" not in macro.diagnostics or any("curve_low_nats" not in e.diagnostics for e in micro):
+        return ()
+    lows = zip(*(e.diagnostics["curve_low_nats"] for e in micro), strict=True)
+    highs = zip(*(e.diagnostics["curve_high_nats"] for e in micro), strict=True)
+    return tuple(
+        (low - sum(micro_high) / len(micro), high - sum(micro_low) / len(micro))
+        for low, high, micro_low, micro_high in zip(
+            macro.diagnostics["curve_low_nats"], macro.diagnostics["curve_high_nats"], lows, highs, strict=True
+        )
     )
 
 

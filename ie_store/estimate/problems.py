@@ -49,21 +49,26 @@ class Targets:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All that have to be estimated: macro at the positions, micro at all positions up to the last of them."""
-        micro = [Problem(level="micro", block=b, position=t) for b in self.blocks for t in range(max(self.positions) + 1)]
-        return tuple([Problem(level="macro", block=b, position=t) for b in self.blocks for t in self.positions] + micro)
+        macro = [Problem(level="macro", block=b, position=t) for b in self.blocks for t in self.positions]
+        return tuple(macro + [Problem(level="micro", block=b, position=t) for b in self.blocks for t in self.micro_positions])
+
+    @property
+    def micro_positions(self) -> range:
+        """Positions of the lone tokens that enter the emergences."""
+        return range(max(self.positions, default=-1) + 1)
 
 
 def choose_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
-    """Turn the options ``blocks`` and ``positions`` into targets whose states are stored.
+    """Turn the options ``blocks`` and ``positions`` into targets; ``all`` means all whose states are stored.
 
     Raises:
         InputError: not a selection, outside the model or corpus, or not stored.
     """
-    stored = tuple(layer for layer in layout.layers if layer + 1 in layout.layers)
+    stored = stored_blocks(layout)
     if not stored:
         raise InputError(
             f"no block can be estimated: it needs two neighbouring layers, and the dataset has {_listed(layout.layers)}; "
-            "extract again with --layers all or a range like 4-5"
+            "extract again with --layers all or a range like 4-5, or use --estimator exact, which needs none"
         )
     wanted = stored if blocks.strip() == "all" else parse_selection(blocks, layout.num_layers - 1, "blocks")
     for block in wanted:
@@ -81,6 +86,25 @@ def choose_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
                 "choose among them with --positions"
             )
     return Targets(blocks=wanted, positions=at)
+
+
+def checkable_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
+    """Of the blocks and positions asked for, those whose states are stored; maybe none. For exact, which needs no states.
+
+    Raises:
+        InputError: not a selection, or outside the model or corpus.
+    """
+    wanted = parse_selection(blocks, layout.num_layers - 1, "blocks")
+    at = parse_selection(positions, layout.num_positions, "positions")
+    return Targets(
+        blocks=tuple(block for block in stored_blocks(layout) if block in wanted),
+        positions=tuple(position for position in layout.positions if position in at),
+    )
+
+
+def stored_blocks(layout: StoreLayout) -> tuple[int, ...]:
+    """Blocks both of whose layers are stored."""
+    return tuple(layer for layer in layout.layers if layer + 1 in layout.layers)
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -104,7 +128,7 @@ def plan_stacks(targets: Targets, layout: StoreLayout, stack_bytes: int) -> tupl
         for blocks in _cut(targets.blocks, layout.num_sequences * layout.hidden_size, stack_bytes):
             stacks.append(Stack(level="macro", position=position, blocks=blocks))
     for blocks in _cut(targets.blocks, layout.num_tokens * layout.hidden_size, stack_bytes):
-        for position in range(max(targets.positions) + 1):
+        for position in targets.micro_positions:
             stacks.append(Stack(level="micro", position=position, blocks=blocks))
     return tuple(stacks)
 
@@ -114,11 +138,11 @@ def _cut(blocks: tuple[int, ...], values_per_slab: int, stack_bytes: int) -> lis
     return [blocks[start : start + size] for start in range(0, len(blocks), size)]
 
 
-def without_done(stacks: Sequence[Stack], done: frozenset[Problem]) -> tuple[Stack, ...]:
-    """The stacks less the problems that are ``done``; a stack with nothing left is dropped."""
+def only(stacks: Sequence[Stack], wanted: frozenset[Problem]) -> tuple[Stack, ...]:
+    """The stacks cut down to the ``wanted`` problems; a stack with none of them is dropped."""
     left = []
     for stack in stacks:
-        blocks = tuple(problem.block for problem in stack.problems if problem not in done)
+        blocks = tuple(problem.block for problem in stack.problems if problem in wanted)
         if blocks:
             left.append(Stack(level=stack.level, position=stack.position, blocks=blocks))
     return tuple(left)

@@ -27,7 +27,7 @@ from ie_store.store.metadata import dataset_document, read_document, require_sto
 from ie_store.store.plain import read_plain, sealed
 from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
 
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 10.0
 """Problems that end within this time of the last flush wait for the next: so much work a kill may cost."""
 LOCK_FOLDER = "block"
 """Array folder that keeps a group's lock and scratch files: strays in a group's folder make Zarr readers warn."""
@@ -98,6 +98,19 @@ def _resumed(files: Files, key: str, spec: EstimatorSpec, identity: dict[str, An
             f"the dataset's is {attributes['activations_digest'][:12]}); remove that folder and estimate again"
         )
     return {**attributes, "sessions": [*found["sessions"], session], "flags": found["flags"]}
+
+
+def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MIEstimate]:
+    """The estimates of ``spec`` on dataset ``name`` so far; empty where there are none.
+
+    Raises:
+        InputError, StoreError: no such store or dataset.
+    """
+    files = open_files(store)
+    _dataset_attributes(files, name)
+    key = results_key(name, spec)
+    document = read_document(files, key)
+    return estimates_of(read_arrays(files, key), document["attributes"]["flags"], spec.name) if document else {}
 
 
 class ResultsWriter:

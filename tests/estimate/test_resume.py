@@ -1,0 +1,55 @@
+"""An estimate killed at random moments goes on where it was, and ends with what an uninterrupted one writes."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import xarray as xr
+from known_store import NAME, random_tokens, write_store
+
+from ie_store.estimate.run import estimate
+from ie_store.options import EstimateSpec, EstimatorSpec
+from ie_store.store.results import read_results, results_key
+
+NOISE = EstimatorSpec(name="noise")
+CHILD = """
+import sys, time
+import torch
+torch.set_num_threads(1)
+import ie_store.estimate.run as module
+import ie_store.store.results as results
+from ie_store.options import EstimateSpec, EstimatorSpec
+results.FLUSH_SECONDS = 0.0
+module.STACK_BYTES = {"cpu": 1}
+print("ready", flush=True)
+module.estimate(EstimateSpec(store=sys.argv[1], name=sys.argv[2], estimators=(EstimatorSpec(name="noise"),), positions="all"))
+"""
+
+
+def values(store):
+    group = xr.open_zarr(f"{store}/{results_key(NAME, NOISE)}", consolidated=False).load()
+    return group.drop_vars([name for name in group if name.endswith(("_seconds", "_session"))])
+
+
+@pytest.mark.slow
+def test_killed_estimates_end_like_an_uninterrupted_one(tmp_path, monkeypatch):
+    tokens = random_tokens(150)
+    whole, killed = (write_store(tmp_path / name, tokens, layers=5) for name in ("whole", "killed"))
+    monkeypatch.setattr("ie_store.estimate.run.STACK_BYTES", {"cpu": 1})
+    spec = EstimateSpec(store=whole, name=NAME, estimators=(NOISE,), positions="all")
+    estimate(spec)
+    rng, done = random.Random(0), 0
+    for _ in range(5):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, killed, NAME], stdout=subprocess.PIPE, text=True)
+        child.stdout.readline()
+        time.sleep(rng.uniform(0.3, 2.5))
+        child.send_signal(signal.SIGKILL)
+        child.communicate(timeout=60)
+        before, done = done, len(read_results(killed, NAME, NOISE))
+        assert done >= before
+    assert done > 0
+    estimate(EstimateSpec(store=killed, name=NAME, estimators=(NOISE,), positions="all"))
+    xr.testing.assert_equal(values(killed), values(whole))
