@@ -51,8 +51,8 @@ class Files(Protocol):
     def read_suffix(self, key: str, length: int) -> bytes:
         """The last ``length`` bytes (fewer where the file is shorter)."""
 
-    def read_into(self, key: str, start: int, buffers: Sequence[Buffer]) -> None:
-        """Fill ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before."""
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
+        """Fill byte views ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before."""
 
     def size(self, key: str) -> int | None:
         """Bytes of ``key``; None where there is no such key."""

@@ -27,7 +27,7 @@ class LocalFiles:
 
     def address(self, key: str = "") -> str:
         """Full path of a key."""
-        return os.path.join(self.root, key) if key else self.root
+        return f"{self.root}/{key}" if key else self.root
 
     def write_atomic(self, key: str, pieces: Iterable[Buffer], *, scratch: str | None = None, expected_bytes: int = 0) -> int:
         """Write a file whole or not at all; see `Files`."""
@@ -75,26 +75,19 @@ class LocalFiles:
 
         return self._opened(key, pread)
 
-    def read_into(self, key: str, start: int, buffers: Sequence[Buffer]) -> None:
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
         """Fill buffers from one stretch of a file, without a copy in between."""
-        views = [memoryview(buffer).cast("B") for buffer in buffers]
-        total = sum(len(view) for view in views)
-
-        def preadv(descriptor: int) -> int:
-            done = 0
-            while done < total:
-                count = os.preadv(descriptor, _after(views, done), start + done)
-                if count == 0:
-                    break
-                done += count
-            return done
-
-        done = self._opened(key, preadv)
-        if done < total:
-            raise StoreError(
-                f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
-                f"it ends at {start + done:,}; run 'ie-store verify', then extract again"
-            )
+        total = sum(map(len, buffers))
+        done = self._opened(key, lambda descriptor: os.preadv(descriptor, buffers, start))
+        while done < total:
+            rest = _after(buffers, done)
+            count = self._opened(key, lambda descriptor: os.preadv(descriptor, rest, start + done))  # noqa: B023
+            if count == 0:
+                raise StoreError(
+                    f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
+                    f"it ends at {start + done:,}; run 'ie-store verify', then extract again"
+                )
+            done += count
 
     def _opened(self, key: str, read: Callable[[int], T]) -> T:
         path = self.address(key)
@@ -205,7 +198,7 @@ class LocalLock:
         self.release()
 
 
-def _after(views: list[memoryview], skip: int) -> list[memoryview]:
+def _after(views: Sequence[memoryview], skip: int) -> list[memoryview]:
     """The buffers without their first ``skip`` bytes."""
     rest: list[memoryview] = []
     for view in views:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ie_store.errors import InputError, StoreError
 from ie_store.grid import ceil_div
-from ie_store.specs import CorpusSpec, Level, Shard, Slab, StoreLayout
+from ie_store.specs import CorpusSpec, Level, Slab, StoreLayout
 from ie_store.store import ledger
 from ie_store.store.codec import require_readable
 from ie_store.store.files import Files, open_files
@@ -27,14 +27,13 @@ from ie_store.store.layout import (
     dataset_name,
     layout_of,
     numpy_dtype,
-    shard_key,
     state_array,
     stored_cells,
 )
 from ie_store.store.metadata import dataset_document, read_document, require_store
 from ie_store.store.plain import read_plain
-from ie_store.store.shards import index_bytes, parse_index
-from ie_store.store.slabs import ShardFacts, SlabJob, decoded, decoded_dtype
+from ie_store.store.slabs import SlabJob, decoded, decoded_dtype
+from ie_store.store.table import ShardTable
 
 MAX_DECODERS = 8
 
@@ -66,8 +65,7 @@ class DatasetReader:
         self.corpus: CorpusSpec = corpus_of(self.attributes["corpus"])
         self.complete: bool = self.attributes["complete"]
         self._files = files
-        self._facts: dict[tuple[Level, int], ShardFacts] = {}
-        self._checked: set[Level] = set()
+        self._tables: dict[Level, ShardTable] = {}
 
     def __reduce__(self) -> tuple[Callable[[str, str], "DatasetReader"], tuple[str, str]]:
         return open_reader, (self._files.root, self.name)
@@ -143,19 +141,24 @@ class DatasetReader:
             out = np.empty(shape, dtype)
         if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
             raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
-        self._require_readable(slab.level)
         size = self.layout.shard(slab.level, 0).size
         shards = range(start // size, -(-stop // size)) if stop > start else range(0)
         num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
+        table, cell = self._table(slab.level), self.cell(slab)
         job = SlabJob(
-            files=self._files, name=self.name, layout=self.layout, facts=self._facts_of, slab=slab, cell=self.cell(slab),
-            start=start, stop=stop, out=out, verify=verify, strict=strict,
+            files=self._files, name=self.name, layout=self.layout, table=table, slab=slab, cell=cell,
+            start=start, shards=shards, extents=table.extents(cell, shards),
+            checksums=table.checksums(cell, shards) if verify else None, out=out, strict=strict,
         )  # fmt: skip
+        waiting = iter(shards)  # shared: whoever is free takes the next
         if num_threads == 1:
-            job.read(shards)
+            job.read(waiting)
         else:
-            with ThreadPoolExecutor(num_threads, thread_name_prefix="slab") as pool:
-                list(pool.map(job.read, (shards[number::num_threads] for number in range(num_threads))))
+            with ThreadPoolExecutor(num_threads - 1, thread_name_prefix="slab") as pool:
+                others = [pool.submit(job.read, waiting) for _ in range(num_threads - 1)]
+                job.read(waiting)
+                for other in others:
+                    other.result()
         return out
 
     def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> dask.array.Array:
@@ -174,10 +177,14 @@ class DatasetReader:
         )
         return array
 
+    def _table(self, level: Level) -> ShardTable:
+        """Where chunks lie; before the first, that the states' metadata are such that a slab can be read directly."""
+        if level not in self._tables:
+            self._require_readable(level)
+            self._tables[level] = ShardTable(self._files, self.name, self.layout, level)
+        return self._tables[level]
+
     def _require_readable(self, level: Level) -> None:
-        """Once per reader: the states' metadata are such that a slab can be read directly."""
-        if level in self._checked:
-            return
         key = f"{self.name}/{state_array(level, self.layout.stored_dtype)}"
         document = read_document(self._files, key)
         if document is None:
@@ -188,19 +195,6 @@ class DatasetReader:
                 f"{self._files.address(key)} is not cut into shards with an index at the end; rewrite it with ie-store"
             )
         require_readable(sharding["configuration"]["codecs"], self._files.address(key))
-        self._checked.add(level)
-
-    def _facts_of(self, shard: Shard) -> ShardFacts | None:
-        """Index and checksums of a shard, kept once read; None where the shard does not count."""
-        known = self._facts.get((shard.level, shard.index))
-        if known is None:
-            checksums = ledger.read_checksums(self._files, self.name, self.layout, shard.level, shard.index)
-            key, grid = shard_key(self.name, self.layout, shard.level, shard.index), cell_grid(self.layout, shard.level)
-            if checksums is None or self._files.size(key) is None:
-                return None
-            index = parse_index(self._files.read_suffix(key, index_bytes(grid)), grid, self._files.address(key))
-            known = self._facts[shard.level, shard.index] = ShardFacts(index, checksums)
-        return known
 
 
 @dataclass(frozen=True)

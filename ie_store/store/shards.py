@@ -2,7 +2,7 @@
 
 ::
 
-    chunk | chunk | ... | index: (offset, bytes) as two uint64 per inner chunk, C order | crc32c of the index, uint32
+    chunk | padding | chunk | ... | index: (offset, bytes) as two uint64 per inner chunk, C order | crc32c of the index, uint32
 """
 
 import numpy as np
@@ -12,6 +12,9 @@ from ie_store.errors import StoreError
 from ie_store.store.codec import crc32c
 from ie_store.store.layout import NOT_STORED
 
+CHUNK_ALIGNMENT = 64
+"""Our chunks start at multiples of this: a stored-as-it-is chunk then lies, behind its 16-byte header, where the kernel copies
+it fastest into memory from numpy or torch (measured: 9.6 against 4.9 to 7.7 GB/s where the two are out of step)."""
 Index = NDArray[np.uint64]
 """(layer, position, 2) for macro, (layer, 2) for micro: offset and length in bytes; NOT_STORED twice where absent."""
 

@@ -3,7 +3,7 @@
 A chunk that Blosc stored as it is goes from the file into the buffer without any copy in between.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
-from ie_store.specs import Shard, Slab, StoredDtype, StoreLayout
+from ie_store.specs import Slab, StoredDtype, StoreLayout
 from ie_store.store.codec import HEADER_BYTES, crc32c, decode_chunk, is_verbatim
 from ie_store.store.door import Files
 from ie_store.store.layout import NOT_STORED, fill_number, numpy_dtype, shard_key
-from ie_store.store.shards import Index
+from ie_store.store.table import ShardTable
 
 
 def decoded_dtype(stored_dtype: StoredDtype) -> np.dtype[Any]:
@@ -32,88 +32,80 @@ def decoded(states: NDArray[Any]) -> NDArray[Any]:
     return bits.view(np.float32)
 
 
-@dataclass(frozen=True)
-class ShardFacts:
-    """What a slab read needs to know about a shard: where its chunks lie and what they must sum to."""
-
-    index: Index
-    checksums: NDArray[np.uint32]
-
-
 @dataclass(frozen=True, kw_only=True)
 class SlabJob:
-    """One read: rows start..stop-1 of a slab into ``out``. Threads share it, each with shards of its own."""
+    """One read: rows ``start`` and on of a slab, as many as ``out`` holds. Threads share it."""
 
     files: Files
     name: str
     layout: StoreLayout
-    facts: Callable[[Shard], ShardFacts | None]
+    table: ShardTable
     slab: Slab
     cell: tuple[int, ...]
     """The slab's place in each shard's index."""
     start: int
-    stop: int
+    shards: range
+    """Those that hold the rows."""
+    extents: list[tuple[int, int]]
+    """Offset and length of the slab's chunk, one for each of ``shards``."""
+    checksums: list[int] | None
+    """crc32c, one for each of ``shards``, where chunks are to be verified."""
     out: NDArray[Any]
-    verify: bool
     strict: bool
     """Missing chunks are errors; otherwise they are fill."""
 
-    def read(self, shards: Iterable[int]) -> None:
-        """Read the part of some shards, with one buffer for all their encoded chunks."""
-        scratch = np.empty(0, np.uint8)
-        for number in shards:
-            shard = self.layout.shard(self.slab.level, number)
-            first, last = max(self.start, shard.start), min(self.stop, shard.stop)
+    def read(self, waiting: Iterator[int]) -> None:
+        """Read the shards that ``waiting`` still has to give, with one buffer for all encoded chunks."""
+        size, stop = self.layout.shard(self.slab.level, 0).size, self.start + len(self.out)
+        chunk_bytes = size * self.out.shape[1] * self.out.itemsize
+        header, scratch = bytearray(HEADER_BYTES), np.empty(0, np.uint8)
+        for shard in waiting:
+            offset, length = self.extents[shard - self.shards.start]
+            first, last = max(self.start, shard * size), min(stop, (shard + 1) * size)
             rows = self.out[first - self.start : last - self.start]
-            facts = self.facts(shard)
-            offset, length = (NOT_STORED, 0) if facts is None else map(int, facts.index[self.cell])
-            if facts is None or offset == NOT_STORED:
-                self._fill(shard, rows, "lacks this chunk" if facts else "is not written yet")
-                continue
-            if len(scratch) < length:
-                scratch = np.empty(length, np.uint8)
-            checksum = int(facts.checksums[self.cell]) if self.verify else None
-            if not self._read_verbatim(shard, offset, length, rows, checksum):
-                self._read_encoded(shard, offset, scratch[:length], rows, first - shard.start, checksum)
+            if offset == NOT_STORED:
+                self._fill(shard, rows)
+            elif length == chunk_bytes + HEADER_BYTES and len(rows) == size:
+                self._read_in_place(shard, offset, header, rows)
+            else:
+                scratch = scratch if len(scratch) >= length else np.empty(length, np.uint8)
+                self.files.read_into(self._key(shard), offset, [scratch[:length].data])
+                self._decode(shard, scratch[:length], rows, first - shard * size, size)
 
-    def _where(self, shard: Shard) -> str:
+    def _key(self, shard: int) -> str:
+        return shard_key(self.name, self.layout, self.slab.level, shard)
+
+    def _where(self, shard: int) -> str:
         place = f"layer {self.slab.layer}" + (f", position {self.slab.position}" if self.slab.position is not None else "")
-        return f"{self.files.address(self._key(shard))} ({shard.level} shard {shard.index}, {place})"
+        return f"{self.files.address(self._key(shard))} ({self.slab.level} shard {shard}, {place})"
 
-    def _key(self, shard: Shard) -> str:
-        return shard_key(self.name, self.layout, shard.level, shard.index)
-
-    def _fill(self, shard: Shard, rows: NDArray[Any], what: str) -> None:
+    def _fill(self, shard: int, rows: NDArray[Any]) -> None:
         if self.strict:
+            what = "lacks this chunk" if self.table.is_written(shard) else "is not written yet"
             raise StoreError(f"{self._where(shard)} {what}; run the same extract command again: it writes what is missing")
         rows[:] = fill_number(self.layout.stored_dtype)
 
-    def _read_verbatim(self, shard: Shard, offset: int, length: int, rows: NDArray[Any], checksum: int | None) -> bool:
-        """Read a whole chunk that was stored as it is; False where it was not, or only a part is wanted."""
-        if len(rows) != shard.size or length != rows.nbytes + HEADER_BYTES:
-            return False
-        header = bytearray(HEADER_BYTES)
-        self.files.read_into(self._key(shard), offset, [header, rows])
-        if not is_verbatim(header, rows.nbytes):
-            return False
-        self._verify(shard, [bytes(header), rows], checksum)
-        return True
+    def _read_in_place(self, shard: int, offset: int, header: bytearray, rows: NDArray[Any]) -> None:
+        """Read a whole chunk whose length says that it was stored as it is, behind its header."""
+        self.files.read_into(self._key(shard), offset, [memoryview(header), rows.reshape(-1).view(np.uint8).data])
+        if is_verbatim(header, rows.nbytes):
+            self._verify(shard, [bytes(header), rows])
+        else:  # compressed, and as long by chance
+            encoded = np.frombuffer(bytes(header) + rows.tobytes(), np.uint8)
+            self._decode(shard, encoded, rows, 0, len(rows))
 
-    def _read_encoded(
-        self, shard: Shard, offset: int, scratch: NDArray[np.uint8], rows: NDArray[Any], skip: int, checksum: int | None
-    ) -> None:
-        """Read and decode a chunk; ``rows`` are those after the first ``skip``."""
-        self.files.read_into(self._key(shard), offset, [scratch])
-        self._verify(shard, [scratch], checksum)
-        if len(rows) == shard.size:
-            decode_chunk(scratch, rows, self._where(shard))
+    def _decode(self, shard: int, encoded: NDArray[np.uint8], rows: NDArray[Any], skip: int, size: int) -> None:
+        """Decode a chunk of ``size`` rows; ``rows`` are those after the first ``skip``."""
+        self._verify(shard, [encoded])
+        if len(rows) == size:
+            decode_chunk(encoded, rows, self._where(shard))
             return
-        whole = np.empty((shard.size, rows.shape[1]), rows.dtype)
-        decode_chunk(scratch, whole, self._where(shard))
+        whole = np.empty((size, rows.shape[1]), rows.dtype)
+        decode_chunk(encoded, whole, self._where(shard))
         rows[:] = whole[skip : skip + len(rows)]
 
-    def _verify(self, shard: Shard, pieces: list[Any], checksum: int | None) -> None:
-        if checksum is not None and crc32c(pieces) != checksum:
+    def _verify(self, shard: int, pieces: list[Any]) -> None:
+        if self.checksums is not None and crc32c(pieces) != self.checksums[shard - self.shards.start]:
             raise StoreError(
                 f"{self._where(shard)} is damaged: its checksum is not the ledger's; "
                 "remove the file and run the same extract command again"

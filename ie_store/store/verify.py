@@ -150,7 +150,7 @@ class _Check:
             place = _place(shard.level, cell)
             try:
                 chunk = np.empty(min(length, self._files.size(key) or 0), np.uint8)
-                self._files.read_into(key, offset, [chunk])
+                self._files.read_into(key, offset, [chunk.data])
                 if crc32c([chunk]) != checksums[cell]:
                     yield f"{self._files.address(key)}: {shard.level} shard {shard.index}, {place} is damaged (crc32c)"
             except StoreError as error:

@@ -30,7 +30,7 @@ from ie_store.store.door import Buffer, Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import LOCK_FOLDER, cell_grid, dataset_name, fill_number, numpy_dtype, shard_key, stored_cells
 from ie_store.store.metadata import dataset_document, write_document
-from ie_store.store.shards import empty_index, index_bytes, pack_index
+from ie_store.store.shards import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
 
 MAX_ENCODERS = 4
 """Threads that encode chunks; more do not help: the disk is slower."""
@@ -164,6 +164,10 @@ class DatasetWriter:
         cells = stored_cells(self.layout, shard.level)
         places = np.ndindex(*states.shape[:-2])
         for cell, (pieces, checksum) in zip(cells, self._encoded_in_order(states, places, shard.size), strict=True):
+            padding = -offset % CHUNK_ALIGNMENT
+            if padding:
+                yield bytes(padding)
+            offset += padding
             length = sum(memoryview(piece).nbytes for piece in pieces)
             index[cell], checksums[cell] = (offset, length), checksum
             offset += length
