@@ -35,6 +35,7 @@ class Progress:
     """Bytes written or read so far in this stage."""
 
 
+Attention = Literal["auto", "sdpa", "eager"]
 OnProgress = Callable[[Progress], None]
 
 
@@ -59,9 +60,11 @@ class ExtractSpec:
         None, "dtype the model computes in; float32 on CPU, bfloat16 on CUDA by default"
     )
     bos: BosPolicy = described("none", "beginning-of-sequence token: none, or prepend before each sequence and each lone token")
-    attention: str = described("sdpa", "attention implementation of transformers: sdpa or eager")
+    attention: Attention = described("auto", "attention implementation: sdpa, eager, or auto: sdpa where the model has it")
     device: str = described("auto", "device the model runs on: auto, cpu, cuda, cuda:1, ...")
-    batch_size: int = described(0, "distinct prefixes per forward batch; 0 chooses")
+    batch_size: int = described(
+        0, "rows per forward batch; a step over fewer positions takes that many more prefixes; 0 chooses"
+    )
     num_sequences: int | None = described(None, "keep a random sample of this many sequences")
     seed: int = described(0, "seed of the sample")
     replace: bool = described(False, "remove a dataset of the same name and other identity first")
@@ -71,6 +74,7 @@ class ExtractSpec:
     def __post_init__(self) -> None:
         require_choice("dtype", self.dtype, StoredDtype)
         require_choice("bos", self.bos, BosPolicy)
+        require_choice("attention", self.attention, Attention)
         if self.compute_dtype is not None:
             require_choice("compute_dtype", self.compute_dtype, StoredDtype)
         for name, least in (("batch_size", 0), ("audit_rows", 1)):

@@ -1,0 +1,147 @@
+"""The decoder blocks of any model: found by watching which modules the hidden states run through.
+
+No class per model: a list of modules is the list of blocks where a forward calls each of them once, in order, with the
+hidden states (sequence, position, hidden) going in and coming out.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ie_store.errors import InputError
+
+OnState = Callable[[int, Tensor], None]
+"""Called with the layer (0 enters block 0, l is the output of block l-1) and its states (sequence, position, hidden)."""
+
+
+@dataclass
+class _Call:
+    """One block's turn in the probing forward."""
+
+    index: int
+    entered: Tensor
+    left: Tensor | None = None
+    num_streams: int = 1
+
+
+@dataclass
+class _Stack:
+    """A list of modules and the calls that the probing forward made to it."""
+
+    name: str
+    blocks: nn.ModuleList
+    calls: list[_Call] = field(default_factory=list)
+
+    def carries(self, shape: tuple[int, ...]) -> bool:
+        """True where each module was called once, in order, on states of ``shape`` (sequence, position)."""
+        in_order = [call.index for call in self.calls] == list(range(len(self.blocks)))
+        return in_order and all(tuple(call.entered.shape[:2]) == shape for call in self.calls)
+
+
+def entered_states(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor | None:
+    """The hidden states among a block's arguments: the first floating tensor."""
+    for value in (*arguments, keywords.get("hidden_states"), *keywords.values()):
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value
+    return None
+
+
+def left_states(output: Any) -> Tensor | None:
+    """The hidden states a block puts out: its output, or the first element of it."""
+    first = output[0] if isinstance(output, tuple | list) and len(output) else output
+    return first if isinstance(first, Tensor) else None
+
+
+def find_blocks(model: nn.Module, tokens: Tensor, num_blocks: int | None) -> tuple[str, nn.ModuleList]:
+    """Name and modules of the list of decoder blocks, found by one forward.
+
+    Args:
+        model: called with ``input_ids`` and ``use_cache``.
+        tokens: (sequence, position) any token ids.
+        num_blocks: what the configuration says, to choose where several lists qualify.
+
+    Raises:
+        InputError: no list of modules, or several, carries the hidden states from block to block.
+    """
+    stacks = [_Stack(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)]
+    hooks = [hook for stack in stacks for hook in _watch(stack)]
+    try:
+        with torch.inference_mode():
+            model(input_ids=tokens, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = [stack for stack in stacks if stack.carries(tuple(tokens.shape))]
+    if len(found) > 1:
+        found = [stack for stack in found if len(stack.blocks) == num_blocks]
+    if len(found) != 1:
+        raise InputError(
+            f"{type(model).__name__} has {len(found) or 'no'} list of blocks that its hidden states run through in order "
+            f"(looked at: {', '.join(stack.name for stack in stacks) or 'no list of modules at all'}); "
+            "only decoders that are one stack of blocks can be extracted"
+        )
+    _require_one_stream(type(model).__name__, found[0])
+    return found[0].name, found[0].blocks
+
+
+def _watch(stack: _Stack) -> Iterator[Any]:
+    for index, block in enumerate(stack.blocks):
+
+        def before(module: nn.Module, arguments: Any, keywords: Any, index: int = index) -> None:
+            states = entered_states(arguments, keywords)
+            if states is not None:
+                stack.calls.append(_Call(index, states.clone()))
+
+        def after(module: nn.Module, arguments: Any, output: Any, index: int = index) -> None:
+            states = left_states(output)
+            if states is not None and stack.calls and stack.calls[-1].index == index:
+                parts = output if isinstance(output, tuple | list) else (output,)
+                same = [part for part in parts if isinstance(part, Tensor) and part.shape == states.shape]
+                stack.calls[-1].left, stack.calls[-1].num_streams = states.clone(), len(same)
+
+        yield block.register_forward_pre_hook(before, with_kwargs=True)
+        yield block.register_forward_hook(after)
+
+
+def _require_one_stream(what: str, stack: _Stack) -> None:
+    """Each block must take exactly what the one before put out; else its output is not the model's state there."""
+    for call, following in zip(stack.calls, [*stack.calls[1:], None], strict=True):
+        left = call.left
+        whole = left is not None and left.dim() == 3 and left.shape == call.entered.shape and call.num_streams == 1
+        if whole and left is not None and (following is None or torch.equal(left, following.entered)):
+            continue
+        raise InputError(
+            f"{what}: the output of block {call.index} of {stack.name!r} is not the one state (sequence, position, hidden) that "
+            "enters the next block (several streams, or something added in between), so the states between its blocks are not "
+            "at its blocks; this model cannot be extracted"
+        )
+
+
+@contextmanager
+def tapped(blocks: Sequence[nn.Module], on_state: OnState) -> Iterator[None]:
+    """While open, every forward hands each layer's states to ``on_state``, in order of layers."""
+
+    def before(module: nn.Module, arguments: Any, keywords: Any) -> None:
+        states = entered_states(arguments, keywords)
+        assert states is not None, "find_blocks saw a floating tensor here"
+        on_state(0, states)
+
+    def after(layer: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            states = left_states(output)
+            assert states is not None, "find_blocks saw a tensor here"
+            on_state(layer, states)
+
+        return hook
+
+    hooks = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
+    hooks += [block.register_forward_hook(after(layer)) for layer, block in enumerate(blocks, start=1)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
