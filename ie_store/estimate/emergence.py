@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
-from ie_store.specs import NATS_PER_BIT, Emergence, MIEstimate, Outcome
+from ie_store.specs import Emergence, MIEstimate, Outcome
 
 FROM_BEST_TO_WORST = (
     Outcome.EXACT,
@@ -115,7 +115,7 @@ def _flags(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[str, ...]:
         flags += [f"micro, position {position}: {flag}" for flag in estimate.flags]
     if macro.outcome in AT_LEAST and any(estimate.outcome not in AT_LEAST for estimate in micro):
         flags.append(
-            f"a macro value that is only 'at least' ({macro.outcome}, {macro.nats / NATS_PER_BIT:.2f} bits) is compared with micro "
-            "values that are not: read the emergence as 'at least' too"
+            f"the macro value is {macro.outcome} and only says 'at least', micro values do not: "
+            "read the emergence as 'at least' too"
         )
     return tuple(flags)

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-TILE_ROWS = {"cpu": (512, 2048), "cuda": (8192, 8192)}
+TILE_ROWS = {"cpu": (1024, 1024), "cuda": (8192, 8192)}
 FAR_NORM = 8.0
 """Squared norm per dimension, in units of the mean, from which rows count as far. At most 1/8 of the weight is."""
+LEAST_EXPONENT = -60.0
+"""Kernels below exp(-60) count as exp(-60): nothing beside a row's own weight, and denormal numbers are slow."""
 
 
 def log_kernel_sums(
@@ -58,7 +60,7 @@ def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[f
             own = left[:, None] == torch.arange(right.start, right.stop, device=rows.device)
             distances[own] = 0.0
             for index, rate in enumerate(rates):
-                kernel = torch.mul(distances, -rate).exp_()
+                kernel = torch.mul(distances, -rate).clamp_(min=LEAST_EXPONENT).exp_()
                 sums[top : top + tall, index] += kernel @ single[right]
                 if symmetric and start > top:
                     sums[right, index] += kernel.T @ single[left]

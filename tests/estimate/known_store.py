@@ -22,7 +22,7 @@ def random_tokens(rows, positions=3, kinds=4, seed=0):
 
 def make_states(tokens, layers, hidden):
     """macro (layer, position, sequence, hidden) and micro (layer, token, hidden)."""
-    rows, positions = tokens.shape
+    positions = tokens.shape[1]
     macro = [
         [[state(c, tuple(row[: t + 1]), hidden) for row in tokens.tolist()] for t in range(positions)] for c in range(layers)
     ]

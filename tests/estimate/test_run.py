@@ -209,13 +209,13 @@ def test_targets_that_are_not_stored_are_named(tmp_path, tokens, options, messag
 
 def test_an_incomplete_dataset_is_refused(tmp_path, tokens):
     store = write_store(tmp_path / "store", tokens, complete=False)
-    with pytest.raises(StoreError, match="incomplete.*same extract command"):
+    with pytest.raises(StoreError, match=r"incomplete.*same extract command"):
         run(store, NOISE)
 
 
 def test_too_few_sequences_train_nothing(tmp_path):
     store = write_store(tmp_path / "store", random_tokens(30))
-    with pytest.raises(InputError, match="30 sequences.*50"):
+    with pytest.raises(InputError, match=r"30 sequences.*50"):
         run(store, EstimatorSpec(name="mine"))
     run(store, NOISE)
 
@@ -223,7 +223,7 @@ def test_too_few_sequences_train_nothing(tmp_path):
 def test_long_published_runs_want_a_yes(tmp_path, tokens, monkeypatch):
     store = write_store(tmp_path / "store", tokens)
     monkeypatch.setattr("ie_store.estimate.cost.matmul_flops_per_second", lambda device: 1e6)
-    with pytest.raises(InputError, match="mine-paper would take about .*days.*--yes"):
+    with pytest.raises(InputError, match=r"mine-paper would take about .*days.*--yes"):
         run(store, EstimatorSpec(name="mine-paper"))
     assert show_results(store, NAME)["estimates"] == []
 
@@ -233,7 +233,7 @@ def test_nan_is_refused_with_its_place(tmp_path, tokens):
         macro[1, 2, 77, 3] = np.nan
 
     store = write_store(tmp_path / "store", tokens, change=spoil)
-    with pytest.raises(NonFiniteError, match="layer 1, position 2.*row 77"):
+    with pytest.raises(NonFiniteError, match=r"layer 1, position 2.*row 77"):
         run(store, NOISE)
 
 
