@@ -148,8 +148,10 @@ class DatasetReader:
         job = SlabJob(
             files=self._files, name=self.name, layout=self.layout, table=table, slab=slab, cell=cell,
             start=start, shards=shards, extents=table.extents(cell, shards),
-            checksums=table.checksums(cell, shards) if verify else None, out=out, strict=strict,
+            checksums=table.checksums(cell, shards) if verify else None, out=out,
         )  # fmt: skip
+        if strict:
+            job.require_chunks()
         waiting = iter(shards)  # shared: whoever is free takes the next
         if num_threads == 1:
             job.read(waiting)

@@ -51,11 +51,16 @@ class SlabJob:
     checksums: list[int] | None
     """crc32c, one for each of ``shards``, where chunks are to be verified."""
     out: NDArray[Any]
-    strict: bool
-    """Missing chunks are errors; otherwise they are fill."""
+
+    def require_chunks(self) -> None:
+        """Raise `StoreError` for the first shard without the slab's chunk."""
+        for shard, (offset, _) in zip(self.shards, self.extents, strict=True):
+            if offset == NOT_STORED:
+                what = "lacks this chunk" if self.table.is_written(shard) else "is not written yet"
+                raise StoreError(f"{self._where(shard)} {what}; run the same extract command again: it writes what is missing")
 
     def read(self, waiting: Iterator[int]) -> None:
-        """Read the shards that ``waiting`` still has to give, with one buffer for all encoded chunks."""
+        """Read the shards that ``waiting`` still has to give, with one buffer for all encoded chunks. Missing ones are fill."""
         size, stop = self.layout.shard(self.slab.level, 0).size, self.start + len(self.out)
         chunk_bytes = size * self.out.shape[1] * self.out.itemsize
         header, scratch = bytearray(HEADER_BYTES), np.empty(0, np.uint8)
@@ -64,7 +69,7 @@ class SlabJob:
             first, last = max(self.start, shard * size), min(stop, (shard + 1) * size)
             rows = self.out[first - self.start : last - self.start]
             if offset == NOT_STORED:
-                self._fill(shard, rows)
+                rows[:] = fill_number(self.layout.stored_dtype)
             elif length == chunk_bytes + HEADER_BYTES and len(rows) == size:
                 self._read_in_place(shard, offset, header, rows)
             else:
@@ -78,12 +83,6 @@ class SlabJob:
     def _where(self, shard: int) -> str:
         place = f"layer {self.slab.layer}" + (f", position {self.slab.position}" if self.slab.position is not None else "")
         return f"{self.files.address(self._key(shard))} ({self.slab.level} shard {shard}, {place})"
-
-    def _fill(self, shard: int, rows: NDArray[Any]) -> None:
-        if self.strict:
-            what = "lacks this chunk" if self.table.is_written(shard) else "is not written yet"
-            raise StoreError(f"{self._where(shard)} {what}; run the same extract command again: it writes what is missing")
-        rows[:] = fill_number(self.layout.stored_dtype)
 
     def _read_in_place(self, shard: int, offset: int, header: bytearray, rows: NDArray[Any]) -> None:
         """Read a whole chunk whose length says that it was stored as it is, behind its header."""

@@ -1,5 +1,7 @@
 """Where every chunk of every shard lies and what it must sum to: read once, kept by the reader."""
 
+from typing import Any
+
 import numpy as np
 
 from ie_store.specs import Level, StoreLayout
@@ -27,11 +29,13 @@ class ShardTable:
         """
         for shard in np.flatnonzero(~self._known[shards.start : shards.stop]):
             self._load(shards.start + int(shard))
-        return [(offset, length) for offset, length in self._extents[(slice(shards.start, shards.stop), *cell)].tolist()]
+        place: Any = (slice(shards.start, shards.stop), *cell)
+        return [(offset, length) for offset, length in self._extents[place].tolist()]
 
     def checksums(self, cell: tuple[int, ...], shards: range) -> list[int]:
         """crc32c of chunk ``cell`` in each of ``shards``, after `extents`."""
-        found: list[int] = self._checksums[(slice(shards.start, shards.stop), *cell)].tolist()
+        place: Any = (slice(shards.start, shards.stop), *cell)
+        found: list[int] = self._checksums[place].tolist()
         return found
 
     def is_written(self, shard: int) -> bool:
