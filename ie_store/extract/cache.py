@@ -30,25 +30,23 @@ class Step:
     """(node x position,) slots of all positions of each node, past and new; None where there is no past."""
 
 
-class PathLayer(CacheLayerMixin):  # type: ignore[misc]
+class PathLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """The pool of one attention layer. Masks are made for all positions, so sliding windows need no cutting here."""
 
     is_sliding = False
 
     def __init__(self, step: Step) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._step = step
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Make the pools; sizes are known from the first keys and values (node, head, position, size)."""
-        for name, states in (("keys", key_states), ("values", value_states)):
-            setattr(self, name, states.new_empty((self._step.num_slots, states.shape[1], states.shape[3])))
+        """Nothing: the pools are made at the first update."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
         """Keep new keys and values (node, head, position, size); return them joined to those of their prefixes."""
-        if self.keys is None:
-            self.lazy_initialization(key_states, value_states)
+        if self.keys is None or self.values is None:
+            self.keys, self.values = _empty_pool(key_states, self._step), _empty_pool(value_states, self._step)
         return _joined(self.keys, key_states, self._step), _joined(self.values, value_states, self._step)
 
     def get_seq_length(self) -> int:
@@ -64,6 +62,10 @@ class PathLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
 
+def _empty_pool(states: Tensor, step: Step) -> Tensor:
+    return states.new_empty((step.num_slots, states.shape[1], states.shape[3]))
+
+
 def _joined(pool: Tensor, states: Tensor, step: Step) -> Tensor:
     num_nodes, num_heads, num_new, size = states.shape
     new = pool[step.first_slot : step.first_slot + num_nodes * num_new]
@@ -76,4 +78,4 @@ def _joined(pool: Tensor, states: Tensor, step: Step) -> Tensor:
 def make_cache(num_slots: int) -> tuple[Cache, Step]:
     """An empty cache with ``num_slots`` slots per layer, and the step that says what its next forward does."""
     step = Step(num_slots=num_slots)
-    return Cache(layer_class_to_replicate=partial(PathLayer, step)), step
+    return Cache(layer_class_to_replicate=partial(PathLayer, step)), step  # type: ignore[arg-type]

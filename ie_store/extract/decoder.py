@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ie_store.errors import InputError
-from ie_store.extract.blocks import find_blocks, tapped
+from ie_store.extract.blocks import find_blocks, same_states, tapped
 
 _PROBE_LENGTH = 4
 CAUSAL_TOLERANCE = 1e-3
@@ -65,7 +65,7 @@ def _takes_tokens(module: nn.Module) -> bool:
 
 def _agrees(decoder: Decoder, tokens: Tensor, states: list[Tensor]) -> bool:
     try:
-        return all(map(torch.equal, decoder.plain_states(tokens), states))
+        return all(map(same_states, decoder.plain_states(tokens), states))
     except (TypeError, ValueError, RuntimeError, AttributeError):
         return False
 

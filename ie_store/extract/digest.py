@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_NOT_IDENTITY = re.compile(r"^_|transformers_version$|^(torch_)?dtype$|^use_cache$|^architectures$|^auto_map$|^quantization_config$")
+_NOT_IDENTITY = re.compile(
+    r"^_|transformers_version$|^(torch_)?dtype$|^use_cache$|^architectures$|^auto_map$|^quantization_config$"
+)
 """Entries of a configuration that say where it came from or how to load it, not what the model computes."""
 
 
@@ -23,7 +25,9 @@ def weights_digest(module: nn.Module, config: dict[str, Any]) -> str:
     tensors = sorted(module.state_dict().items())
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(lambda item: _tensor_digest(item[1]), tensors))
-    values = [[name, str(tensor.dtype), list(tensor.shape), value] for (name, tensor), value in zip(tensors, digests, strict=True)]
+    values = [
+        [name, str(tensor.dtype), list(tensor.shape), value] for (name, tensor), value in zip(tensors, digests, strict=True)
+    ]
     text = json.dumps([values, _canonical(config)], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -35,7 +39,7 @@ def text_digest(text: str) -> str:
 
 def _tensor_digest(tensor: Tensor) -> str:
     values = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(values.view(torch.uint8).numpy()).hexdigest()
+    return hashlib.sha256(memoryview(values.view(torch.uint8).numpy())).hexdigest()
 
 
 def _canonical(config: Any) -> Any:

@@ -1,23 +1,18 @@
 """The prefix-shared forward: every distinct prefix of a group goes through the model once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.extract.batches import Batch, GroupBatches, make_batches
+from ie_store.extract.batches import Batch, GroupBatches
 from ie_store.extract.blocks import tapped
 from ie_store.extract.cache import make_cache
-from ie_store.extract.decoder import Decoder, relative_error
-from ie_store.prefixes import Segment, first_differences
+from ie_store.extract.decoder import Decoder
 
 OnLayer = Callable[[Batch, int, Tensor], None]
 """Called with the batch, the layer and its states (node, position of the batch, hidden)."""
-OnBatch = Callable[[Batch], None]
 
 
 class GroupForward:
@@ -28,6 +23,11 @@ class GroupForward:
         self._cache, self._step = make_cache(plan.num_slots)
         self._needs_cache = plan.num_slots > 0
 
+    @property
+    def num_cached_layers(self) -> int:
+        """Attention layers whose keys and values the cache has been given."""
+        return sum(layer.keys is not None for layer in self._cache.layers)
+
     def run(self, batch: Batch, on_layer: OnLayer) -> None:
         """One forward. Running a batch again computes the same."""
         arguments: dict[str, Any] = {"input_ids": torch.from_numpy(batch.tokens).to(self._device), "use_cache": False}
@@ -37,81 +37,3 @@ class GroupForward:
             arguments |= {"past_key_values": self._cache, "use_cache": True}
         with torch.inference_mode(), tapped(self._decoder.blocks, lambda layer, states: on_layer(batch, layer, states)):
             self._decoder.module(**arguments)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sharing:
-    """Whether distinct prefixes are computed once, and if not, why."""
-
-    shared: bool
-    reason: str
-    """Empty where shared."""
-
-
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 1e-2}
-"""Relative error per layer up to which the shared forward counts as equal to the plain one, by compute dtype."""
-_CHECKED_ROWS = 6
-
-
-def check_sharing(decoder: Decoder, tokens: NDArray[np.int32], device: torch.device) -> Sharing:
-    """Compare the shared with the plain forward on the corpus's own first rows, with every kind of step.
-
-    Args:
-        decoder: the model.
-        tokens: (row, position), sorted.
-        device: where the model is.
-    """
-    rows = tokens[:_CHECKED_ROWS]
-    num_positions = rows.shape[1]
-    if num_positions == 1:
-        return Sharing(shared=True, reason="")
-    cuts = sorted({0, 1, 2, num_positions // 2, num_positions - 1, num_positions} & set(range(num_positions + 1)))
-    name = type(decoder.module).__name__
-    try:
-        shared = shared_states(decoder, rows, _forced_segments(rows, cuts), device)
-    except Exception as error:  # whatever a model without the standard cache raises; the plain forward does not use one
-        return Sharing(shared=False, reason=f"{name} does not work with the standard cache ({_first_line(error)})")
-    plain = decoder.plain_states(torch.from_numpy(rows.astype(np.int64)).to(device))
-    errors = [relative_error(mine, theirs) for mine, theirs in zip(shared, plain, strict=True)]
-    if not max(errors) <= TOLERANCES[plain[0].dtype]:
-        return Sharing(
-            shared=False,
-            reason=f"{name} computes other states from cached prefixes (relative error {max(errors):.2g} at layer "
-            f"{int(np.argmax(errors))})",
-        )
-    return Sharing(shared=True, reason="")
-
-
-def shared_states(
-    decoder: Decoder, tokens: NDArray[np.int32], segments: tuple[Segment, ...], device: torch.device, rows_per_batch: int = 64
-) -> list[Tensor]:
-    """States (row, position, hidden) of each layer from a shared forward over sorted rows ``tokens`` (row, position)."""
-    plan = make_batches(tokens, segments, rows_per_batch)
-    forward = GroupForward(decoder, plan, device)
-    states: dict[int, Tensor] = {}
-
-    def keep(batch: Batch, layer: int, found: Tensor) -> None:
-        if layer not in states:
-            states[layer] = found.new_empty((*tokens.shape, found.shape[-1]))
-        rows = slice(None) if batch.row_nodes is None else torch.from_numpy(batch.row_nodes).to(device)
-        states[layer][batch.row_start : batch.row_stop, batch.start : batch.stop] = found[rows]
-
-    for batch in plan.batches:
-        forward.run(batch, keep)
-    return [states[layer] for layer in range(decoder.num_layers)]
-
-
-def _forced_segments(tokens: NDArray[np.int32], cuts: list[int]) -> tuple[Segment, ...]:
-    """A schedule that is cut at ``cuts``, whatever it costs."""
-    differences = first_differences(tokens)
-    segments: list[Segment] = []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
-        nodes = np.flatnonzero(differences < stop)
-        parents = np.searchsorted(segments[-1].node_rows, nodes, side="right") - 1 if segments else nodes[:0]
-        segments.append(Segment(start=start, stop=stop, node_rows=nodes, parent_nodes=parents))
-    return tuple(segments)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:120]}" if text else type(error).__name__

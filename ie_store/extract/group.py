@@ -84,9 +84,7 @@ class Engine:
         buffer.finish()
         return view
 
-    def _raise_fault(
-        self, forward: GroupForward, batch: Batch, layer: int, level: Level, source_row: NDArray[np.int64]
-    ) -> None:
+    def _raise_fault(self, forward: GroupForward, batch: Batch, layer: int, level: Level, source_row: NDArray[np.int64]) -> None:
         """Run the batch again to find the place, and raise."""
         dtype = self.layout.stored_dtype
         what = "source row" if level == "macro" else "lone token"

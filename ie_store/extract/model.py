@@ -72,9 +72,11 @@ def load_model(spec: ExtractSpec) -> LoadedModel:
     bos_id = _bos_id(spec, tokenizer, config)
     try:
         with silence():
-            decoder = find_decoder(model.to(device), device)
+            decoder = find_decoder(_moved(model, device), device)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, ImportError) as error:
-        raise InputError(f"model {spec.model!r} ({type(model).__name__}) does not run on token ids alone: {_line(error)}") from error
+        raise InputError(
+            f"model {spec.model!r} ({type(model).__name__}) does not run on token ids alone: {_line(error)}"
+        ) from error
     _require_dense(decoder, TORCH_DTYPES[compute_dtype])
     text_config = config.get_text_config(decoder=True)
     return LoadedModel(
@@ -86,7 +88,7 @@ def load_model(spec: ExtractSpec) -> LoadedModel:
             tokenizer_digest=tokenizer.digest if tokenizer else None,
             num_blocks=len(decoder.blocks),
             hidden_size=decoder.plain_states(torch.zeros((1, 1), dtype=torch.int64, device=device))[0].shape[-1],
-            vocab_size=model.get_input_embeddings().weight.shape[0],
+            vocab_size=_num_embeddings(model),
             compute_dtype=compute_dtype,
             attention=str(text_config._attn_implementation),
             bos=spec.bos,
@@ -121,28 +123,42 @@ def _load_config(spec: ExtractSpec, arguments: dict[str, Any]) -> tuple[PreTrain
         raise InputError(f"model {spec.model!r} ({config.model_type}) is an encoder-decoder; give a decoder-only causal model")
     scheme = getattr(config, "quantization_config", None)
     if scheme and not spec.gguf_file:
-        raise InputError(f"model {spec.model!r} is quantised ({scheme}); its states need dense weights: give the unquantised model")
+        raise InputError(
+            f"model {spec.model!r} is quantised ({scheme}); its states need dense weights: give the unquantised model"
+        )
     return config, published
 
 
 def _load_weights(spec: ExtractSpec, arguments: dict[str, Any], config: PreTrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
-    attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
+    attention: dict[str, Any] = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
     try:
         with silence():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 spec.model, dtype=dtype, output_loading_info=True, **attention, **arguments
             )
     except Exception as error:  # whatever foreign or broken weights make transformers, safetensors or torch raise
         raise load_error(spec, error) from error
+    model, info = loaded
     missing = sorted(set(info["missing_keys"]) & _names_without_head(model))
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(f"model {spec.model!r}: its files lack {len(missing)} weights ({shown}); they would be random numbers")
-    return model.eval().requires_grad_(False)
+    frozen: PreTrainedModel = model.eval().requires_grad_(False)
+    return frozen
+
+
+def _moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    moved: Any = model
+    return moved.to(device)  # type: ignore[no-any-return]
+
+
+def _num_embeddings(model: PreTrainedModel) -> int:
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
 
 
 def _names_without_head(model: PreTrainedModel) -> set[str]:
-    head = model.get_output_embeddings()
+    head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     mine = set() if head is None else {id(weight) for weight in head.parameters()}
     mine -= {id(weight) for weight in model.get_input_embeddings().parameters()}
     return {name for name, weight in model.named_parameters(remove_duplicate=False) if id(weight) not in mine}

@@ -38,7 +38,9 @@ def load_error(spec: ExtractSpec, error: Exception) -> InputError:
     text = str(error).strip()
     line = (text.splitlines() or [type(error).__name__])[0][:300]
     if "trust_remote_code" in text:
-        return InputError(f"model {spec.model!r} comes with code of its own; to run it, after reading it, add --trust-remote-code")
+        return InputError(
+            f"model {spec.model!r} comes with code of its own; to run it, after reading it, add --trust-remote-code"
+        )
     if isinstance(error, ImportError):
         extra = "; install it with: pip install 'ie-store[gguf]'" if spec.gguf_file else ""
         return InputError(f"model {spec.model!r} needs a package that is not installed: {line}{extra}")

@@ -1,0 +1,128 @@
+"""An extraction that is ready to run: model loaded, corpus made, identity known; nothing written."""
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ie_store.corpus.make import make_corpus
+from ie_store.corpus.rows import Corpus
+from ie_store.errors import InputError, StoreError
+from ie_store.extract.group import Engine
+from ie_store.extract.layout import choose_layout
+from ie_store.extract.model import LoadedModel, load_model
+from ie_store.extract.naming import name_of
+from ie_store.extract.sharing import Sharing, check_sharing
+from ie_store.extract.work import Unit, missing_units
+from ie_store.options import ExtractSpec
+from ie_store.specs import DatasetIdentity
+from ie_store.store.files import open_files
+from ie_store.store.reader import DatasetReader, open_reader
+from ie_store.store.write import DatasetWriter, open_writer
+
+_PACKAGES = ("ie-store", "torch", "transformers", "zarr", "numcodecs", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run needs to know."""
+
+    spec: ExtractSpec
+    name: str
+    engine: Engine
+    corpus: Corpus
+    sharing: Sharing
+    identity: DatasetIdentity
+    stored: DatasetReader | None
+    """A dataset of the same name, whatever it was made from."""
+
+    @property
+    def stored_same(self) -> DatasetReader | None:
+        """The dataset to go on with, where it has the same identity."""
+        same = self.stored is not None and not self.identity.differences(self.stored.identity)
+        return self.stored if same else None
+
+    def missing_units(self) -> list[Unit]:
+        """What is still to be computed."""
+        layout, stored = self.engine.layout, self.stored_same
+        if stored is not None:
+            return missing_units(layout, {"macro": stored.missing_shards("macro"), "micro": stored.missing_shards("micro")})
+        everything = {"macro": list(range(layout.num_shards("macro"))), "micro": list(range(layout.num_shards("micro")))}
+        return missing_units(layout, everything)  # type: ignore[arg-type]
+
+    def open_writer(self) -> DatasetWriter:
+        """Create or resume the dataset; see `store.write.open_writer` for its errors."""
+        return open_writer(
+            self.spec.store,
+            self.name,
+            identity=self.identity,
+            corpus=self.corpus.spec,
+            tokens=self.corpus.tokens,
+            source_row=self.corpus.source_row,
+            labels=self.corpus.labels,
+            session=session_facts(self.engine.model.device, self.sharing),
+            replace=self.spec.replace,
+        )
+
+
+def prepare(spec: ExtractSpec) -> Job:
+    """Load the model and make the corpus, cheapest checks first.
+
+    Raises:
+        InputError: something in ``spec`` cannot be used as given.
+    """
+    name = name_of(spec)
+    open_files(spec.store)
+    model = load_model(spec)
+    corpus = _corpus(spec, model)
+    try:
+        stored = open_reader(spec.store, name)
+    except StoreError:
+        stored = None
+    layout = choose_layout(spec, model, corpus, stored.layout if stored else None)
+    engine = Engine(model=model, layout=layout, shared=False)
+    sharing = check_sharing(model.decoder, engine.model_rows(corpus.tokens[:6], layout.positions), model.device)
+    identity = DatasetIdentity(
+        model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
+    )
+    engine = Engine(model=model, layout=layout, shared=sharing.shared)
+    return Job(spec=spec, name=name, engine=engine, corpus=corpus, sharing=sharing, identity=identity, stored=stored)
+
+
+def _corpus(spec: ExtractSpec, model: LoadedModel) -> Corpus:
+    if model.tokenizer is None and not spec.corpus.startswith("tokens:"):
+        raise InputError(
+            f"corpus {spec.corpus!r} needs a tokenizer, and that of model {spec.model!r} cannot be loaded "
+            f"({model.tokenizer_fault}); give token ids with tokens:FILE.npy"
+        )
+    corpus = make_corpus(
+        spec.corpus,
+        tokenizer=model.tokenizer,
+        vocab_size=model.spec.vocab_size,
+        num_sequences=spec.num_sequences,
+        seed=spec.seed,
+    )
+    length = corpus.spec.num_positions + (model.bos_id is not None)
+    if model.max_positions is not None and length > model.max_positions:
+        raise InputError(
+            f"the corpus has sequences of {length} tokens (what is prepended included) and model {spec.model!r} takes at most "
+            f"{model.max_positions}; make the sequences shorter"
+        )
+    return corpus
+
+
+def session_facts(device: torch.device, sharing: Sharing) -> dict[str, Any]:
+    """Provenance of a run: what may change the last bits of a state without being part of the dataset's identity."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device} ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "forward": "prefix-shared" if sharing.shared else f"plain: {sharing.reason}",
+    }
