@@ -10,7 +10,7 @@ from ie_store.specs import ITEM_BYTES, Level, StoreLayout
 from ie_store.store.creation import lock_key, wipe_dataset
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
-from ie_store.store.layout import LOCK_FOLDER, corpus_of, dataset_name, layout_of, state_array, stored_cells
+from ie_store.store.layout import corpus_of, dataset_name, layout_of, state_array, stored_cells
 from ie_store.store.ledger import LEVELS, missing_shards, read_sessions
 from ie_store.store.metadata import dataset_document, read_document, require_store
 
@@ -147,10 +147,9 @@ def remove_dataset(store: str, name: str) -> None:
     if document is None and files.size(lock_key(name)) is None:
         raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
     with ExitStack() as held:
-        held.enter_context(files.lock(lock_key(name)))
+        lock = held.enter_context(files.lock(lock_key(name)))
         for group in files.list_folders(f"{name}/estimates"):
             for key in [key for key in files.list_keys(f"{name}/estimates/{group}") if key.endswith("/.lock")]:
                 held.enter_context(files.lock(key))
         wipe_dataset(files, name)
-        files.delete_folder(f"{name}/{LOCK_FOLDER}")
-        files.delete_folder(name)
+        lock.remove()

@@ -107,7 +107,9 @@ def wipe_dataset(files: Files, name: str) -> None:
     for folder in files.list_folders(name):
         if folder != LOCK_FOLDER:
             files.delete_folder(f"{name}/{folder}")
-    for key in list(files.list_keys(f"{name}/{LOCK_FOLDER}")):
+    for folder in files.list_folders(f"{name}/{LOCK_FOLDER}"):
+        files.delete_folder(f"{name}/{LOCK_FOLDER}/{folder}")
+    for key in list(files.list_keys(name)):
         if key != lock_key(name):
             files.delete(key)
 

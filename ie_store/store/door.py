@@ -19,6 +19,9 @@ class Lock(Protocol):
     def release(self) -> None:
         """Let go."""
 
+    def remove(self) -> None:
+        """Let go for good: remove the key too, and the folders above it that it leaves empty."""
+
     def __enter__(self) -> "Lock": ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...

@@ -113,17 +113,17 @@ def read_checksums(files: Files, name: str, layout: StoreLayout, level: Level, s
 
 
 def missing_shards(files: Files, name: str, layout: StoreLayout, level: Level) -> list[int]:
-    """Shards that do not count: no commit mark, no file, or a file whose index or size is not whole."""
+    """Shards that do not count: no commit mark, no file, or one of the two is not whole."""
     return [index for index in range(layout.num_shards(level)) if not _is_whole(files, name, layout, level, index)]
 
 
 def _is_whole(files: Files, name: str, layout: StoreLayout, level: Level, shard: int) -> bool:
     key = shard_key(name, layout, level, shard)
     size = files.size(key)
-    if size is None or files.size(commit_key(name, level, shard)) is None:
-        return False
     grid = cell_grid(layout, level)
     try:
+        if size is None or read_checksums(files, name, layout, level, shard) is None:
+            return False
         index = parse_index(files.read_suffix(key, index_bytes(grid)), grid, key)
     except StoreError:
         return False

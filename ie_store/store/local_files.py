@@ -17,6 +17,7 @@ from ie_store.errors import BusyError, DiskSpaceError, StoreError
 from ie_store.store.door import TEMPORARY, Buffer
 
 T = TypeVar("T")
+LOCK_ATTEMPTS = 100
 
 
 class LocalFiles:
@@ -138,8 +139,7 @@ class LocalFiles:
         except FileNotFoundError:
             pass
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY:  # another process makes it anew: its folder now
-                raise StoreError(f"cannot remove {self.address(prefix)}: {error.strerror}; check its permissions") from error
+            raise StoreError(f"cannot remove {self.address(prefix)}: {error.strerror}; check its permissions") from error
 
     def free_bytes(self) -> int | None:
         """Bytes free for this user on the disk that holds (or will hold) the store."""
@@ -151,17 +151,22 @@ class LocalFiles:
 
     def lock(self, key: str) -> "LocalLock":
         """Hold a lock file."""
-        try:
-            _make_folder(os.path.dirname(self.address(key)))
-            return LocalLock(self.address(key))
-        except OSError as error:
-            raise self._explained(error, self.address(key), 0) from error
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                _make_folder(os.path.dirname(self.address(key)))
+                return LocalLock(self.address(key))
+            except OSError as error:
+                # Another process may remove the folder in between: then make it again.
+                if not isinstance(error, FileNotFoundError) or attempt == LOCK_ATTEMPTS - 1:
+                    raise self._explained(error, self.address(key), 0) from error
+        raise AssertionError("unreachable")
 
 
 class LocalLock:
     """``flock`` on a file: the kernel frees it when the process ends, however it ends."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
         while True:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
@@ -172,16 +177,16 @@ class LocalLock:
                 raise BusyError(
                     f"{path} is held by a living process ({holder or 'just started'}); wait for it or end it"
                 ) from None
-            if self._still_named(path):
+            if self._still_named():
                 break
             os.close(self._descriptor)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
 
-    def _still_named(self, path: str) -> bool:
+    def _still_named(self) -> bool:
         """False where the file was removed between open and lock: then somebody else may lock a new one."""
         try:
-            return os.stat(path).st_ino == os.fstat(self._descriptor).st_ino
+            return os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino
         except FileNotFoundError:
             return False
 
@@ -190,6 +195,13 @@ class LocalLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def remove(self) -> None:
+        """Let go for good; once the file is gone another process may lock a new one, so only empty folders go with it."""
+        with suppress(OSError):
+            os.unlink(self._path)
+            os.removedirs(os.path.dirname(self._path))
+        self.release()
 
     def __enter__(self) -> "LocalLock":
         return self

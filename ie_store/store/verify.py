@@ -14,7 +14,16 @@ from ie_store.specs import Level, Shard, StoreLayout
 from ie_store.store.codec import crc32c
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
-from ie_store.store.layout import NOT_STORED, ArrayTemplate, cell_grid, coordinate_values, shard_key, state_template, stored_cells
+from ie_store.store.layout import (
+    NOT_STORED,
+    ArrayTemplate,
+    cell_grid,
+    coordinate_values,
+    shard_key,
+    state_array,
+    state_template,
+    stored_cells,
+)
 from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
@@ -74,9 +83,8 @@ def _differing(document: dict[str, Any], template: ArrayTemplate) -> list[str]:
 def _array_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
     """Small arrays that are damaged, or that contradict each other."""
     found: dict[str, NDArray[Any]] = {}
-    for array in files.list_folders(reader.name):
-        if (read_document(files, f"{reader.name}/{array}") or {}).get("node_type") != "array" or array.startswith(LEVELS):
-            continue
+    others = {state_array(level, reader.layout.stored_dtype) for level in LEVELS} | {"ledger", "estimates"}
+    for array in (array for array in files.list_folders(reader.name) if array not in others):
         try:
             found[array] = read_plain(files, f"{reader.name}/{array}")
         except StoreError as error:
