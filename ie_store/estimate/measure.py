@@ -148,7 +148,7 @@ def _paper(spec: EstimatorSpec, states: StackStates, problems: list[Problem], on
 def _trained(spec: EstimatorSpec, states: StackStates, problems: list[Problem], on_progress: OnProgress) -> list[MIEstimate]:
     outcomes = states.outcomes
     is_table = len(outcomes.counts) <= TABLE_SHARE * len(outcomes.of_sequence)
-    tables = {layer: states.table(layer, outcomes) for p in problems for layer in (p.block, p.block + 1)}
+    tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
     if not is_table:
         index = torch.from_numpy(outcomes.of_sequence).to(states.device)
         tables = {layer: table[index] for layer, table in tables.items()}

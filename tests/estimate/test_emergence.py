@@ -1,0 +1,66 @@
+"""Emergence from its parts, worked by hand, and how intervals, outcomes and flags enter."""
+
+from math import hypot
+
+import pytest
+
+from ie_store.estimate.emergence import emergence, worst
+from ie_store.specs import MIEstimate, Outcome
+
+
+def part(nats, low, high, outcome=Outcome.CONVERGED, ceiling=5.0, **changed):
+    fields = {
+        "estimator": "mine",
+        "nats": nats,
+        "interval_nats": (low, high),
+        "standard_error_nats": 0.1,
+        "ceiling_nats": ceiling,
+        "ceiling_population_nats": None,
+        "outcome": outcome,
+    }
+    return MIEstimate(**(fields | changed))
+
+
+def test_sampled_intervals_combine_in_quadrature_and_micro_errs_together():
+    found = emergence(3, 1, part(4.0, 3.7, 4.2), [part(1.0, 0.9, 1.3), part(2.0, 1.7, 2.1)])
+    assert found.ie_nats == pytest.approx(2.5)
+    assert found.micro_nats == pytest.approx(1.5)
+    assert found.interval_nats[0] == pytest.approx(2.5 - hypot(0.3, (0.3 + 0.1) / 2))
+    assert found.interval_nats[1] == pytest.approx(2.5 + hypot(0.2, (0.1 + 0.3) / 2))
+    assert found.ceiling_nats == pytest.approx(0.0)
+    assert (found.block, found.position, found.flags) == (3, 1, ())
+
+
+def test_certified_intervals_combine_as_intervals():
+    curve = {"curve_low_nats": (3.0, 1.0), "curve_high_nats": (4.0, 2.0)}
+    macro = part(3.5, 3.0, 4.0, Outcome.CERTIFIED, diagnostics=curve)
+    micro = part(1.0, 0.5, 1.5, Outcome.CERTIFIED, diagnostics={"curve_low_nats": (0.5, 0.0), "curve_high_nats": (1.5, 0.5)})
+    found = emergence(0, 1, macro, [micro, micro])
+    assert found.interval_nats == pytest.approx((1.5, 3.5))
+    assert found.curve_nats == (pytest.approx((1.5, 3.5)), pytest.approx((0.5, 2.0)))
+
+
+def test_a_saturated_macro_opens_the_interval_up_to_its_ceiling_and_is_flagged():
+    found = emergence(1, 0, part(3.0, 2.9, 3.1, Outcome.SATURATED, ceiling=9.0), [part(1.0, 1.0, 1.0)])
+    assert found.interval_nats == pytest.approx((1.9, 8.0))
+    assert found.outcome is Outcome.SATURATED
+    assert "at least" in found.flags[-1]
+
+
+def test_both_saturated_are_open_on_both_sides_without_that_flag():
+    found = emergence(1, 0, part(3.0, 3.0, 3.0, Outcome.SATURATED, 9.0), [part(2.0, 2.0, 2.0, Outcome.SATURATED, 4.0)])
+    assert found.interval_nats == pytest.approx((-1.0, 7.0))
+    assert found.flags == ()
+
+
+def test_the_worst_outcome_and_all_flags_enter():
+    macro = part(3.0, 2.9, 3.1, flags=("a",))
+    micro = [part(1.0, 1.0, 1.0, flags=("b",)), part(1.0, 1.0, 1.0, Outcome.DIVERGED)]
+    found = emergence(1, 1, macro, micro)
+    assert found.outcome is Outcome.DIVERGED
+    assert found.flags == ("macro: a", "micro, position 0: b")
+
+
+def test_every_outcome_has_a_rank():
+    for outcome in Outcome:
+        assert worst([Outcome.EXACT, outcome]) is outcome
