@@ -236,6 +236,7 @@ class Emergence:
     position: int
     ie_nats: float
     interval_nats: tuple[float, float]
+    """Where the exact emergence lies, as far as the parts tell: a lower bound leaves its truth open up to the ceiling."""
     macro_nats: float
     micro_nats: float
     """Mean over positions 0..position of the micro estimates."""
@@ -245,6 +246,8 @@ class Emergence:
     outcome: Outcome
     """The worst of the outcomes that entered."""
     flags: tuple[str, ...] = ()
+    standard_error_nats: float = 0.0
+    """Of ``ie_nats`` itself, from sampling, folds and seeds: what blocks are compared by."""
     curve_nats: tuple[tuple[float, float], ...] = ()
     """noise: certified interval (low, high) at each of the estimator's sigmas."""
 

@@ -98,6 +98,7 @@ class ShownEstimate:
     position: int
     ie_nats: float | None
     interval_nats: tuple[float | None, float | None]
+    standard_error_nats: float | None
     macro_nats: float | None
     micro_nats: float | None
     ceiling_nats: float | None

@@ -1,16 +1,15 @@
 """Information Emergence from its parts: E(b, t) = macro(b, t) - mean of micro(b, s) over s = 0..t.
 
-Which way the parts combine depends on what their intervals are. Certified bounds (noise) and exact values combine as
-intervals do: low minus high. Sampled intervals combine in quadrature, the micro ones first summed as if they erred
-together (they share split and critics), which is wider than if they did not.
-
-A trained value that is known to be loose (saturated, or still rising at the step limit) says "at least", so on its side the
-interval goes on to the ceiling.
+The interval says where the exact E lies as far as the parts tell. A trained bound says "at least", however well it
+converged: its truth lies between the low end of its interval and its ceiling, and the difference of two lower bounds
+is no bound at all. So known ranges (exact, certified, lower bounds) combine as intervals do, low minus high. Values that
+bound nothing have only their sampling intervals, which combine in quadrature; micro ones are first summed as if they
+erred together, since they share split and critics. The standard error combines that way always.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import hypot
+from statistics import fmean
 
 from ie_store.specs import Emergence, MIEstimate, Outcome
 
@@ -27,6 +26,9 @@ FROM_BEST_TO_WORST = (
     Outcome.REFUSED,
 )
 AT_LEAST = (Outcome.SATURATED, Outcome.STEP_LIMIT)
+LOWER_BOUNDS = ("mine", "infonce", "nwj", "js", "cca")
+"""Estimators whose test value is a lower bound in the mean, where it did not break."""
+HOLDS = (Outcome.CONVERGED, Outcome.UNSTABLE, *AT_LEAST)
 
 
 def worst(outcomes: Sequence[Outcome]) -> Outcome:
@@ -34,29 +36,25 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
     return max(outcomes, key=FROM_BEST_TO_WORST.index)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """A value and how far the truth may lie below and above it, in nats."""
-
-    nats: float
-    below: float
-    above: float
-
-
-def _spread(estimate: MIEstimate) -> Spread:
+def _known_range(estimate: MIEstimate) -> tuple[float, float] | None:
+    """Where the exact value lies; None where the estimate bounds nothing."""
     low, high = estimate.interval_nats
-    if estimate.outcome in AT_LEAST and estimate.ceiling_nats is not None:
-        high = max(high, estimate.ceiling_nats)
-    return Spread(nats=estimate.nats, below=estimate.nats - low, above=high - estimate.nats)
+    if estimate.outcome in (Outcome.EXACT, Outcome.CERTIFIED):
+        return low, high
+    if estimate.estimator in LOWER_BOUNDS and estimate.outcome in HOLDS and estimate.ceiling_nats is not None:
+        return max(0.0, low), max(high, estimate.ceiling_nats)
+    return None
 
 
-def _mean(parts: Sequence[Spread]) -> Spread:
-    count = len(parts)
-    return Spread(
-        nats=sum(part.nats for part in parts) / count,
-        below=sum(part.below for part in parts) / count,
-        above=sum(part.above for part in parts) / count,
-    )
+def _interval(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[float, float]:
+    whole, lone = _known_range(macro), [_known_range(estimate) for estimate in micro]
+    known = [found for found in lone if found is not None]
+    if whole is not None and len(known) == len(lone):
+        return whole[0] - fmean(high for _, high in known), whole[1] - fmean(low for low, _ in known)
+    value = macro.nats - fmean(estimate.nats for estimate in micro)
+    below = fmean(estimate.interval_nats[1] - estimate.nats for estimate in micro)
+    above = fmean(estimate.nats - estimate.interval_nats[0] for estimate in micro)
+    return value - hypot(macro.nats - macro.interval_nats[0], below), value + hypot(macro.interval_nats[1] - macro.nats, above)
 
 
 def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEstimate]) -> Emergence:
@@ -68,18 +66,16 @@ def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEs
         macro: the estimate of I(h_block; h_block+1) of the prefix that ends at ``position``.
         micro: (position + 1,) the estimates of the lone tokens at positions 0..position.
     """
-    whole, lone = _spread(macro), _mean([_spread(estimate) for estimate in micro])
-    certified = all(e.outcome in (Outcome.EXACT, Outcome.CERTIFIED) for e in (macro, *micro))
-    together = (lambda a, b: a + b) if certified else hypot
-    value = whole.nats - lone.nats
+    lone = fmean(estimate.nats for estimate in micro)
     return Emergence(
         estimator=macro.estimator,
         block=block,
         position=position,
-        ie_nats=value,
-        interval_nats=(value - together(whole.below, lone.above), value + together(whole.above, lone.below)),
-        macro_nats=whole.nats,
-        micro_nats=lone.nats,
+        ie_nats=macro.nats - lone,
+        interval_nats=_interval(macro, micro),
+        standard_error_nats=hypot(macro.standard_error_nats, fmean(estimate.standard_error_nats for estimate in micro)),
+        macro_nats=macro.nats,
+        micro_nats=lone,
         ceiling_nats=_difference(macro.ceiling_nats, [e.ceiling_nats for e in micro]) or 0.0,
         ceiling_population_nats=_difference(macro.ceiling_population_nats, [e.ceiling_population_nats for e in micro]),
         outcome=worst([macro.outcome, *(estimate.outcome for estimate in micro)]),

@@ -2,7 +2,7 @@
 
 ::
 
-    mi_macro  mi_micro  ie       (block, position) in nats, NaN where not estimated; with _low, _high (mi: and _se)
+    mi_macro  mi_micro  ie       (block, position) in nats, NaN where not estimated; with _low, _high, _se
     ceiling_macro  ...           exact values of the listed rows; with _population
     outcome_macro  ...           codes with CF flag_values and flag_meanings, -1 where not estimated
     macro_<diagnostic>  ...      every number that an estimate carries besides
@@ -72,8 +72,8 @@ _LONG_NAMES = {
     "sigma": "noise level in units of its scale",
 }
 _ENDINGS = {
-    "_low": "lower end of the 95% or certified interval",
-    "_high": "upper end of the 95% or certified interval",
+    "_low": "lower end of the interval",
+    "_high": "upper end of the interval",
     "_se": "standard error",
     "_population": "value of the population instead of the listed rows",
 }
@@ -144,6 +144,7 @@ def _set_emergence(grid: _Grid, emergence: Emergence) -> None:
     grid.set("ie", at, emergence.ie_nats)
     grid.set("ie_low", at, emergence.interval_nats[0])
     grid.set("ie_high", at, emergence.interval_nats[1])
+    grid.set("ie_se", at, emergence.standard_error_nats)
     grid.set("ie_micro", at, emergence.micro_nats)
     grid.set("ceiling_ie", at, emergence.ceiling_nats)
     grid.set("ceiling_ie_population", at, emergence.ceiling_population_nats)
@@ -218,6 +219,7 @@ def emergences_of(arrays: Arrays, flags: Flags, estimator: EstimatorName) -> lis
             ceiling_nats=float(arrays["ceiling_ie"][block, position]),
             ceiling_population_nats=_known(arrays["ceiling_ie_population"][block, position]),
             outcome=list(Outcome)[int(codes[block, position])],
+            standard_error_nats=float(arrays["ie_se"][block, position]),
             flags=tuple(flags.get(f"ie/{block}/{position}", ())),
             curve_nats=_curve_at(arrays, block, position),
         )

@@ -227,6 +227,7 @@ def _entry(emergence: Emergence, macro: MIEstimate, estimator: dict[str, Any], f
         "position": emergence.position,
         "ie_nats": _number(emergence.ie_nats),
         "interval_nats": [_number(end) for end in emergence.interval_nats],
+        "standard_error_nats": _number(emergence.standard_error_nats),
         "macro_nats": _number(emergence.macro_nats),
         "micro_nats": _number(emergence.micro_nats),
         "ceiling_nats": _number(emergence.ceiling_nats),

@@ -21,14 +21,24 @@ def part(nats, low, high, outcome=Outcome.CONVERGED, ceiling=5.0, **changed):
     return MIEstimate(**(fields | changed))
 
 
-def test_sampled_intervals_combine_in_quadrature_and_micro_errs_together():
-    found = emergence(3, 1, part(4.0, 3.7, 4.2), [part(1.0, 0.9, 1.3), part(2.0, 1.7, 2.1)])
+def test_values_that_bound_nothing_combine_in_quadrature_and_micro_errs_together():
+    broken = Outcome.NOT_A_BOUND
+    found = emergence(3, 1, part(4.0, 3.7, 4.2, broken), [part(1.0, 0.9, 1.3, broken), part(2.0, 1.7, 2.1, broken)])
     assert found.ie_nats == pytest.approx(2.5)
     assert found.micro_nats == pytest.approx(1.5)
     assert found.interval_nats[0] == pytest.approx(2.5 - hypot(0.3, (0.3 + 0.1) / 2))
     assert found.interval_nats[1] == pytest.approx(2.5 + hypot(0.2, (0.1 + 0.3) / 2))
+    assert found.standard_error_nats == pytest.approx(hypot(0.1, 0.1))
     assert found.ceiling_nats == pytest.approx(0.0)
     assert (found.block, found.position, found.flags) == (3, 1, ())
+
+
+def test_lower_bounds_leave_their_truth_open_up_to_the_ceiling():
+    found = emergence(1, 0, part(3.0, 2.9, 3.1, ceiling=6.4), [part(4.0, 3.9, 4.1, ceiling=6.2)])
+    assert found.ie_nats == pytest.approx(-1.0)
+    assert found.interval_nats == pytest.approx((2.9 - 6.2, 6.4 - 3.9))
+    assert found.interval_nats[0] <= found.ceiling_nats <= found.interval_nats[1]
+    assert found.ceiling_nats == pytest.approx(0.2)
 
 
 def test_certified_intervals_combine_as_intervals():
@@ -40,17 +50,12 @@ def test_certified_intervals_combine_as_intervals():
     assert found.curve_nats == (pytest.approx((1.5, 3.5)), pytest.approx((0.5, 2.0)))
 
 
-def test_a_saturated_macro_opens_the_interval_up_to_its_ceiling_and_is_flagged():
+def test_a_saturated_macro_beside_micro_that_is_not_is_flagged():
     found = emergence(1, 0, part(3.0, 2.9, 3.1, Outcome.SATURATED, ceiling=9.0), [part(1.0, 1.0, 1.0)])
-    assert found.interval_nats == pytest.approx((1.9, 8.0))
     assert found.outcome is Outcome.SATURATED
     assert "at least" in found.flags[-1]
-
-
-def test_both_saturated_are_open_on_both_sides_without_that_flag():
-    found = emergence(1, 0, part(3.0, 3.0, 3.0, Outcome.SATURATED, 9.0), [part(2.0, 2.0, 2.0, Outcome.SATURATED, 4.0)])
-    assert found.interval_nats == pytest.approx((-1.0, 7.0))
-    assert found.flags == ()
+    both = emergence(1, 0, part(3.0, 2.9, 3.1, Outcome.SATURATED), [part(2.0, 2.0, 2.0, Outcome.SATURATED)])
+    assert both.flags == ()
 
 
 def test_the_worst_outcome_and_all_flags_enter():
