@@ -10,6 +10,7 @@ from xarray.core import indexing
 
 from ie_store.errors import InputError
 from ie_store.specs import Level, Slab
+from ie_store.store.buffers import lend
 from ie_store.store.layout import cell_grid, fill_number, numpy_dtype, state_array
 from ie_store.store.ledger import LEVELS
 from ie_store.store.reader import DatasetReader, open_reader
@@ -38,7 +39,7 @@ class LazyStates(BackendArray):
         """States at an outer index: each of ``key`` an integer, a slice or an array of integers."""
         *cells, rows = [_chosen(part, size) for part, size in zip(key[:-1], self.shape[:-1], strict=True)]
         shape = (*map(len, cells), len(rows), self.shape[-1])
-        result = np.empty(shape, numpy_dtype(self.reader.layout.stored_dtype))
+        result = lend(shape, numpy_dtype(self.reader.layout.stored_dtype))
         for place in np.ndindex(*shape[:-2]):
             layer, *position = (int(cell[i]) for cell, i in zip(cells, place, strict=True))
             slab = Slab(level=self.level, layer=layer, position=position[0] if position else None)

@@ -19,6 +19,7 @@ from ie_store.errors import InputError, StoreError
 from ie_store.grid import ceil_div
 from ie_store.specs import CorpusSpec, Level, Slab, StoreLayout
 from ie_store.store import ledger
+from ie_store.store.buffers import lend
 from ie_store.store.codec import require_readable
 from ie_store.store.files import Files, open_files
 from ie_store.store.layout import (
@@ -138,7 +139,7 @@ class DatasetReader:
         """Rows start..stop-1 of a slab, as `read_slab`; with ``strict`` False what is missing is NaN instead of an error."""
         shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
         if out is None:
-            out = np.empty(shape, dtype)
+            out = lend(shape, dtype)
         if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
             raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
         size = self.layout.shard(slab.level, 0).size

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
 from ie_store.specs import Slab, StoredDtype, StoreLayout
+from ie_store.store.buffers import lend
 from ie_store.store.codec import HEADER_BYTES, crc32c, decode_chunk, is_verbatim
 from ie_store.store.door import Files
 from ie_store.store.layout import NOT_STORED, fill_number, numpy_dtype, shard_key
@@ -27,7 +28,7 @@ def decoded(states: NDArray[Any]) -> NDArray[Any]:
     """States as numbers: bfloat16 bits (uint16) become float32, the rest stays."""
     if states.dtype != np.uint16:
         return states
-    bits = np.empty(states.shape, np.uint32)
+    bits = lend(states.shape, np.dtype(np.uint32))
     np.left_shift(states, np.uint32(16), out=bits, dtype=np.uint32)
     return bits.view(np.float32)
 

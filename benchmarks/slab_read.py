@@ -1,0 +1,131 @@
+"""Reading slabs: our direct reader and our Dask arrays against a memory map and zarr-python, in one run.
+
+    python benchmarks/slab_read.py [--rows 131072] [--hidden 576] [--rounds 15] [--folder /tmp] [--out FILE.json]
+
+Writes a small store of rows that no codec shrinks (float16, warm in the page cache), then reads the same slab by every way in
+turn, round after round. Speeds are medians; ratios are medians of the ratios within a round, so that a busy machine slows
+both sides alike.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+import ie_store
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, ModelSpec, Slab, StoreLayout
+from ie_store.store.read import open_reader
+from ie_store.store.write import open_writer
+
+NAME = "model/random"
+LAYERS, POSITIONS = 2, 2
+SLAB = Slab(level="macro", layer=1, position=0)
+BASELINES = {"memmap, reused": "memory map copied into a reused buffer", "memmap, new": "memory map copied into a new array"}
+
+
+def write_store(store: str, rows: int, hidden: int, shard_rows: int) -> None:
+    layout = StoreLayout(
+        num_layers=LAYERS, num_positions=POSITIONS, num_sequences=rows, num_tokens=1, hidden_size=hidden, stored_dtype="float16",
+        layers=tuple(range(LAYERS)), positions=tuple(range(POSITIONS)), rows_per_shard=shard_rows, tokens_per_shard=1,
+        shards_per_group=1, rows_per_batch=1,
+    )  # fmt: skip
+    model = ModelSpec(
+        id="random", revision=None, weights_digest="", tokenizer_digest=None, num_blocks=LAYERS - 1, hidden_size=hidden,
+        vocab_size=1, compute_dtype="float32", attention="none", bos="none",
+    )  # fmt: skip
+    corpus = CorpusSpec(
+        recipe="random", name="random", fingerprint="", num_sequences=rows, num_positions=POSITIONS, complete=False
+    )
+    identity = DatasetIdentity(model=model, corpus_fingerprint="", recipe="random", layout=layout)
+    random = np.random.default_rng(0)
+    with open_writer(
+        store, NAME, identity=identity, corpus=corpus, tokens=np.zeros((rows, POSITIONS), np.int32),
+        source_row=np.arange(rows), labels={}, session={},
+    ) as writer:  # fmt: skip
+        levels: tuple[Level, Level] = ("micro", "macro")
+        for level in levels:
+            for index in writer.missing_shards(level):
+                shard = layout.shard(level, index)
+                cells = (LAYERS, POSITIONS) if level == "macro" else (LAYERS,)
+                shape = (*cells, shard.stop - shard.start, hidden)
+                writer.write_shard(shard, random.integers(0, 2**16, shape, np.uint16).view(np.float16))
+        writer.mark_complete({})
+
+
+def ways(store: str, memory: np.memmap) -> dict[str, Callable[[], Any]]:
+    reader = open_reader(store, NAME)
+    out = np.empty(memory.shape, np.float16)
+    array = zarr.open_group(f"{store}/{NAME}", mode="r")["macro"]
+    lazy = ie_store.open_store(f"{store}/{NAME}").macro[SLAB.layer, SLAB.position].data
+    return {
+        "memmap, reused": lambda: np.copyto(out, memory),
+        "memmap, new": lambda: np.array(memory),
+        "read_slab, reused": lambda: reader.read_slab(SLAB, out),
+        "read_slab, verified": lambda: reader.read_slab(SLAB, out, verify=True),
+        "read_slab, new": lambda: reader.read_slab(SLAB),
+        "Dask, open_store": lambda: lazy.compute(),
+        "Dask, slab_array": lambda: reader.slab_array(SLAB).compute(),
+        "zarr-python": lambda: array[SLAB.layer, SLAB.position],
+    }
+
+
+def measure(store: str, folder: str, rounds: int) -> dict[str, Any]:
+    path = Path(folder) / "slab.npy"
+    np.save(path, open_reader(store, NAME).read_slab(SLAB))
+    memory = np.load(path, mmap_mode="r")
+    calls = ways(store, memory)
+    speeds: dict[str, list[float]] = {way: [] for way in calls}
+    for number in range(rounds + 1):
+        for way, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if number:  # the first round warms up
+                speeds[way].append(memory.nbytes / (time.perf_counter() - start) / 1e9)
+
+    def ratio(way: str, to: str) -> float:
+        return statistics.median(mine / theirs for mine, theirs in zip(speeds[way], speeds[to], strict=True))
+
+    return {
+        way: {"gigabytes_per_second": statistics.median(values)} | {f"over {base}": ratio(way, base) for base in BASELINES}
+        | {"over zarr-python": ratio(way, "zarr-python")}
+        for way, values in speeds.items()
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--rows", type=int, default=131072)
+    parser.add_argument("--hidden", type=int, default=576)
+    parser.add_argument("--shard-rows", type=int, default=1024, help="as for 31 layers and 8 positions of 576 dimensions")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--folder", default=tempfile.gettempdir())
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    folder = tempfile.mkdtemp(dir=options.folder, prefix="slab_read-")
+    try:
+        write_store(f"{folder}/store", options.rows, options.hidden, options.shard_rows)
+        found = measure(f"{folder}/store", folder, options.rounds)
+    finally:
+        shutil.rmtree(folder)
+    heads = ["GB/s", *(f"/ {base}" for base in BASELINES), "/ zarr-python"]
+    print(f"{'':22}" + "".join(f"{head:>18}" for head in heads))
+    for way, values in found.items():
+        print(f"{way:22}" + "".join(f"{value:18.2f}" for value in values.values()))
+    if options.out:
+        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
+        asked = {key: value for key, value in vars(options).items() if key not in ("out", "folder")}
+        options.out.write_text(json.dumps({"machine": machine, "options": asked, "ways": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
