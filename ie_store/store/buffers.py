@@ -32,7 +32,7 @@ def lend(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         memory = _idle[num_bytes].pop()
     except (KeyError, IndexError):
         memory = np.empty(num_bytes, np.uint8)
-    lent = memory.view(_Lent)
+    lent = _Lent(num_bytes, np.uint8, memory.data)  # over a memoryview: numpy would skip an owner that is a mere view
     weakref.finalize(lent, _keep, memory).atexit = False
     return lent.view(np.ndarray).view(dtype).reshape(shape)
 
