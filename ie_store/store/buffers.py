@@ -19,8 +19,11 @@ IDLE_BYTES = 2**29
 _idle: dict[int, list[NDArray[np.uint8]]] = {}
 
 
-class _Lent(np.ndarray[Any, np.dtype[np.uint8]]):
-    """The owner, in numpy's eyes, of every array made from a buffer: when it ends, nobody looks any more."""
+class _Owner:
+    """What numpy keeps alive for every array made from a buffer: when it ends, nobody looks any more."""
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self.__array_interface__ = memory.__array_interface__
 
 
 def lend(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -32,9 +35,9 @@ def lend(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         memory = _idle[num_bytes].pop()
     except (KeyError, IndexError):
         memory = np.empty(num_bytes, np.uint8)
-    lent = _Lent(num_bytes, np.uint8, memory.data)  # over a memoryview: numpy would skip an owner that is a mere view
-    weakref.finalize(lent, _keep, memory).atexit = False
-    return lent.view(np.ndarray).view(dtype).reshape(shape)
+    owner = _Owner(memory)
+    weakref.finalize(owner, _keep, memory).atexit = False
+    return np.asarray(owner).view(dtype).reshape(shape)
 
 
 def _keep(memory: NDArray[np.uint8]) -> None:
