@@ -19,7 +19,7 @@ def extract(as_json: bool, **options: Any) -> None:
     from ie_store.extract.run import extract as run
 
     with ProgressBar() as progress:
-        report = run(spec, on_progress=progress)
+        report = run(spec, on_progress=progress, on_plan=lambda planned: None if as_json else render.plan(planned))
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:

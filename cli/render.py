@@ -8,6 +8,8 @@ from rich.table import Table
 from ie_store.specs import NATS_PER_BIT, Outcome
 
 if TYPE_CHECKING:
+    from ie_store.extract.plan import Plan
+    from ie_store.extract.report import ExtractReport
     from ie_store.store.catalog import DatasetSummary
     from ie_store.store.verify import VerifyReport
 
@@ -85,6 +87,48 @@ def facts(rows: list[tuple[str, str]]) -> None:
     for what, value in rows:
         table.add_row(what, value)
     console.print(table)
+
+
+def plan(planned: "Plan") -> None:
+    """What an extraction will do."""
+    prefixes = sum(planned.distinct_prefixes)
+    dense = planned.num_sequences * planned.num_positions
+    free = "unknown" if planned.free_bytes is None else size(planned.free_bytes)
+    note = f" ({planned.forward_note})" if planned.forward_note else ""
+    facts(
+        [
+            ("dataset", planned.name),
+            ("model", f"{planned.model}, computed in {planned.compute_dtype} on {planned.device}"),
+            ("corpus", planned.recipe),
+            (
+                "rows",
+                f"{planned.num_sequences:,} sequences of {planned.num_positions} tokens, {planned.num_tokens:,} distinct tokens",
+            ),
+            ("prefixes", f"{prefixes:,} distinct of {dense:,}: {dense / prefixes:.2f}x fewer"),
+            ("forward", f"{planned.forward}{note}: {planned.tokens_computed:,} tokens instead of {planned.tokens_dense:,}"),
+            ("shards", f"{planned.missing_shards} to write of {planned.num_shards}, {planned.rows_per_shard:,} sequences each"),
+            ("bytes", f"about {size(planned.encoded_bytes)} to write ({size(planned.dense_bytes)} dense); {free} free"),
+            ("time", f"about {duration(planned.seconds)}; the limit is the {planned.bottleneck}"),
+        ]
+    )
+
+
+def extract_report(report: "ExtractReport") -> None:
+    """How an extraction ended, predicted against measured."""
+    if report.reused:
+        console.print(f"{report.name} is complete already; nothing to do. {_audit(report.audit)}", soft_wrap=True)
+        return
+    table = Table(title=f"{report.name}: {report.num_rows:,} sequences, {report.num_shards} shards", title_justify="left")
+    table.add_column("")
+    table.add_column("predicted", justify="right")
+    table.add_column("measured", justify="right")
+    table.add_row("time", duration(report.plan.seconds), duration(report.seconds))
+    table.add_row("the model's part", duration(report.plan.forward_seconds), duration(report.forward_seconds))
+    table.add_row("bytes", size(report.plan.encoded_bytes), size(report.num_bytes))
+    table.add_row("sequences/s", f"{report.num_rows / max(report.plan.seconds, 1e-9):,.1f}", f"{report.rows_per_second:,.1f}")
+    console.print(table)
+    console.print(f"audit: {_audit(report.audit)}", soft_wrap=True)
+    console.print(f"written to {report.address}", soft_wrap=True)
 
 
 def datasets(summaries: "list[DatasetSummary]") -> None:
