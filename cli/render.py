@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from ie_store.store.catalog import DatasetSummary
     from ie_store.store.verify import VerifyReport
 
+WIDTH_OF_FILES = 140
+"""Columns of a table that goes to a file or a pipe."""
+
 console = Console(highlight=False)
+if not console.is_terminal:
+    console = Console(highlight=False, width=WIDTH_OF_FILES)
 
 
 def estimates(shown: dict[str, Any]) -> None:
@@ -134,15 +139,14 @@ def extract_report(report: "ExtractReport") -> None:
 def datasets(summaries: "list[DatasetSummary]") -> None:
     """The datasets of a store, a line each."""
     table = Table()
-    table.add_column("dataset")
-    for heading in ("sequences", "positions", "layers", "hidden"):
-        table.add_column(heading, justify="right")
-    for heading in ("dtype", "on disk", "state", "estimates"):
+    table.add_column("dataset", no_wrap=True)
+    table.add_column("sequences", justify="right")
+    for heading in ("positions x layers x hidden", "dtype", "on disk", "state"):
         table.add_column(heading)
     for one in summaries:
-        counts = (f"{value:,}" for value in (one.num_sequences, one.num_positions, one.num_layers, one.hidden_size))
+        shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
-        table.add_row(one.name, *counts, one.stored_dtype, size(one.disk_bytes), state, ", ".join(one.estimates))
+        table.add_row(one.name, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
     console.print(table if summaries else "no datasets yet: ie-store extract makes one")
 
 
