@@ -62,9 +62,7 @@ class ExtractSpec:
     bos: BosPolicy = described("none", "beginning-of-sequence token: none, or prepend before each sequence and each lone token")
     attention: Attention = described("auto", "attention implementation: sdpa, eager, or auto: sdpa where the model has it")
     device: str = described("auto", "device the model runs on: auto, cpu, cuda, cuda:1, ...")
-    batch_size: int = described(
-        0, "rows per forward batch; a step over fewer positions takes that many more prefixes; 0 chooses"
-    )
+    batch_size: int = described(0, "rows per forward batch; a step over fewer positions takes that many more prefixes; 0 chooses")
     num_sequences: int | None = described(None, "keep a random sample of this many sequences")
     seed: int = described(0, "seed of the sample")
     replace: bool = described(False, "remove a dataset of the same name and other identity first")
@@ -153,3 +151,22 @@ class EstimateSpec:
             raise InputError(
                 "no estimator was asked for; give at least one EstimatorSpec, for example EstimatorSpec(name='mine')"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSpec:
+    """What is to be checked of the estimators, on a few problems of a dataset."""
+
+    store: str = described("", "the store: a local folder or an s3:// address")
+    name: str = described("", "MODEL/CORPUS in the store")
+    estimators: tuple[EstimatorSpec, ...] = described((EstimatorSpec(),), "the estimators to check")
+    blocks: str = described("few", "blocks to check: few (first, middle and last of those stored), or a list like 0,5,10")
+    position: str = described("last", "the one position to check: last, or a number")
+    rows: int = described(1000, "sequences drawn for each problem; more cost more time")
+    permutations: int = described(19, "shuffled repeats of the permutation null; its p-value is at least 1 / (1 + permutations)")
+    seed: int = described(0, "seed of the draw and of the shuffles")
+    device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 200), ("permutations", 1)):
+            require_at_least(name, getattr(self, name), least)

@@ -5,7 +5,6 @@ corpus rows -> ceilings -> plan -> slabs -> estimates, stack by stack -> emergen
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -140,24 +139,14 @@ def _measure_all(
     for whole, slabs in stream_states(reader, wanted):
         for task, writer in zip(tasks, writers, strict=True):
             for stack in only([whole], task.missing):
-                stage = f"{task.estimator.name}, {stack.level} position {stack.position}, {_blocks(stack)}"
                 states = StackStates(stack=stack, slabs=slabs, corpus=corpus, device=device)
                 if task.estimator.name == "exact":
                     found = {problem: writer.estimates[problem] for problem in stack.problems}
                 else:
-                    found = measure_stack(task.estimator, states, partial(_tell, on_progress, stage))
+                    found = measure_stack(task.estimator, states, on_progress)
                 writer.commit(examine(found, states))
                 done += len(found)
-                on_progress(Progress(stage="problems", done=done, total=total, unit="problems"))
-
-
-def _tell(on_progress: OnProgress, stage: str, progress: Progress) -> None:
-    on_progress(replace(progress, stage=stage))
-
-
-def _blocks(stack: Stack) -> str:
-    first, last = stack.blocks[0], stack.blocks[-1]
-    return f"block {first}" if first == last else f"blocks {first}-{last}"
+                on_progress(Progress(stage="estimates", done=done, total=total, unit="problems"))
 
 
 def _combine(task: Task, writer: ResultsWriter, targets: Targets, reader: DatasetReader) -> list[Emergence]:

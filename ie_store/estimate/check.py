@@ -1,0 +1,140 @@
+"""Diagnostics on request: can an estimator be believed on this dataset? A few problems, a verdict for each estimator."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ie_store.errors import InputError
+from ie_store.estimate import consistency
+from ie_store.estimate.arrays import mutual_information
+from ie_store.estimate.consistency import Answer, Measure, Rows
+from ie_store.estimate.device import choose_device
+from ie_store.estimate.problems import choose_targets, stored_blocks
+from ie_store.estimate.slabs import read_states
+from ie_store.estimate.stack import estimate_stack
+from ie_store.options import CheckSpec, EstimatorSpec, OnProgress, Progress, ignore_progress
+from ie_store.specs import EstimatorName, MIEstimate, Slab
+from ie_store.store.read import DatasetReader, open_reader
+
+BY_CONSTRUCTION: dict[EstimatorName, tuple[bool, str]] = {
+    "exact": (True, "counted from the tokens, not estimated; it holds where no shared states are flagged"),
+    "noise": (True, "two proven bounds, computed without training: nothing to check but their distance"),
+    "mine-paper": (False, "the maximum over training, on its own training rows, is no bound whatever the checks say"),
+}
+SHUFFLES_AT_ONCE = 8
+"""Shuffled problems that are trained together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check on one macro problem."""
+
+    block: int
+    position: int
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether an estimator can be believed on a dataset, and why."""
+
+    estimator: EstimatorName
+    believed: bool
+    sentence: str
+    findings: tuple[Finding, ...] = ()
+
+
+def check(spec: CheckSpec, on_progress: OnProgress = ignore_progress) -> list[Verdict]:
+    """Put estimators to the test on a few macro problems of a stored dataset. Writes nothing.
+
+    Args:
+        spec: dataset, estimators, and how much work.
+        on_progress: told of every finished problem.
+
+    Returns:
+        One verdict per estimator, with what every check found, in nats.
+
+    Raises:
+        InputError: an option that cannot be, or states that are not stored.
+        StoreError: no such dataset, or damaged.
+    """
+    reader = open_reader(spec.store, spec.name)
+    device = choose_device(spec.device)
+    blocks, position = _choose(spec, reader)
+    tested = [estimator for estimator in spec.estimators if estimator.name not in BY_CONSTRUCTION]
+    found: dict[EstimatorSpec, list[Finding]] = {estimator: [] for estimator in spec.estimators}
+    for block in blocks if tested else ():
+        x, y = _draw(reader, block, position, spec)
+        for estimator in tested:
+            answers = _answers(estimator, x, y, spec, device)
+            found[estimator] += [Finding(block=block, position=position, answer=answer) for answer in answers]
+            done = sum(len(findings) for findings in found.values()) // len(answers)
+            on_progress(Progress(stage="check", done=done, total=len(blocks) * len(tested), unit="problems"))
+    return [_verdict(estimator, findings) for estimator, findings in found.items()]
+
+
+def _choose(spec: CheckSpec, reader: DatasetReader) -> tuple[tuple[int, ...], int]:
+    """The blocks and the one position to check."""
+    blocks, stored = spec.blocks, stored_blocks(reader.layout)
+    if blocks.strip() == "few":
+        blocks = ",".join(str(block) for block in sorted({stored[0], stored[len(stored) // 2], stored[-1]})) if stored else "all"
+    targets = choose_targets(reader.layout, blocks, spec.position)
+    if len(targets.positions) != 1:
+        raise InputError(f"position {spec.position!r} names {len(targets.positions)} positions; check one, for example 'last'")
+    return targets.blocks, targets.positions[0]
+
+
+def _draw(reader: DatasetReader, block: int, position: int, spec: CheckSpec) -> tuple[Rows, Rows]:
+    """States x and y (row, hidden) of a seeded sample of sequences, in random order: sorted neighbours are alike."""
+    chosen = np.random.default_rng(spec.seed).permutation(reader.layout.num_sequences)[: spec.rows]
+    slabs = (Slab(level="macro", layer=layer, position=position) for layer in (block, block + 1))
+    x, y = (read_states(reader, slab).rows[chosen].astype(np.float32) for slab in slabs)
+    return x, y
+
+
+def _answers(estimator: EstimatorSpec, x: Rows, y: Rows, spec: CheckSpec, device: torch.device) -> list[Answer]:
+    measure, seed = _measure_with(estimator, device), estimator.seed
+    base = measure(x, y, seed)
+    return [
+        consistency.permutation_null(base, _shuffled(estimator, x, y, spec, device)),
+        consistency.learning_curve(base, measure, x, y, seed),
+        consistency.seeds(base, measure, x, y, seed),
+        consistency.data_processing(base, measure, x, y, seed),
+        consistency.additivity(measure, x, y, seed),
+    ]
+
+
+def _measure_with(estimator: EstimatorSpec, device: torch.device) -> Measure:
+    def measure(x: Rows, y: Rows, seed: int) -> MIEstimate:
+        on_device = (torch.from_numpy(rows).to(device) for rows in (x, y))
+        return mutual_information(*on_device, estimator=replace(estimator, seed=seed))
+
+    return measure
+
+
+def _shuffled(estimator: EstimatorSpec, x: Rows, y: Rows, spec: CheckSpec, device: torch.device) -> list[MIEstimate]:
+    """Estimates from shuffled pairs, with the budget of one estimate each."""
+    generator = np.random.default_rng(spec.seed + 1)
+    orders = [generator.permutation(len(y)) for _ in range(spec.permutations)]
+    left, right = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
+    estimates: list[MIEstimate] = []
+    for start in range(0, len(orders), SHUFFLES_AT_ONCE):
+        together = torch.stack([right[torch.from_numpy(order).to(device)] for order in orders[start : start + SHUFFLES_AT_ONCE]])
+        same = left.expand(len(together), *left.shape)
+        estimates += estimate_stack(same, together, estimator, groups=np.arange(len(x)))
+    return estimates
+
+
+def _verdict(estimator: EstimatorSpec, findings: list[Finding]) -> Verdict:
+    if estimator.name in BY_CONSTRUCTION:
+        believed, sentence = BY_CONSTRUCTION[estimator.name]
+        return Verdict(estimator=estimator.name, believed=believed, sentence=sentence)
+    failed = [f"{finding.answer.check} (block {finding.block})" for finding in findings if finding.answer.passed is False]
+    applied = sum(finding.answer.passed is not None for finding in findings)
+    return Verdict(
+        estimator=estimator.name,
+        believed=not failed,
+        sentence=f"failed {len(failed)} of {applied} checks: {', '.join(failed)}" if failed else f"passed all {applied} checks",
+        findings=tuple(findings),
+    )

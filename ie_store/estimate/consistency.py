@@ -1,0 +1,119 @@
+"""What an estimator of mutual information must satisfy, whatever the truth is. Each check measures again, on changed rows.
+
+Shuffled pairs carry nothing (permutation null); more rows, or another seed, must not change the value; processing must
+not add information and a copy must not either; independent halves add up (the last three: Song and Ermon 2020,
+section 4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.specs import MIEstimate
+
+Rows = NDArray[np.float32]
+Measure = Callable[[Rows, Rows, int], MIEstimate]
+"""Estimate from x and y (row, dimension) under a seed."""
+
+NULL_NATS = 0.05
+TOLERATED_SHARE = 0.05
+FEWEST_ROWS = 100
+SEEDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a check found."""
+
+    check: str
+    passed: bool | None
+    """None where the check does not apply."""
+    detail: str
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+def _value(estimate: MIEstimate) -> float:
+    """The value before it was cut off at 0."""
+    return float(estimate.diagnostics.get("raw_nats", estimate.nats))
+
+
+def _tolerance(*estimates: MIEstimate) -> float:
+    """How far values may differ that ought to be equal: two standard errors of all, and a share of the largest."""
+    errors = 2 * sum(estimate.standard_error_nats for estimate in estimates)
+    return errors + max(NULL_NATS, TOLERATED_SHARE * max(abs(_value(estimate)) for estimate in estimates))
+
+
+def permutation_null(base: MIEstimate, shuffled: list[MIEstimate]) -> Answer:
+    """Estimates of the same budget from shuffled pairs must lie around 0; the p-value is that of ``base`` among them."""
+    values = np.array([_value(estimate) for estimate in shuffled])
+    mean, spread = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    p_value = (1 + int(np.sum(values >= _value(base)))) / (1 + len(values))
+    passed = abs(mean) <= NULL_NATS + 2 * spread / len(values) ** 0.5
+    return Answer(
+        check="permutation null",
+        passed=passed,
+        detail=f"{len(values)} shuffles give {mean:.3f} nats on average, at most {values.max():.3f}; p = {p_value:.3g}",
+        numbers={"null_mean_nats": mean, "null_max_nats": float(values.max()), "p_value": p_value},
+    )
+
+
+def learning_curve(base: MIEstimate, measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
+    """Twice the rows must not change the value much: a value that still grows says 'at least'."""
+    sizes = [size for size in (len(x) // 4, len(x) // 2) if size >= FEWEST_ROWS]
+    estimates = [measure(x[:size], y[:size], seed) for size in sizes]
+    values = [_value(estimate) for estimate in (*estimates, base)]
+    numbers = {f"rows_{size}_nats": value for size, value in zip((*sizes, len(x)), values, strict=True)}
+    shown = ", ".join(f"{size:,} rows {value:.3f}" for size, value in zip((*sizes, len(x)), values, strict=True))
+    rise = values[-1] - values[-2] if sizes else 0.0
+    return Answer(
+        check="learning curve",
+        passed=abs(rise) <= _tolerance(base, *estimates[-1:]) if sizes else None,
+        detail=f"{shown} nats; ln 2 = {log(2):.3f} more for twice the rows is the sign of saturation",
+        numbers=numbers,
+    )
+
+
+def seeds(base: MIEstimate, measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
+    """Other seeds of split, critic and mini-batches must give the same."""
+    values = [_value(base)] + [_value(measure(x, y, seed + number)) for number in range(1, SEEDS)]
+    return Answer(
+        check="seeds",
+        passed=max(values) - min(values) <= _tolerance(base),
+        detail=f"{SEEDS} seeds give {', '.join(f'{value:.3f}' for value in values)} nats",
+        numbers={"spread_nats": max(values) - min(values)},
+    )
+
+
+def data_processing(base: MIEstimate, measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
+    """Half the dimensions of y must not tell more than all of them, and y twice as much as y once."""
+    half, twice = measure(x, np.ascontiguousarray(y[:, ::2]), seed), measure(x, np.concatenate([y, y], axis=1), seed)
+    more = _value(half) - _value(base)
+    other = abs(_value(twice) - _value(base))
+    return Answer(
+        check="data processing",
+        passed=more <= _tolerance(base, half) and other <= _tolerance(base, twice),
+        detail=f"y {_value(base):.3f}, half of y {_value(half):.3f}, y twice {_value(twice):.3f} nats",
+        numbers={"half_nats": _value(half), "twice_nats": _value(twice)},
+    )
+
+
+def additivity(measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
+    """Two independent sets of pairs, side by side, must tell what both tell together."""
+    size = len(x) // 2
+    parts = [measure(x[start : start + size], y[start : start + size], seed) for start in (0, size)]
+    expected = sum(_value(part) for part in parts)
+    limit = log(max(2, int(parts[0].diagnostics.get("num_test", size))))
+    if expected > 0.85 * limit:
+        detail = f"the halves give {expected:.3f} nats together, more than the {limit:.3f} that as many test rows can show"
+        return Answer(check="additivity", passed=None, detail=detail)
+    sides = [np.concatenate([rows[:size], rows[size : 2 * size]], axis=1) for rows in (x, y)]
+    both = measure(sides[0], sides[1], seed)
+    return Answer(
+        check="additivity",
+        passed=abs(_value(both) - expected) <= _tolerance(both, *parts),
+        detail=f"the halves give {expected:.3f} nats together, side by side they give {_value(both):.3f}",
+        numbers={"sum_nats": expected, "joint_nats": _value(both)},
+    )

@@ -1,0 +1,108 @@
+"""What goes into a results group comes out again, and groups that are not what they should be are refused."""
+
+import json
+import shutil
+from math import isnan
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from known_store import NAME, random_tokens, write_store
+
+from ie_store.errors import IdentityError, InputError, StoreError
+from ie_store.estimate.run import estimate
+from ie_store.options import EstimateSpec, EstimatorSpec
+from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
+from ie_store.store.result_arrays import arrays_of, emergences_of, estimates_of, flags_of
+from ie_store.store.results import read_results, results_key, show_results
+
+NOISE = EstimatorSpec(name="noise")
+numbers = st.floats(-1e6, 1e6)
+maybe = st.none() | numbers
+flags = st.lists(st.text("abc", min_size=1), max_size=2).map(tuple)
+places = {"block": st.integers(0, 2), "position": st.integers(0, 3)}
+problems = st.builds(Problem, level=st.sampled_from(["macro", "micro"]), **places)
+estimates = st.builds(
+    MIEstimate, estimator=st.just("mine"), nats=numbers, interval_nats=st.tuples(numbers, numbers), standard_error_nats=numbers,
+    ceiling_nats=maybe, ceiling_population_nats=maybe, outcome=st.sampled_from(Outcome), flags=flags,
+    diagnostics=st.dictionaries(st.sampled_from(["steps", "gap_nats"]), numbers),
+)  # fmt: skip
+emergences = st.builds(
+    Emergence, estimator=st.just("mine"), ie_nats=numbers, interval_nats=st.tuples(numbers, numbers), macro_nats=numbers,
+    micro_nats=numbers, ceiling_nats=numbers, ceiling_population_nats=maybe, outcome=st.sampled_from(Outcome), flags=flags,
+    standard_error_nats=numbers, **places,
+)  # fmt: skip
+
+
+@given(st.dictionaries(problems, estimates, min_size=1))
+def test_estimates_come_back_from_arrays(found):
+    back = estimates_of(arrays_of(found, [], 3, 4), flags_of(found, []), "mine")
+    assert back.keys() == found.keys()
+    for problem, found_again in back.items():
+        known = {name: value for name, value in found_again.diagnostics.items() if not isnan(value)}
+        assert known == found[problem].diagnostics
+        for name in ("nats", "interval_nats", "standard_error_nats", "ceiling_nats", "outcome", "flags"):
+            assert getattr(found_again, name) == getattr(found[problem], name)
+
+
+@given(st.lists(emergences, min_size=1, max_size=4, unique_by=lambda e: (e.block, e.position)))
+def test_emergences_come_back_from_arrays(found):
+    macro = {
+        Problem(level="macro", block=e.block, position=e.position): MIEstimate(
+            estimator="mine", nats=e.macro_nats, interval_nats=(0, 0), standard_error_nats=0, ceiling_nats=None,
+            ceiling_population_nats=None, outcome=Outcome.CONVERGED,
+        )
+        for e in found
+    }  # fmt: skip
+    back = emergences_of(arrays_of(macro, found, 3, 4), flags_of(macro, found), "mine")
+    assert back == sorted(found, key=lambda e: (e.block, e.position))
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = write_store(tmp_path / "store", random_tokens(80))
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
+    return store
+
+
+def test_results_of_other_activations_are_not_gone_on_with(store):
+    document = Path(store, results_key(NAME, NOISE), "zarr.json")
+    content = json.loads(document.read_text())
+    content["attributes"]["activations_digest"] = "0" * 64
+    document.write_text(json.dumps(content))
+    with pytest.raises(IdentityError, match="other activations"):
+        estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
+
+
+def test_a_damaged_result_is_named(store):
+    chunk = Path(store, results_key(NAME, NOISE), "mi_macro", "c", "0", "0")
+    chunk.write_bytes(chunk.read_bytes()[:-9] + b"x" * 9)
+    with pytest.raises(StoreError, match=r"mi_macro.*checksum"):
+        show_results(store, NAME)
+
+
+def test_a_missing_shard_is_named(store):
+    for shard in Path(store, NAME, "macro", "c").rglob("1"):
+        shutil.rmtree(shard, ignore_errors=True)
+    with pytest.raises(StoreError, match="shard 1"):
+        estimate(EstimateSpec(store=store, name=NAME, estimators=(EstimatorSpec(name="noise", scale="rms"),)))
+
+
+def test_unknown_stores_and_names_are_refused(store, tmp_path):
+    with pytest.raises(StoreError, match="not a store"):
+        show_results(str(tmp_path / "elsewhere"), NAME)
+    with pytest.raises(StoreError, match="not a dataset"):
+        show_results(store, "toy/nothing")
+    with pytest.raises(InputError, match="MODEL/CORPUS"):
+        show_results(store, "toy")
+
+
+def test_irrelevant_options_share_results(store):
+    assert results_key(NAME, EstimatorSpec(name="noise", steps=7, seed=3)) == results_key(NAME, NOISE)
+    assert results_key(NAME, EstimatorSpec(name="noise", outer_rows=60, seed=3)) != results_key(
+        NAME, EstimatorSpec(name="noise", outer_rows=60)
+    )
+    assert results_key(NAME, EstimatorSpec(name="mine", scale="rms")) == results_key(NAME, EstimatorSpec(name="mine"))
+    assert results_key(NAME, EstimatorSpec(name="mine", seed=1)) != results_key(NAME, EstimatorSpec(name="mine"))
+    assert len(read_results(store, NAME, EstimatorSpec(name="noise", steps=7))) == 2 + 6
