@@ -10,7 +10,7 @@ from ie_store.specs import ITEM_BYTES, Level, StoreLayout
 from ie_store.store.creation import lock_key, wipe_dataset
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
-from ie_store.store.layout import corpus_of, dataset_name, layout_of, state_array, stored_cells
+from ie_store.store.layout import corpus_of, dataset_name, is_name_part, layout_of, state_array, stored_cells
 from ie_store.store.ledger import LEVELS, missing_shards, read_sessions
 from ie_store.store.metadata import dataset_document, read_document, require_store
 
@@ -49,8 +49,8 @@ def list_datasets(store: str) -> list[DatasetSummary]:
 
 
 def _names(files: Files) -> Iterator[str]:
-    for model in files.list_folders(""):
-        yield from (f"{model}/{corpus}" for corpus in files.list_folders(model))
+    for model in filter(is_name_part, files.list_folders("")):
+        yield from (f"{model}/{corpus}" for corpus in filter(is_name_part, files.list_folders(model)))
 
 
 def _summary(files: Files, name: str, document: dict[str, Any]) -> DatasetSummary:

@@ -86,6 +86,11 @@ def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
+def is_name_part(text: str) -> bool:
+    """True where ``text`` can be the MODEL or the CORPUS of a dataset's name."""
+    return _PART.fullmatch(text) is not None
+
+
 def dataset_name(name: str) -> str:
     """``name`` itself, where it is MODEL/CORPUS.
 
@@ -93,7 +98,7 @@ def dataset_name(name: str) -> str:
         InputError: anything else.
     """
     parts = name.split("/")
-    if len(parts) != 2 or not all(_PART.fullmatch(part) for part in parts):
+    if len(parts) != 2 or not all(map(is_name_part, parts)):
         raise InputError(
             f"dataset name {name!r} is not MODEL/CORPUS: two parts of letters, digits, '.', '_' and '-', "
             "for example SmolLM2-135M/country; 'ie-store ls STORE' lists what is there"
@@ -192,7 +197,7 @@ def _plain(
 
 def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]]:
     """A label of each sequence; texts become codes with CF flag attributes, which every reader understands."""
-    if not _PART.fullmatch(name) or name in RESERVED:
+    if not is_name_part(name) or name in RESERVED:
         raise InputError(
             f"label {name!r} cannot name an array: use letters, digits, '.', '_' and '-', and no name of the store's own"
         )

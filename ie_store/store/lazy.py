@@ -1,5 +1,6 @@
 """A dataset as lazy xarray variables that read slabs directly."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from ie_store.errors import InputError
 from ie_store.specs import Level, Slab
 from ie_store.store.buffers import lend
 from ie_store.store.layout import cell_grid, fill_number, numpy_dtype, state_array
@@ -101,10 +101,8 @@ def _read_chosen(reader: DatasetReader, slab: Slab, rows: range | NDArray[np.int
 
 def lazy_dataset(path: str, micro_state: bool) -> xr.Dataset:
     """Dataset STORE/MODEL/CORPUS with its states lazy and everything else as plain Zarr gives it."""
-    parts = path.rstrip("/").rsplit("/", 2)
-    if len(parts) != 3:
-        raise InputError(f"{path!r} is not the path of a dataset; give STORE/MODEL/CORPUS")
-    reader = open_reader(parts[0] or "/", "/".join(parts[1:]))
+    *store, model, corpus = os.path.abspath(path).rsplit("/", 2)
+    reader = open_reader("/".join(store) or "/", f"{model}/{corpus}")
     dtype = reader.layout.stored_dtype
     states: dict[Level, str] = {level: state_array(level, dtype) for level in LEVELS}
     plain: xr.Dataset = xr.open_zarr(reader.address, chunks=None, consolidated=False)

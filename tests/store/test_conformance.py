@@ -129,6 +129,13 @@ def test_labels_and_rows_in_plain_xarray(tmp_path):
         assert np.array_equal(tensorstore_read(f"{made.path}/{name}"), plain[name])
 
 
+def test_xarray_looks_for_consolidated_metadata_unless_told_otherwise(made):
+    """We never consolidate: it would hide estimates made later. Without ``consolidated=False`` xarray reads the same and warns."""
+    with pytest.warns(RuntimeWarning, match="consolidated=False"):
+        found = xr.open_zarr(made.path)
+    xr.testing.assert_identical(found.load(), xr.open_zarr(made.path, consolidated=False).load())
+
+
 def test_data_tree_over_the_store(tmp_path):
     made = make(tmp_path / "s", "m/one", seed=1).write()
     make(tmp_path / "s", "m/two", seed=2, dtype="bfloat16", rows=5).write()

@@ -96,13 +96,17 @@ def test_xarray_recognises_a_dataset_by_itself(made):
             xr.open_dataset(path)
 
 
-def test_path_that_is_no_dataset(made):
+def test_paths(made, monkeypatch):
+    monkeypatch.chdir(made.store)
+    for path in ("model/corpus", "./model/corpus/", "model/../model/corpus"):
+        assert ie_store.open_store(path).attrs["complete"]
     with pytest.raises(StoreError, match="is not a dataset"):
         ie_store.open_store(f"{made.store}/model/none")
     with pytest.raises(StoreError, match="is not a store"):
         ie_store.open_store(made.store)
-    with pytest.raises(InputError, match="give STORE/MODEL/CORPUS"):
-        ie_store.open_store("x")
+    for path in ("/", "/x", ""):
+        with pytest.raises((InputError, StoreError)):
+            ie_store.open_store(path)
 
 
 def test_plain_xarray_needs_nothing_of_ours(made):
