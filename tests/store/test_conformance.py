@@ -130,7 +130,7 @@ def test_labels_and_rows_in_plain_xarray(tmp_path):
 
 
 def test_xarray_looks_for_consolidated_metadata_unless_told_otherwise(made):
-    """We never consolidate: it would hide estimates made later. Without ``consolidated=False`` xarray reads the same and warns."""
+    """We never consolidate: it would hide later estimates. Without ``consolidated=False`` xarray reads the same and warns."""
     with pytest.warns(RuntimeWarning, match="consolidated=False"):
         found = xr.open_zarr(made.path)
     xr.testing.assert_identical(found.load(), xr.open_zarr(made.path, consolidated=False).load())
