@@ -11,6 +11,9 @@ from ie_store.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")]
 
+METAVARS = {"name": "MODEL/CORPUS"}
+"""How the help calls an argument, where that is not the field's name."""
+
 RENAMED = {"name": "--as"}
 """Field names whose option is called otherwise."""
 
@@ -42,7 +45,10 @@ def _parameter(item: "Field[Any]", hint: Any, *, is_argument: bool, is_required:
     text = item.metadata.get("help", "")
     default = Parameter.empty if is_argument or is_required else item.default
     if is_argument:
-        return Parameter(item.name, Parameter.KEYWORD_ONLY, annotation=Annotated[hint, typer.Argument(help=text)])
+        metavar = METAVARS.get(item.name, item.name.upper())
+        return Parameter(
+            item.name, Parameter.KEYWORD_ONLY, annotation=Annotated[hint, typer.Argument(help=text, metavar=metavar)]
+        )
     flag = RENAMED.get(item.name, "--" + item.name.replace("_", "-"))
     declarations = (flag,)
     if hint == tuple[float, ...]:

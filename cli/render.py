@@ -8,6 +8,7 @@ from rich.table import Table
 from ie_store.specs import NATS_PER_BIT, Outcome
 
 if TYPE_CHECKING:
+    from ie_store.estimate.check import Verdict
     from ie_store.extract.plan import Plan
     from ie_store.extract.report import ExtractReport
     from ie_store.store.catalog import DatasetSummary
@@ -61,6 +62,22 @@ def _merged(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
 
 def _span(blocks: list[int]) -> str:
     return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]}-{blocks[-1]}"
+
+
+def verdicts(found: "list[Verdict]") -> None:
+    """What the checks say of each estimator."""
+    for verdict in found:
+        word = "[green]can be believed[/]" if verdict.believed else "[red]cannot be believed[/]"
+        console.print(f"[bold]{verdict.estimator}[/] {word}: {verdict.sentence}", soft_wrap=True)
+        if not verdict.findings:
+            continue
+        table = Table()
+        for heading in ("check", "block", "passed", "what it found"):
+            table.add_column(heading)
+        for finding in verdict.findings:
+            passed = {True: "yes", False: "no", None: "-"}[finding.answer.passed]
+            table.add_row(finding.answer.check, str(finding.block), passed, finding.answer.detail)
+        console.print(table)
 
 
 def bits(nats: float | None) -> str:

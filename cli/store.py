@@ -11,7 +11,7 @@ from ie_store.errors import StoreError
 from . import render
 from .progress import ProgressBar
 
-Store = Annotated[str, typer.Argument(help="the store: a local folder or an s3:// address")]
+Store = Annotated[str, typer.Argument(metavar="STORE", help="the store: a local folder or an s3:// address")]
 Name = Annotated[str, typer.Argument(metavar="MODEL/CORPUS", help="dataset inside the store, as 'ie-store ls' prints it")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")]
 
