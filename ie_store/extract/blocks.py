@@ -4,6 +4,7 @@ No class per model: a list of modules is the list of blocks where a forward call
 hidden states (sequence, position, hidden) going in and coming out.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,10 +37,19 @@ class _Stack:
     blocks: nn.ModuleList
     calls: list[_Call] = field(default_factory=list)
 
-    def carries(self, shape: tuple[int, ...]) -> bool:
-        """True where each module was called once, in order, on states of ``shape`` (sequence, position)."""
-        in_order = [call.index for call in self.calls] == list(range(len(self.blocks)))
-        return in_order and all(tuple(call.entered.shape[:2]) == shape for call in self.calls)
+    @property
+    def runs_in_order(self) -> bool:
+        """True where each module was called once, in order."""
+        return [call.index for call in self.calls] == list(range(len(self.blocks)))
+
+    def is_chain(self, shape: tuple[int, ...]) -> bool:
+        """True where one state of ``shape`` (sequence, position) and hidden runs through all modules, nothing added between."""
+        if not self.runs_in_order or self.calls[0].entered.shape[:-1] != shape:
+            return False
+        whole = all(call.num_streams == 1 and call.left is not None for call in self.calls)
+        joined = all(same_states(call.left, following.entered) for call, following in itertools.pairwise(self.calls))
+        last = self.calls[-1]
+        return whole and joined and last.left is not None and last.left.shape == last.entered.shape
 
 
 def entered_states(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor | None:
@@ -56,9 +66,9 @@ def left_states(output: Any) -> Tensor | None:
     return first if isinstance(first, Tensor) else None
 
 
-def same_states(first: Tensor, second: Tensor) -> bool:
+def same_states(first: Tensor | None, second: Tensor) -> bool:
     """True where two states agree bit for bit; NaN equals NaN, so that a model of broken weights is still understood."""
-    return first.shape == second.shape and torch.equal(first.nan_to_num(), second.nan_to_num())
+    return first is not None and first.shape == second.shape and torch.equal(first.nan_to_num(), second.nan_to_num())
 
 
 def find_blocks(model: nn.Module, tokens: Tensor, num_blocks: int | None) -> tuple[str, nn.ModuleList]:
@@ -80,17 +90,28 @@ def find_blocks(model: nn.Module, tokens: Tensor, num_blocks: int | None) -> tup
     finally:
         for hook in hooks:
             hook.remove()
-    found = [stack for stack in stacks if stack.carries(tuple(tokens.shape))]
-    if len(found) > 1:
-        found = [stack for stack in found if len(stack.blocks) == num_blocks]
-    if len(found) != 1:
-        raise InputError(
-            f"{type(model).__name__} has {len(found) or 'no'} list of blocks that its hidden states run through in order "
-            f"(looked at: {', '.join(stack.name for stack in stacks) or 'no list of modules at all'}); "
-            "only decoders that are one stack of blocks can be extracted"
+    chains = [stack for stack in stacks if stack.is_chain(tuple(tokens.shape))]
+    chains = [stack for stack in chains if not any(stack.name.startswith(f"{outer.name}.") for outer in chains)]
+    if len(chains) > 1:
+        chains = [stack for stack in chains if len(stack.blocks) == num_blocks]
+    if len(chains) != 1:
+        raise InputError(_refusal(type(model).__name__, stacks, num_blocks))
+    return chains[0].name, chains[0].blocks
+
+
+def _refusal(what: str, stacks: list[_Stack], num_blocks: int | None) -> str:
+    broken = [stack for stack in stacks if stack.runs_in_order and len(stack.blocks) == num_blocks]
+    if broken:
+        return (
+            f"{what}: the blocks of {broken[0].name!r} do not hand one state (sequence, position, hidden) from each to the next "
+            "(several streams, or something added in between), so the states between them are not at the blocks; "
+            "this model cannot be extracted"
         )
-    _require_one_stream(type(model).__name__, found[0])
-    return found[0].name, found[0].blocks
+    return (
+        f"{what} has no list of blocks that its hidden states run through in order "
+        f"(looked at: {', '.join(stack.name for stack in stacks) or 'no list of modules at all'}); "
+        "only decoders that are one stack of blocks can be extracted"
+    )
 
 
 def _watch(stack: _Stack) -> Iterator[Any]:
@@ -110,20 +131,6 @@ def _watch(stack: _Stack) -> Iterator[Any]:
 
         yield block.register_forward_pre_hook(before, with_kwargs=True)
         yield block.register_forward_hook(after)
-
-
-def _require_one_stream(what: str, stack: _Stack) -> None:
-    """Each block must take exactly what the one before put out; else its output is not the model's state there."""
-    for call, following in zip(stack.calls, [*stack.calls[1:], None], strict=True):
-        left = call.left
-        whole = left is not None and left.dim() == 3 and left.shape == call.entered.shape and call.num_streams == 1
-        if whole and left is not None and (following is None or same_states(left, following.entered)):
-            continue
-        raise InputError(
-            f"{what}: the output of block {call.index} of {stack.name!r} is not the one state (sequence, position, hidden) that "
-            "enters the next block (several streams, or something added in between), so the states between its blocks are not "
-            "at its blocks; this model cannot be extracted"
-        )
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def text_digest(text: str) -> str:
 
 def _tensor_digest(tensor: Tensor) -> str:
     values = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(memoryview(values.view(torch.uint8).numpy())).hexdigest()
+    return hashlib.sha256(values.view(torch.uint8).numpy().data).hexdigest()
 
 
 def _canonical(config: Any) -> Any:

@@ -26,7 +26,7 @@ class GroupForward:
     @property
     def num_cached_layers(self) -> int:
         """Attention layers whose keys and values the cache has been given."""
-        return sum(layer.keys is not None for layer in self._cache.layers)
+        return sum(getattr(layer, "keys", None) is not None for layer in self._cache.layers)
 
     def run(self, batch: Batch, on_layer: OnLayer) -> None:
         """One forward. Running a batch again computes the same."""
