@@ -7,7 +7,7 @@ section 4).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import log
+from math import hypot, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,8 @@ def _value(estimate: MIEstimate) -> float:
 
 
 def _tolerance(*estimates: MIEstimate) -> float:
-    """How far values may differ that ought to be equal: two standard errors of all, and a share of the largest."""
-    errors = 2 * sum(estimate.standard_error_nats for estimate in estimates)
+    """How far values may differ that ought to be equal: two standard errors, and a share of the largest value."""
+    errors = 2 * hypot(*(estimate.standard_error_nats for estimate in estimates))
     return errors + max(NULL_NATS, TOLERATED_SHARE * max(abs(_value(estimate)) for estimate in estimates))
 
 

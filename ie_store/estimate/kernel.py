@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ie_store.options import OnProgress, Progress, ignore_progress
+
 TILE_ROWS = {"cpu": (1024, 1024), "cuda": (8192, 8192)}
 FAR_NORM = 8.0
 """Squared norm per dimension, in units of the mean, from which rows count as far. At most 1/8 of the weight is."""
@@ -20,7 +22,11 @@ LEAST_EXPONENT = -60.0
 
 
 def log_kernel_sums(
-    rows: Tensor, weights: NDArray[np.float64], outer: NDArray[np.int64], rates: Sequence[float]
+    rows: Tensor,
+    weights: NDArray[np.float64],
+    outer: NDArray[np.int64],
+    rates: Sequence[float],
+    on_progress: OnProgress = ignore_progress,
 ) -> NDArray[np.float64]:
     """ln sum_j w_j exp(-rate * |x_i - x_j|^2), as (outer, rate).
 
@@ -29,19 +35,19 @@ def log_kernel_sums(
         weights: (row,) positive.
         outer: (outer,) distinct, rising indices of the rows i. Taking all of them halves the work by symmetry.
         rates: (rate,) positive, per squared distance.
+        on_progress: told of every strip of tiles.
     """
     by_norm = torch.argsort(rows.square().sum(dim=1), descending=True, stable=True)
     order = by_norm.cpu().numpy()
     chosen = np.flatnonzero(np.isin(order, outer))
-    sums = _sums_sorted(
-        rows[by_norm], torch.from_numpy(weights[order]).to(rows.device), torch.from_numpy(chosen).to(rows.device), rates
-    )
+    sorted_weights, sorted_outer = (torch.from_numpy(values).to(rows.device) for values in (weights[order], chosen))
+    sums = _sums_sorted(rows[by_norm], sorted_weights, sorted_outer, rates, on_progress)
     result = np.empty((len(outer), len(rates)))
     result[np.searchsorted(outer, order[chosen])] = sums.log().cpu().numpy()
     return result
 
 
-def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[float]) -> Tensor:
+def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[float], on_progress: OnProgress) -> Tensor:
     """Kernel sums (outer, rate) in float64, of rows sorted by falling norm."""
     num_outer, num_rows = len(outer), len(rows)
     symmetric = num_outer == num_rows
@@ -64,6 +70,7 @@ def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[f
                 sums[top : top + tall, index] += kernel @ single[right]
                 if symmetric and start > top:
                     sums[right, index] += kernel.T @ single[left]
+        on_progress(Progress(stage="noise", done=min(top + tall, num_outer), total=num_outer, unit="rows"))
     return sums
 
 

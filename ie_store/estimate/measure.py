@@ -116,20 +116,28 @@ def _noise(spec: EstimatorSpec, states: StackStates, problems: list[Problem], on
     last_layer = len(states.corpus.listed.macro)
     estimates = []
     for problem in problems:
-        listed, population = ceilings_at(states.corpus, problem)
-        estimate = _noise_of_layer(spec, states, problem.block, listed, population)
+        estimate = _noise_of_layer(spec, states, problem, problem.block, on_progress)
         if problem.block + 1 == last_layer:  # no block reads the last layer: its curve goes with the block that writes it
-            output = _noise_of_layer(spec, states, last_layer, listed, population).diagnostics
+            output = _noise_of_layer(spec, states, problem, last_layer, on_progress).diagnostics
             named = {f"output_{name}": output[name] for name in ("curve_low_nats", "curve_high_nats")}
             estimate = replace(estimate, diagnostics=estimate.diagnostics | named)
         estimates.append(estimate)
     return estimates
 
 
-def _noise_of_layer(spec: EstimatorSpec, states: StackStates, layer: int, listed: float, population: float | None) -> MIEstimate:
+def _noise_of_layer(
+    spec: EstimatorSpec, states: StackStates, problem: Problem, layer: int, on_progress: OnProgress
+) -> MIEstimate:
     outcomes = states.outcomes_of(layer)
-    table = states.table(layer, outcomes)
-    return noise_estimate(table, outcomes.counts, spec, ceiling_nats=listed, ceiling_population_nats=population)
+    listed, population = ceilings_at(states.corpus, problem)
+    return noise_estimate(
+        states.table(layer, outcomes),
+        outcomes.counts,
+        spec,
+        ceiling_nats=listed,
+        ceiling_population_nats=population,
+        on_progress=on_progress,
+    )
 
 
 def _paper(spec: EstimatorSpec, states: StackStates, problems: list[Problem], on_progress: OnProgress) -> list[MIEstimate]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.kernel import log_kernel_sums
-from ie_store.options import EstimatorSpec
+from ie_store.options import EstimatorSpec, OnProgress, ignore_progress
 from ie_store.specs import MIEstimate, Outcome
 
 NORMAL_95 = 1.959963984540054
@@ -96,13 +96,16 @@ def _is_sampled(num_rows: int, spec: EstimatorSpec) -> bool:
     return 0 < spec.outer_rows < num_rows
 
 
-def noise_curve(rows: Tensor, weights: NDArray[np.number], spec: EstimatorSpec) -> NoiseCurve:
+def noise_curve(
+    rows: Tensor, weights: NDArray[np.number], spec: EstimatorSpec, on_progress: OnProgress = ignore_progress
+) -> NoiseCurve:
     """Bounds on I(S; h + sigma * scale * Z) for rows that stand for distinct outcomes of S.
 
     Args:
         rows: (row, dimension), finite, on the device that computes.
         weights: (row,) non-negative; normalised here. Rows of weight 0 do not take part.
         spec: its ``sigmas``, ``scale``, ``outer_rows`` and ``seed`` are used.
+        on_progress: told of rows whose distances are taken.
 
     Raises:
         InputError: rows and weights of different length, a negative weight, or none above 0.
@@ -114,7 +117,9 @@ def noise_curve(rows: Tensor, weights: NDArray[np.number], spec: EstimatorSpec) 
     scaled = standardise(rows[torch.from_numpy(kept).to(rows.device)], probabilities, spec.scale)
     outer, outer_weights = draw_outer(probabilities, spec)
     rates = sorted({1 / (k * sigma**2) for k in (8, 2) for sigma in spec.sigmas})
-    log_sums = log_kernel_sums(scaled, probabilities, outer, rates) if scaled.shape[1] else np.zeros((len(outer), len(rates)))
+    log_sums = np.zeros((len(outer), len(rates)))
+    if scaled.shape[1]:
+        log_sums = log_kernel_sums(scaled, probabilities, outer, rates, on_progress)
     values = np.clip(-log_sums, 0.0, -np.log(probabilities[outer])[:, None])  # what rounding in float32 may overstep
     means = outer_weights @ values
     errors = np.zeros_like(means)
@@ -141,6 +146,7 @@ def noise_estimate(
     *,
     ceiling_nats: float | None = None,
     ceiling_population_nats: float | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> MIEstimate:
     """The noise-resolved information at ``spec.sigma`` as an estimate, with the whole curve in its diagnostics.
 
@@ -148,7 +154,7 @@ def noise_estimate(
     errors where outer rows were sampled. Arguments and errors as `noise_curve`.
     """
     started = perf_counter()
-    curve = noise_curve(rows, weights, spec)
+    curve = noise_curve(rows, weights, spec, on_progress)
     at = curve.sigmas.index(spec.sigma)
     lower, upper = float(curve.lower_nats[at]), float(curve.upper_nats[at])
     lower_se, upper_se = float(curve.lower_se_nats[at]), float(curve.upper_se_nats[at])

@@ -110,7 +110,18 @@ def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MI
     _dataset_attributes(files, name)
     key = results_key(name, spec)
     document = read_document(files, key)
-    return estimates_of(read_arrays(files, key), document["attributes"]["flags"], spec.name) if document else {}
+    return _contents(files, key, read_arrays(files, key), document["attributes"])[0] if document else {}
+
+
+def _contents(
+    files: Files, key: str, arrays: Arrays, attributes: dict[str, Any]
+) -> tuple[dict[Problem, MIEstimate], list[Emergence]]:
+    """The estimates and emergences in a results group; `StoreError` where an array is gone."""
+    estimator, flags = attributes["estimator"]["name"], attributes["flags"]
+    try:
+        return estimates_of(arrays, flags, estimator), emergences_of(arrays, flags, estimator)
+    except KeyError as error:
+        raise StoreError(f"{files.address(key)} has no array {error}: remove that folder and estimate again") from error
 
 
 class ResultsWriter:
@@ -120,9 +131,7 @@ class ResultsWriter:
         self._files, self._key, self._lock, self._attributes = files, key, lock, attributes
         self._written = read_arrays(files, key)
         self._flushed = monotonic()
-        estimator, flags = attributes["estimator"]["name"], attributes["flags"]
-        self.estimates: dict[Problem, MIEstimate] = estimates_of(self._written, flags, estimator)
-        self.emergences: list[Emergence] = emergences_of(self._written, flags, estimator)
+        self.estimates, self.emergences = _contents(files, key, self._written, attributes)
 
     def commit(self, estimates: Mapping[Problem, MIEstimate]) -> None:
         """Keep estimates; they reach the disk within `FLUSH_SECONDS` of work, or when the writer closes."""
@@ -211,11 +220,10 @@ def show_results(store: str, name: str) -> dict[str, Any]:
         if document is None:
             continue
         attributes = document["attributes"]
-        arrays, estimator = read_arrays(files, key), attributes["estimator"]
-        estimates = estimates_of(arrays, attributes["flags"], estimator["name"])
-        for emergence in emergences_of(arrays, attributes["flags"], estimator["name"]):
+        estimates, emergences = _contents(files, key, read_arrays(files, key), attributes)
+        for emergence in emergences:
             macro = estimates[Problem(level="macro", block=emergence.block, position=emergence.position)]
-            entries.append(_entry(emergence, macro, estimator, folder))
+            entries.append(_entry(emergence, macro, attributes["estimator"], folder))
     return {"model": model, "corpus": corpus, "estimates": entries}
 
 

@@ -82,6 +82,12 @@ def test_a_damaged_result_is_named(store):
         show_results(store, NAME)
 
 
+def test_an_array_that_is_gone_is_named(store):
+    shutil.rmtree(Path(store, results_key(NAME, NOISE), "ie_low"))
+    with pytest.raises(StoreError, match="no array 'ie_low'"):
+        show_results(store, NAME)
+
+
 def test_a_missing_shard_is_named(store):
     for shard in Path(store, NAME, "macro", "c").rglob("1"):
         shutil.rmtree(shard, ignore_errors=True)
