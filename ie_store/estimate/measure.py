@@ -12,6 +12,7 @@ from ie_store.estimate.outcomes import CorpusRows, Outcomes
 from ie_store.estimate.paper import paper_estimate
 from ie_store.estimate.problems import Stack
 from ie_store.estimate.slabs import SlabStates
+from ie_store.estimate.split import FEWEST_SEQUENCES
 from ie_store.estimate.stack import estimate_stack
 from ie_store.options import EstimatorSpec, OnProgress
 from ie_store.specs import EstimatorName, MIEstimate, Outcome, Problem, Slab
@@ -107,6 +108,9 @@ def _examined(estimate: MIEstimate, states: StackStates, problem: Problem) -> MI
                 "the ceiling cannot be reached; store a wider --dtype"
             )
     x, y = (states.states(layer).rows for layer in collisions)
+    num_sequences = len(states.outcomes.of_sequence)
+    if estimate.estimator != "exact" and num_sequences < FEWEST_SEQUENCES:
+        flags.append(f"{num_sequences} sequences are too few to speak for more than themselves; use at least {FEWEST_SEQUENCES}")
     if len(states.outcomes.counts) > 1 and np.array_equal(x, y):
         flags.append("x and y are identical: the block changes nothing, or its input was stored as its output")
     return replace(estimate, flags=tuple(flags), diagnostics=estimate.diagnostics | {"collisions": max(collisions.values())})

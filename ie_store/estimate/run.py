@@ -111,16 +111,16 @@ def _require_possible(task: Task, spec: EstimateSpec, reader: DatasetReader, dev
 
 def _commit_exact_values(writer: ResultsWriter, corpus: CorpusRows, reader: DatasetReader) -> None:
     """The ceilings of every block and position, whatever states are stored; for a sample also corrected entropies."""
+    is_sample = not reader.corpus.complete
     values: dict[Problem, MIEstimate] = {}
     for position in range(reader.layout.num_positions):
-        prefixes, last, lone = (at(position) for at in (corpus.prefixes, corpus.last_tokens, corpus.lone_tokens))
+        of_prefix = corrections(corpus.prefixes(position)) if is_sample else {}
+        of_token = corrections(corpus.last_tokens(position)) if is_sample else {}
         for block in range(reader.layout.num_layers - 1):
-            for problem, outcomes in (
-                (Problem(level="macro", block=block, position=position), prefixes if block else last),
-                (Problem(level="micro", block=block, position=position), lone),
-            ):
-                value = known_value("exact", corpus, problem)
-                values[problem] = value if reader.corpus.complete else replace(value, diagnostics=corrections(outcomes))
+            macro = Problem(level="macro", block=block, position=position)
+            micro = Problem(level="micro", block=block, position=position)
+            for problem, extra in ((macro, of_prefix if block else of_token), (micro, of_token)):
+                values[problem] = replace(known_value("exact", corpus, problem), diagnostics=extra)
     writer.commit({problem: value for problem, value in values.items() if problem not in writer.estimates})
 
 

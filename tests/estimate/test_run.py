@@ -217,7 +217,7 @@ def test_too_few_sequences_train_nothing(tmp_path):
     store = write_store(tmp_path / "store", random_tokens(30))
     with pytest.raises(InputError, match=r"30 sequences.*50"):
         run(store, EstimatorSpec(name="mine"))
-    run(store, NOISE)
+    assert "30 sequences are too few" in run(store, NOISE)[-1].flags[0]
 
 
 def test_long_published_runs_want_a_yes(tmp_path, tokens, monkeypatch):
