@@ -90,7 +90,7 @@ def load_model(spec: ExtractSpec) -> LoadedModel:
             hidden_size=decoder.plain_states(torch.zeros((1, 1), dtype=torch.int64, device=device))[0].shape[-1],
             vocab_size=_num_embeddings(model),
             compute_dtype=compute_dtype,
-            attention=str(text_config._attn_implementation),
+            attention=str(model.config.get_text_config(decoder=True)._attn_implementation),
             bos=spec.bos,
         ),
         tokenizer=tokenizer,

@@ -1,0 +1,55 @@
+"""Batches against brute force: what the cache would hold at each slot, and which rows each node stands for."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ie_store.extract.batches import GroupBatches, make_batches, segments_of
+from ie_store.prefixes import lexicographic_order
+
+ROWS = st.tuples(st.integers(1, 30), st.integers(1, 7)).flatmap(lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3)))
+
+
+def played(plan: GroupBatches, shape: tuple[int, ...]) -> np.ndarray:
+    """Rows (row, position) put together from what each batch computes and what its paths find in the pool."""
+    pool = np.full(plan.num_slots, -1)
+    rows = np.full(shape, -1)
+    for batch in plan.batches:
+        num_nodes, num_new = batch.tokens.shape
+        assert num_new == batch.stop - batch.start
+        whole = batch.tokens
+        if plan.num_slots:
+            pool[batch.first_slot : batch.first_slot + batch.tokens.size] = batch.tokens.reshape(-1)
+        if batch.path is not None:
+            whole = pool[batch.path].reshape(num_nodes, batch.stop)
+            assert (whole[:, batch.start :] == batch.tokens).all()
+        nodes = np.arange(num_nodes) if batch.row_nodes is None else batch.row_nodes
+        assert len(nodes) == batch.row_stop - batch.row_start
+        here = rows[batch.row_start : batch.row_stop]
+        assert (here[:, batch.start : batch.stop] == -1).all()
+        here[:, batch.start : batch.stop] = batch.tokens[nodes]
+        assert (here[:, : batch.stop] == whole[nodes]).all() or batch.start == 0
+    return rows
+
+
+@given(tokens=ROWS, rows_per_batch=st.integers(1, 9), sharing=st.booleans())
+def test_batches_give_every_row_its_own_prefix(tokens: np.ndarray, rows_per_batch: int, sharing: bool) -> None:
+    tokens = tokens[lexicographic_order(tokens)]
+    plan = make_batches(tokens, segments_of(tokens, sharing), rows_per_batch)
+    assert (played(plan, tokens.shape) == tokens).all()
+    assert plan.num_tokens <= tokens.size
+    assert all(batch.num_tokens <= max(rows_per_batch, 1) * tokens.shape[1] for batch in plan.batches)
+    if not sharing:
+        assert plan.num_slots == 0
+        assert plan.num_tokens == tokens.size
+
+
+@given(tokens=ROWS, rows_per_batch=st.integers(1, 9))
+def test_equal_prefixes_come_from_one_node(tokens: np.ndarray, rows_per_batch: int) -> None:
+    """Rows that share a prefix of some length share the node at every cut up to it: their stored rows are the same bits."""
+    tokens = tokens[lexicographic_order(tokens)]
+    plan = make_batches(tokens, segments_of(tokens, True), rows_per_batch)
+    for segment in plan.segments:
+        keys = {tuple(tokens[row, : segment.stop]) for row in segment.node_rows}
+        assert len(keys) == len(segment.node_rows) == len({tuple(row[: segment.stop]) for row in tokens})
