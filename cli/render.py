@@ -29,11 +29,12 @@ def estimates(shown: dict[str, Any]) -> None:
     for heading in ("block", "position", "IE", "95% interval", "exact IE", "macro", "micro"):
         table.add_column(heading, justify="right")
     table.add_column("outcome")
-    for blocks, row in _merged(shown["estimates"]):
+    exact = [row for row in shown["estimates"] if row["estimator"] == "exact"]
+    for row in [row for row in shown["estimates"] if row["estimator"] != "exact"]:
         low, high = row["interval_nats"]
         table.add_row(
             row["estimator"],
-            blocks,
+            str(row["block"]),
             str(row["position"]),
             bits(row["ie_nats"]),
             f"{bits(low)} .. {bits(high)}",
@@ -42,26 +43,28 @@ def estimates(shown: dict[str, Any]) -> None:
             bits(row["micro_nats"]),
             row["outcome"],
         )
-    console.print(table)
-    for outcome in dict.fromkeys(Outcome(row["outcome"]) for row in shown["estimates"]):
+    if table.row_count:
+        console.print(table)
+    _exact_curves(exact)
+    outcomes = dict.fromkeys(Outcome(row["outcome"]) for row in shown["estimates"] if row["estimator"] != "exact")
+    for outcome in outcomes:
         console.print(f"[bold]{outcome.value}[/]: {outcome.advice}", soft_wrap=True)
+    flagged = sum(bool(row["flags"]) for row in shown["estimates"])
+    if flagged:
+        console.print(f'{flagged} estimates carry flags: see "flags" in --json', soft_wrap=True)
 
 
-def _merged(rows: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Rows with their blocks, where exact rows that differ in nothing but the block become one: ``1-29``."""
-    merged: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        own = (
-            (row["position"], row["ie_nats"], row["micro_nats"])
-            if row["estimator"] == "exact"
-            else (row["block"], row["position"])
-        )
-        merged.setdefault((row["results"], *own), []).append(row)
-    return [(_span([row["block"] for row in same]), same[0]) for same in merged.values()]
-
-
-def _span(blocks: list[int]) -> str:
-    return str(blocks[0]) if len(blocks) == 1 else f"{blocks[0]}-{blocks[-1]}"
+def _exact_curves(rows: list[dict[str, Any]]) -> None:
+    """The exact growth curve, one line for all blocks that share it."""
+    curves: dict[int, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row["position"]):
+        curves.setdefault(row["block"], []).append(row["ie_nats"])
+    same: dict[tuple[float, ...], list[int]] = {}
+    for block, curve in sorted(curves.items()):
+        same.setdefault(tuple(curve), []).append(block)
+    for curve, blocks in same.items():
+        name = f"block {blocks[0]}" if len(blocks) == 1 else f"blocks {blocks[0]}-{blocks[-1]}"
+        console.print(f"exact IE of {name} by position: {'  '.join(map(bits, curve))} bits", soft_wrap=True)
 
 
 def verdicts(found: "list[Verdict]") -> None:
