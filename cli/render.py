@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ie_store.store.catalog import DatasetSummary
     from ie_store.store.verify import VerifyReport
 
+MOST_FLAGS = 8
 WIDTH_OF_FILES = 140
 """Columns of a table that goes to a file or a pipe."""
 
@@ -49,9 +50,11 @@ def estimates(shown: dict[str, Any]) -> None:
     outcomes = dict.fromkeys(Outcome(row["outcome"]) for row in shown["estimates"] if row["estimator"] != "exact")
     for outcome in outcomes:
         console.print(f"[bold]{outcome.value}[/]: {outcome.advice}", soft_wrap=True)
-    flagged = sum(bool(row["flags"]) for row in shown["estimates"])
-    if flagged:
-        console.print(f'{flagged} estimates carry flags: see "flags" in --json', soft_wrap=True)
+    flags = [f"{row['estimator']}, block {row['block']}: {flag}" for row in shown["estimates"] for flag in row["flags"]]
+    for flag in flags[:MOST_FLAGS]:
+        console.print(f"[yellow]flag[/] {flag}", soft_wrap=True)
+    if len(flags) > MOST_FLAGS:
+        console.print(f"and {len(flags) - MOST_FLAGS} more flags: see --json", soft_wrap=True)
 
 
 def _exact_curves(rows: list[dict[str, Any]]) -> None:
