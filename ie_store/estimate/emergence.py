@@ -102,7 +102,7 @@ def _difference(macro: float | None, micro: Sequence[float | None]) -> float | N
     known = [value for value in micro if value is not None]
     if macro is None or len(known) < len(micro):
         return None
-    return macro - sum(known) / len(known)
+    return macro - fmean(known)
 
 
 def _flags(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[str, ...]:
