@@ -34,8 +34,8 @@ def require_creatable(files: Files, name: str) -> None:
     document = read_document(files, "")
     if document is not None:
         require_format(document, files.address())
-    elif files.size("") is not None and any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
-        raise StoreError(f"{files.address()} is not a store and not empty; give a new or empty folder")
+    elif any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
+        raise StoreError(f"{files.address()} is not a store and not empty; give a new or empty one")
     model = read_document(files, name.split("/")[0])
     if model is not None:
         require_format(model, files.address(name.split("/")[0]))

@@ -31,6 +31,8 @@ class Files(Protocol):
     """What the store asks of a place that keeps bytes."""
 
     root: str
+    storage_options: dict[str, Any] | None
+    """What zarr hands to fsspec with an address; None where addresses are local paths."""
 
     def address(self, key: str = "") -> str:
         """Full path or URL of a key, for messages and for zarr."""

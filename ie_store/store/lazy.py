@@ -101,11 +101,11 @@ def _read_chosen(reader: DatasetReader, slab: Slab, rows: range | NDArray[np.int
 
 def lazy_dataset(path: str, micro_state: bool) -> xr.Dataset:
     """Dataset STORE/MODEL/CORPUS with its states lazy and everything else as plain Zarr gives it."""
-    *store, model, corpus = os.path.abspath(path).rsplit("/", 2)
+    *store, model, corpus = (path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)
     reader = open_reader("/".join(store) or "/", f"{model}/{corpus}")
     dtype = reader.layout.stored_dtype
     states: dict[Level, str] = {level: state_array(level, dtype) for level in LEVELS}
-    plain: xr.Dataset = xr.open_zarr(reader.address, chunks=None, consolidated=False)
+    plain: xr.Dataset = xr.open_zarr(reader.address, chunks=None, consolidated=False, storage_options=reader.storage_options)
     attributes = {level: plain[name].attrs for level, name in states.items()}
     dataset: xr.Dataset = plain.drop_vars(list(states.values()))
     for level, described in attributes.items():

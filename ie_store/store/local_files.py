@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ie_store.errors import BusyError, DiskSpaceError, StoreError
 from ie_store.store.door import TEMPORARY, Buffer
@@ -22,6 +22,8 @@ LOCK_ATTEMPTS = 100
 
 class LocalFiles:
     """A folder on a local or mounted file system."""
+
+    storage_options: dict[str, Any] | None = None
 
     def __init__(self, root: str) -> None:
         self.root = str(Path(root).absolute())

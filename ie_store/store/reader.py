@@ -76,6 +76,11 @@ class DatasetReader:
         """Path or URL of the dataset."""
         return self._files.address(self.name)
 
+    @property
+    def storage_options(self) -> dict[str, Any] | None:
+        """What zarr hands to fsspec with the address; None where it is a local path."""
+        return self._files.storage_options
+
     @cached_property
     def tokens(self) -> NDArray[np.int32]:
         """Token ids (sequence, position)."""

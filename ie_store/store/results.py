@@ -43,7 +43,7 @@ def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, 
     """Create or resume the results of ``spec`` on dataset ``name``, held exclusively until closed.
 
     Args:
-        store: local folder.
+        store: local folder or s3://BUCKET/PREFIX.
         name: MODEL/CORPUS.
         spec: the estimator; its relevant options are the results' identity.
         session: provenance of this run (versions, device, threads, time); kept with the problems it estimates.

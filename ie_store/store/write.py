@@ -53,7 +53,7 @@ def open_writer(
     """Create dataset ``name`` or resume it, holding its lock until the writer is closed.
 
     Args:
-        store: local folder; created where missing.
+        store: local folder, created where missing, or s3://BUCKET/PREFIX.
         name: MODEL/CORPUS.
         identity: what the states are made from; must equal that of an existing dataset.
         corpus: what the rows are.
