@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ie_store.estimate.scores import Side
 from ie_store.specs import EstimatorName
 
 SMILE_CLIP = 5.0
@@ -47,8 +46,7 @@ class PairStatistics:
         """Means (problem, row) over all columns when row i's own pair is one of them, as InfoNCE has it."""
         if self.is_table:
             return means
-        num_rows = self.joint.shape[1]
-        return (means * (num_rows - 1) + self.joint.exp()) / num_rows
+        return means * (1 - self.probabilities.square().sum()) + self.probabilities * self.joint.exp()
 
 
 def constant_form(statistics: PairStatistics, log_constant: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,15 +104,7 @@ def loss(name: EstimatorName, statistics: PairStatistics, exponentials: Tensor, 
         others = statistics.probabilities
         negatives = torch.einsum("i,pij,j->p", others, exponentials.log1p(), others)
         if not statistics.is_table:
-            negatives = negatives * len(others) / (len(others) - 1)
+            negatives = negatives / (1 - others.square().sum())
         return softplus(-statistics.joint) @ statistics.probabilities + negatives
     mean = statistics.row_means @ statistics.probabilities
     return mean * (-log_average).exp() - statistics.mean_joint
-
-
-def side_probabilities(side: Side, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Probabilities (row,) of a side's rows, and of the columns each row is paired with (a draw leaves itself out)."""
-    probabilities = side.probabilities.to(dtype)
-    if side.is_table:
-        return probabilities, probabilities
-    return probabilities, probabilities * len(side.rows) / (len(side.rows) - 1)

@@ -20,6 +20,8 @@ ENCODER_WIDTH = 256
 RANK = 64
 LARGEST_RESIDUAL = 4.0
 """Most nats by which the network over pairs may change a separable score."""
+GAIN_SPEED = 10.0
+"""The gain is learned this many times faster than a weight."""
 
 
 def make_encoders(num_problems: int, x_size: int, y_size: int, generator: torch.Generator) -> Parameters:
@@ -66,7 +68,7 @@ def make_pair_network(num_problems: int, x_size: int, y_size: int, generator: to
     for layer, (inputs, outputs) in enumerate(pairwise(PUBLISHED_WIDTHS), start=1):
         parameters[f"weight{layer}"] = _xavier(num_problems, inputs, outputs, generator)
         parameters[f"bias{layer}"] = torch.zeros(num_problems, 1, outputs)
-    parameters["scale"] = torch.zeros(num_problems, 1)
+    parameters["gain"] = torch.zeros(num_problems, 1)
     return parameters
 
 
@@ -87,5 +89,6 @@ def pair_scores(parameters: Parameters, inputs: Tensor) -> Tensor:
 
 
 def residual_scores(parameters: Parameters, inputs: Tensor) -> Tensor:
-    """`pair_scores` times a learned scale that starts at 0, within +-`LARGEST_RESIDUAL`."""
-    return LARGEST_RESIDUAL * torch.tanh(parameters["scale"] * pair_scores(parameters, inputs) / LARGEST_RESIDUAL)
+    """`pair_scores` times a learned gain that starts at 0, within +-`LARGEST_RESIDUAL`."""
+    gain = GAIN_SPEED * parameters["gain"]
+    return LARGEST_RESIDUAL * torch.tanh(gain * pair_scores(parameters, inputs) / LARGEST_RESIDUAL)

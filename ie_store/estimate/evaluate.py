@@ -1,6 +1,6 @@
 """Test values of trained critics, and what folds and seeds together say of the mutual information."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.estimate.bounds import SMILE_CLIP, PairStatistics, constant_form, infonce, resolution_floor, smile
-from ie_store.estimate.hybrid import Critic, Rows
+from ie_store.estimate.bounds import PairStatistics, constant_form, infonce, resolution_floor, smile
 from ie_store.estimate.scores import Side
 from ie_store.estimate.split import Fold
 from ie_store.specs import EstimatorName
@@ -33,37 +32,42 @@ class FoldValue:
     """Pairs of the product of the marginals in the test value."""
 
 
-def test_fold(name: EstimatorName, critic: Critic, rows: Rows, fold: Fold) -> FoldValue:
-    """The bound ``name`` on the fold's test rows; its constant, where it has one, comes from validation rows."""
-    log_constant = _log_constant(name, critic.statistics(rows, fold.validation), fold.test)
-    nats, influence = _value(name, critic, rows, fold.test, log_constant)
-    train_nats, _ = _value(name, critic, rows, fold.train, log_constant)
-    num_rows = len(fold.test.rows)
+@dataclass(frozen=True, kw_only=True)
+class SideStatistics:
+    """A trained critic's statistics on the three sides."""
+
+    train: PairStatistics
+    validation: PairStatistics
+    test: PairStatistics
+    clipped_test: PairStatistics | None = None
+    """The test statistics with SMILE's clip."""
+
+
+def bound_value(name: EstimatorName, found: SideStatistics, test: Side) -> FoldValue:
+    """The bound ``name`` on test rows; its constant, where it has one, comes from validation rows."""
+    log_constant = torch.zeros_like(found.validation.mean_joint) if name == "nwj" else found.validation.log_marginal
+    if not test.is_table:
+        log_constant = torch.maximum(log_constant, resolution_floor(found.validation.mean_joint, test.num_sequences))
+    if name == "infonce":
+        (nats, influence), (train_nats, _) = infonce(found.test), infonce(found.train)
+    elif found.clipped_test is not None:
+        nats, influence = smile(found.test, found.clipped_test)
+        train_nats = found.train.mean_joint - found.train.log_marginal
+    else:
+        (nats, influence), (train_nats, _) = (constant_form(side, log_constant) for side in (found.test, found.train))
+    num_rows = len(test.rows)
     return FoldValue(
         nats=nats,
         influence=influence,
         train_nats=train_nats,
-        num_test=fold.test.num_sequences,
-        num_negatives=num_rows * num_rows if fold.test.is_table else num_rows * (num_rows - 1),
+        num_test=test.num_sequences,
+        num_negatives=num_rows * num_rows if test.is_table else num_rows * (num_rows - 1),
     )
 
 
-def _log_constant(name: EstimatorName, validation: PairStatistics, test: Side) -> Tensor:
-    log_constant = torch.zeros_like(validation.mean_joint) if name == "nwj" else validation.log_marginal
-    if test.is_table:
-        return log_constant
-    return torch.maximum(log_constant, resolution_floor(validation.mean_joint, test.num_sequences))
-
-
-def _value(name: EstimatorName, critic: Critic, rows: Rows, side: Side, log_constant: Tensor) -> tuple[Tensor, Tensor]:
-    found = critic.statistics(rows, side)
-    if name == "infonce":
-        return infonce(found)
-    if name == "smile":
-        return smile(found, critic.statistics(replace(rows, cap=SMILE_CLIP), side))
-    if name == "cca":
-        return found.mean_joint, found.joint
-    return constant_form(found, log_constant)
+def linear_value(nats: Tensor, train_nats: Tensor, scores: Tensor, test: Side) -> FoldValue:
+    """The Gaussian value of canonical correlations: the mean of its test scores (problem, test row), no negatives needed."""
+    return FoldValue(nats=nats, influence=scores, train_nats=train_nats, num_test=test.num_sequences, num_negatives=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ie_store.estimate.scores import Factors, Side
 
-RIDGES = (1e-3, 3e-2, 0.3)
+RIDGES = (1e-3, 0.1)
 """Added to the eigenvalues of the covariances of unit-variance dimensions before they are inverted."""
 LARGEST_CORRELATION = 0.9999
+MOST_DIRECTIONS = 320
+"""Pairs of directions that enter the scores, the most correlated ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +32,6 @@ class LinearCritic:
     """(problem, direction)"""
     correlations: Tensor
     """(problem, direction), as found on validation rows, falling"""
-    constant: Tensor
-    """(problem,) added to every score"""
 
     def factors(self, x: Tensor, y: Tensor) -> Factors:
         """Scores of rows ``x`` and ``y`` (problem, row, dimension)."""
@@ -42,17 +42,13 @@ class LinearCritic:
         return Factors(
             left=u * rho / rest,
             right=v,
-            row=self.constant[:, None] - (u.square() * quadratic).sum(-1) - 0.5 * rest.log().sum(-1),
+            row=-(u.square() * quadratic).sum(-1) - 0.5 * rest.log().sum(-1),
             column=-(v.square() * quadratic).sum(-1),
         )
 
     def weakened(self, strength: float) -> "LinearCritic":
         """The same directions, all correlations times ``strength``."""
         return replace(self, correlations=self.correlations * strength)
-
-    def shifted(self, nats: Tensor) -> "LinearCritic":
-        """All scores plus ``nats`` (problem,)."""
-        return replace(self, constant=self.constant + nats)
 
     def where(self, chosen: Tensor, other: "LinearCritic") -> "LinearCritic":
         """This critic for the problems in ``chosen`` (problem,), ``other`` for the rest."""
@@ -73,8 +69,9 @@ def fit_linear(x: Tensor, y: Tensor, train: Side, validation: Side) -> tuple[Lin
     for ridge in RIDGES:
         x_white = x_vectors * _inverse_root(x_values, ridge)
         y_white = y_vectors * _inverse_root(y_values, ridge)
-        left, _, right = torch.linalg.svd(x_white.transpose(1, 2) @ cross @ y_white, full_matrices=False)
-        x_map, y_map = (x_white @ left).float(), (y_white @ right.transpose(1, 2)).float()
+        left, _, right = torch.linalg.svd((x_white.transpose(1, 2) @ cross @ y_white).float(), full_matrices=False)
+        x_map = x_white.float() @ left[..., :MOST_DIRECTIONS]
+        y_map = y_white.float() @ right[:, :MOST_DIRECTIONS].transpose(1, 2)
         critics.append(_validated(x, y, x_map, y_map, validation))
     return tuple(critics)
 
@@ -109,7 +106,6 @@ def _validated(x: Tensor, y: Tensor, x_map: Tensor, y_map: Tensor, side: Side) -
         x_shift=u_mean / u_scale,
         y_shift=v_mean / v_scale,
         correlations=correlations,
-        constant=torch.zeros(len(x), device=x.device),
     )
 
 

@@ -46,7 +46,9 @@ def normal_scores(marginals: Marginals, values: Tensor) -> Tensor:
     """
     knots, scores = marginals.knots, marginals.scores
     columns = values.transpose(1, 2).contiguous()
-    middle = (_interpolate(knots, scores, columns, right=False) + _interpolate(knots, scores, columns, right=True)) / 2
+    middle = _interpolate(knots, scores, columns, right=False)
+    if bool((knots[..., 1:] == knots[..., :-1]).any()):
+        middle = (middle + _interpolate(knots, scores, columns, right=True)) / 2
     width = (knots[..., -1:] - knots[..., :1]) / (2 * LARGEST_SCORE)
     safe_width = torch.where(width > 0, width, 1)
     beyond = torch.log1p((columns - knots[..., -1:]).clamp_min(0) / safe_width) - torch.log1p(

@@ -20,12 +20,13 @@ def batches(side: Side, batch_size: int, generator: torch.Generator) -> Iterator
     size = min(batch_size, len(side.rows))
     while True:
         for index in _drawn(side, size, generator) if side.is_table else _shuffled(len(side.rows), size, generator):
-            yield Side(
-                rows=side.rows[index.to(side.rows.device)],
-                probabilities=torch.full((size,), 1 / size, dtype=torch.float64, device=side.rows.device),
-                num_sequences=size,
-                is_table=False,
-            )
+            yield side.part(index) if not side.is_table else _equal(side, index)
+
+
+def _equal(side: Side, index: Tensor) -> Side:
+    probabilities = torch.full((len(index),), 1 / len(index), dtype=torch.float64, device=side.rows.device)
+    rows = side.rows[index.to(side.rows.device)]
+    return Side(rows=rows, probabilities=probabilities, num_sequences=len(index), is_table=False)
 
 
 def _shuffled(num_rows: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -45,7 +45,7 @@ class Fold:
 
 
 def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
-    """Split sequences by group.
+    """Split sequences by group; the rows of a side that is a draw come in hashed order, each group once.
 
     Args:
         groups: (sequence,) equal numbers stay on one side.
@@ -72,31 +72,33 @@ def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | N
 
 
 def _fold(rank: NDArray[np.int64], rows: NDArray[np.int64] | None, part: int, num_parts: int, num_groups: int) -> Fold:
-    is_test = rank * num_parts // num_groups == part
-    is_validation = ~is_test & (rank % VALIDATION_EVERY == 0)
-    test_sequences = np.flatnonzero(is_test)
-    test = _side(test_sequences, rows)
-    entries = np.arange(len(test_sequences)) if rows is None else np.searchsorted(test.rows.numpy(), rows[test_sequences])
+    shuffled = np.argsort(rank, kind="stable")
+    in_test = rank[shuffled] * num_parts // num_groups == part
+    in_validation = ~in_test & (rank[shuffled] % VALIDATION_EVERY == 0)
+    test_sequences = shuffled[in_test]
+    test, entries = _side(test_sequences, rank, rows)
     return Fold(
-        train=_side(np.flatnonzero(~is_test & ~is_validation), rows),
-        validation=_side(np.flatnonzero(is_validation), rows),
+        train=_side(shuffled[~in_test & ~in_validation], rank, rows)[0],
+        validation=_side(shuffled[in_validation], rank, rows)[0],
         test=test,
         test_sequences=torch.from_numpy(test_sequences),
         test_entries=torch.from_numpy(entries),
     )
 
 
-def _side(sequences: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None) -> Side:
-    if row_of_sequence is None:
-        rows, counts = sequences, np.ones(len(sequences), dtype=np.int64)
-    else:
-        rows, counts = np.unique(row_of_sequence[sequences], return_counts=True)
-    return Side(
-        rows=torch.from_numpy(rows),
+def _side(
+    sequences: NDArray[np.int64], rank: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None
+) -> tuple[Side, NDArray[np.int64]]:
+    """A side, and the index (sequence,) into its rows of each of its sequences."""
+    kinds = rank[sequences] if row_of_sequence is None else row_of_sequence[sequences]
+    kind, first, entries, counts = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
+    side = Side(
+        rows=torch.from_numpy(sequences[first] if row_of_sequence is None else kind),
         probabilities=torch.from_numpy(counts / counts.sum()),
         num_sequences=len(sequences),
         is_table=row_of_sequence is not None,
     )
+    return side, entries
 
 
 def table_fold(weights: NDArray[np.float64]) -> Fold:

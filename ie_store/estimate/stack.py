@@ -8,16 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.estimate.evaluate import FoldValue, combine, test_fold
-from ie_store.estimate.hybrid import Critic, choose_linear, score_rows, train_encoders
+from ie_store.estimate.base import MOST_REFERENCES, choose_base, linear_nats, normalised, score_rows, statistics
+from ie_store.estimate.bounds import SMILE_CLIP
+from ie_store.estimate.encoders import all_factors, train_encoders
+from ie_store.estimate.evaluate import FoldValue, SideStatistics, bound_value, combine, linear_value
 from ie_store.estimate.judge import judge
+from ie_store.estimate.pairs import keep_residual, residual_statistics, train_pairs
 from ie_store.estimate.split import Fold, make_folds, table_fold
 from ie_store.estimate.train import Trained
 from ie_store.options import EstimatorSpec, OnProgress, ignore_progress
 from ie_store.specs import MIEstimate
 
-CAP_MARGIN, TABLE_CAP_MARGIN = 2.0, 6.0
-"""Scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw alone. Exact sums bear more."""
+TRAIN_ROWS_SHOWN = 2048
+"""Train rows that the train-test gap is read from."""
 
 
 def estimate_stack(
@@ -60,7 +63,7 @@ def estimate_stack(
         for number, fold in enumerate(folds[-1]):
             value, trained = _run_fold(x, y, fold, spec, seed * 1000 + number, on_progress)
             values[-1].append(value)
-            trainings += [trained] if trained else []
+            trainings += trained
     return [
         _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started, len(x))
         for problem in range(len(x))
@@ -69,14 +72,31 @@ def estimate_stack(
 
 def _run_fold(
     x: Tensor, y: Tensor, fold: Fold, spec: EstimatorSpec, seed: int, on_progress: OnProgress
-) -> tuple[FoldValue, Trained | None]:
-    rows = score_rows(x, y, fold.train, log(fold.train.num_sequences) + (TABLE_CAP_MARGIN if fold.train.is_table else CAP_MARGIN))
-    critic = Critic(linear=choose_linear(rows, fold, spec.name))
-    trained = None
-    if spec.name != "cca":
-        trained = train_encoders(rows, fold, critic.linear, spec, seed, on_progress)
-        critic = Critic(linear=critic.linear, encoders=trained.parameters)
-    return test_fold(spec.name, critic, rows, fold), trained
+) -> tuple[FoldValue, list[Trained]]:
+    rows = score_rows(x, y, fold.train)
+    if spec.name == "cca":
+        return linear_value(*linear_nats(rows, fold), fold.test), []
+    base = choose_base(rows, fold, spec.name)
+    encoders = train_encoders(rows, base, fold, spec, seed, on_progress)
+    factors = all_factors(rows, base, encoders)
+    reference = fold.train.head(MOST_REFERENCES)
+    cap = base.cap(reference.num_sequences)
+    sides = {"train": fold.train.head(TRAIN_ROWS_SHOWN), "validation": fold.validation, "test": fold.test}
+    normal = {
+        name: normalised(factors.at(side.rows), factors.at(reference.rows), reference, base.by_row)
+        for name, side in sides.items()
+    }
+    trained = [encoders]
+    if spec.name == "mine" and not bool(base.by_row.all()):
+        trained.append(train_pairs(rows, factors, cap, fold, spec, seed, on_progress))
+        pairs = keep_residual(trained[-1].parameters, ~base.by_row)
+        found = {name: residual_statistics(pairs, rows, normal[name], side, cap) for name, side in sides.items()}
+    else:
+        found = {name: statistics(normal[name], side, cap) for name, side in sides.items()}
+    clipped = None
+    if spec.name == "smile":
+        clipped = statistics(normal["test"], fold.test, cap.clamp_max(SMILE_CLIP))
+    return bound_value(spec.name, SideStatistics(**found, clipped_test=clipped), fold.test), trained
 
 
 def _estimate(

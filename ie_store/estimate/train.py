@@ -11,12 +11,14 @@ from torch import Tensor
 
 from ie_store.estimate.critic import Parameters
 
-CHECK_EVERY = 25
-PATIENCE = 8
+CHECK_EVERY = 50
+PATIENCE = 4
 """Checks without a better validation value in any problem after which training ends."""
 WARM_UP_STEPS = 20
 AVERAGING = 0.98
 """The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps."""
+AVERAGE_OVER = 0.9
+"""Weight of the past in the running mean of E_q[exp T]."""
 WEIGHT_DECAY = 1e-2
 RISING_NATS = 0.02
 """A validation value that rose by more than this over the last quarter of the step limit was still rising."""
@@ -37,6 +39,18 @@ class Trained:
     """(problem,) the step limit cut off a validation value that still rose"""
 
 
+class Average:
+    """Running mean of a positive (problem,) value: E_q[exp T] over the batches seen."""
+
+    def __init__(self) -> None:
+        self.mean: Tensor | None = None
+
+    def after(self, value: Tensor) -> Tensor:
+        """The mean once ``value`` has entered it."""
+        self.mean = value if self.mean is None else AVERAGE_OVER * self.mean + (1 - AVERAGE_OVER) * value
+        return self.mean
+
+
 def fit(
     parameters: Parameters,
     batch_loss: Callable[[Parameters, int], Tensor],
@@ -44,6 +58,7 @@ def fit(
     *,
     steps: int,
     learning_rate: float,
+    patience: int = PATIENCE,
     on_step: Callable[[int], None],
 ) -> Trained:
     """Minimise ``batch_loss(parameters, step)`` (problem,) and keep what ``validate(parameters)`` (problem,) likes best.
@@ -77,7 +92,7 @@ def fit(
             best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
         best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
         history.append(best_nats)
-        if step - int(best_step.max()) >= PATIENCE * CHECK_EVERY:
+        if step - int(best_step.max()) >= patience * CHECK_EVERY:
             break
     rise = best_nats - history[len(history) * 3 // 4]
     return Trained(
