@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.corpus.make import make_corpus
-from ie_store.extract.batches import GroupBatches, make_batches, plain_segments, segments_of
-from ie_store.extract.forward import GroupForward
+from ie_store.extract.batches import BlockBatches, make_batches, plain_segments, segments_of
+from ie_store.extract.forward import BlockForward
 from ie_store.extract.model import LoadedModel, load_model
 from ie_store.extract.quiet import quiet_logging
 from ie_store.options import ExtractSpec
@@ -32,8 +32,8 @@ from ie_store.prefixes import first_differences, num_distinct_prefixes
 PLAIN_BATCHES = (32, 64, 128)
 
 
-def run(model: LoadedModel, plan: GroupBatches) -> float:
-    forward = GroupForward(model.decoder, plan, model.device)
+def run(model: LoadedModel, plan: BlockBatches) -> float:
+    forward = BlockForward(model.decoder, plan, model.device)
     start = time.perf_counter()
     for batch in plan.batches:
         forward.run(batch, lambda batch, layer, states: None)
@@ -47,7 +47,7 @@ def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows
     budget = 512 if model.device.type == "cpu" else 16384
     shared = [make_batches(rows, segments_of(rows, True), budget // tokens.shape[1]) for rows in groups]
 
-    def plain(batch: int) -> list[GroupBatches]:
+    def plain(batch: int) -> list[BlockBatches]:
         return [make_batches(rows, plain_segments(*rows.shape), batch) for rows in groups]
 
     probe = {batch: min(run(model, plain(batch)[0]) for _ in range(2)) for batch in PLAIN_BATCHES}

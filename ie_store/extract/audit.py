@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
-from ie_store.extract.group import Engine
+from ie_store.extract.group import Engine, model_rows
 from ie_store.extract.model import LoadedModel, load_model
 from ie_store.options import ExtractSpec
 from ie_store.specs import Level, Slab
@@ -73,7 +73,7 @@ def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_ro
 def _squares(engine: Engine, reader: DatasetReader, level: Level, row: int, tokens: NDArray[np.int32]) -> NDArray[np.float64]:
     """Squared norms (2, stored layer) of the difference and of the reference, of one row at all its stored positions."""
     positions = engine.positions(level)
-    inputs = torch.from_numpy(engine.model_rows(tokens, positions).astype(np.int64)).to(engine.model.device)
+    inputs = torch.from_numpy(model_rows(tokens, positions, engine.model.bos_id).astype(np.int64)).to(engine.model.device)
     reference = engine.model.decoder.plain_states(inputs)
     at = torch.tensor(positions, device=inputs.device) + (inputs.shape[1] - 1 - positions[-1])
     sums = np.zeros((2, len(reader.layout.layers)))

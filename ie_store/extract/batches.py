@@ -10,6 +10,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Batch:
     start: int
     stop: int
     row_start: int
-    """Rows of the group row_start..row_stop-1 have these prefixes."""
+    """Rows of the block row_start..row_stop-1 have these prefixes."""
     row_stop: int
     row_nodes: NDArray[np.int64] | None
     """(row,) node of each of these rows; None where every row has its own."""
@@ -45,11 +46,14 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupBatches:
-    """All forwards of one group, in the order in which they must run."""
+class BlockBatches:
+    """All forwards of one block of rows, in the order in which they must run, over one cache."""
 
+    start: int
+    """First row of the block in its group."""
     segments: tuple[Segment, ...]
     batches: tuple[Batch, ...]
+    """Their rows count from the first row of the block."""
     num_slots: int
     """Slots the cache needs; 0 for a plain forward, which needs no cache."""
 
@@ -72,13 +76,35 @@ def segments_of(tokens: Tokens, sharing: bool) -> tuple[Segment, ...]:
     return make_schedule(differences, num_positions, STEP_OVERHEAD) if sharing else plain_segments(num_rows, num_positions)
 
 
-def make_batches(tokens: Tokens, segments: tuple[Segment, ...], rows_per_batch: int) -> GroupBatches:
+def make_blocks(tokens: Tokens, rows_per_batch: int, *, sharing: bool, slots_limit: int, start: int = 0) -> list[BlockBatches]:
+    """The forwards of a group: one block, or halves of halves where one cache would take too much memory.
+
+    Args:
+        tokens: (row, position), sorted lexicographically.
+        rows_per_batch: see `make_batches`.
+        sharing: whether prefixes may be shared.
+        slots_limit: most slots of a cache.
+        start: first row of the block in its group.
+    """
+    block = make_batches(tokens, segments_of(tokens, sharing), rows_per_batch, start)
+    if block.num_slots <= slots_limit or len(tokens) == 1:
+        return [block]
+    half = len(tokens) // 2
+    options: Any = {"sharing": sharing, "slots_limit": slots_limit}
+    return [
+        *make_blocks(tokens[:half], rows_per_batch, start=start, **options),
+        *make_blocks(tokens[half:], rows_per_batch, start=start + half, **options),
+    ]
+
+
+def make_batches(tokens: Tokens, segments: tuple[Segment, ...], rows_per_batch: int, start: int = 0) -> BlockBatches:
     """Cut each segment into batches of equal cost.
 
     Args:
         tokens: (row, position), sorted lexicographically.
         segments: from `segments_of`.
         rows_per_batch: rows of a plain forward that make a batch; a step over fewer positions takes that many more nodes.
+        start: first row of ``tokens`` in their group.
     """
     num_rows, num_positions = tokens.shape
     batches: list[Batch] = []
@@ -95,7 +121,7 @@ def make_batches(tokens: Tokens, segments: tuple[Segment, ...], rows_per_batch: 
             slots = own[: len(nodes)] if is_last else own[nodes.start : nodes.stop]
             batches.append(_batch(tokens, segment, nodes, past[nodes.start : nodes.stop], slots, num_rows))
             num_slots = max(num_slots, int(slots[-1, -1]) + 1)
-    return GroupBatches(segments=segments, batches=tuple(batches), num_slots=num_slots if len(segments) > 1 else 0)
+    return BlockBatches(start=start, segments=segments, batches=tuple(batches), num_slots=num_slots if len(segments) > 1 else 0)
 
 
 def _equal_ranges(num_nodes: int, at_most: int) -> Iterator[range]:

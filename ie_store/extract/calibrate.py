@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ie_store.extract.batches import STEP_OVERHEAD, GroupBatches
-from ie_store.extract.forward import GroupForward
+from ie_store.extract.batches import STEP_OVERHEAD, BlockBatches
+from ie_store.extract.forward import BlockForward
 from ie_store.extract.group import Engine
 from ie_store.extract.work import Unit
 
@@ -18,9 +18,9 @@ _MOST_REPEATS = 5
 _PROBE_BYTES = 64 * 2**20
 
 
-def cost(plan: GroupBatches) -> int:
+def cost(blocks: list[BlockBatches]) -> int:
     """What a group costs, in tokens: those computed, and one step's overhead per batch."""
-    return plan.num_tokens + STEP_OVERHEAD * len(plan.batches)
+    return sum(block.num_tokens + STEP_OVERHEAD * len(block.batches) for block in blocks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +37,20 @@ class ModelSpeed:
 def measure_model(engine: Engine, unit: Unit, tokens: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> ModelSpeed:
     """Run a few batches of a unit's rows ``tokens`` (row, position) and drop the states."""
     rows = tokens[: 2 * engine.layout.rows_per_batch]
-    plan = engine.batches(unit.level, rows)
-    _run(engine, engine.batches(unit.level, rows[: max(1, len(rows) // 8)]))
+    blocks = engine.blocks(unit.level, rows)
+    _run(engine, engine.blocks(unit.level, rows[: max(1, len(rows) // 8)]))
     start, repeats = time.perf_counter(), 0
     while repeats == 0 or (repeats < _MOST_REPEATS and time.perf_counter() - start < _LEAST_SECONDS):
-        _run(engine, plan)
+        _run(engine, blocks)
         repeats += 1
-    return ModelSpeed(cost_per_second=repeats * cost(plan) / (time.perf_counter() - start))
+    return ModelSpeed(cost_per_second=repeats * cost(blocks) / (time.perf_counter() - start))
 
 
-def _run(engine: Engine, plan: GroupBatches) -> None:
-    forward = GroupForward(engine.model.decoder, plan, engine.model.device)
-    for batch in plan.batches:
-        forward.run(batch, lambda batch, layer, states: None)
+def _run(engine: Engine, blocks: list[BlockBatches]) -> None:
+    for block in blocks:
+        forward = BlockForward(engine.model.decoder, block, engine.model.device)
+        for batch in block.batches:
+            forward.run(batch, lambda batch, layer, states: None)
     if engine.model.device.type == "cuda":
         torch.cuda.synchronize(engine.model.device)
 

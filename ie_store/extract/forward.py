@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ie_store.extract.batches import Batch, GroupBatches
+from ie_store.extract.batches import Batch, BlockBatches
 from ie_store.extract.blocks import tapped
 from ie_store.extract.cache import make_cache
 from ie_store.extract.decoder import Decoder
@@ -15,18 +15,28 @@ OnLayer = Callable[[Batch, int, Tensor], None]
 """Called with the batch, the layer and its states (node, position of the batch, hidden)."""
 
 
-class GroupForward:
-    """Runs the batches of one group, in order, over one cache."""
+class BlockForward:
+    """Runs the batches of one block, in order, over one cache."""
 
-    def __init__(self, decoder: Decoder, plan: GroupBatches, device: torch.device) -> None:
+    def __init__(self, decoder: Decoder, plan: BlockBatches, device: torch.device) -> None:
         self._decoder, self._device = decoder, device
         self._cache, self._step = make_cache(plan.num_slots)
         self._needs_cache = plan.num_slots > 0
 
     @property
+    def slot_bytes(self) -> int:
+        """Bytes that one token takes in the cache, all layers together; known after a forward."""
+        return sum(pool[0].nbytes for pool in self._pools)
+
+    @property
     def num_cached_layers(self) -> int:
         """Attention layers whose keys and values the cache has been given."""
-        return sum(getattr(layer, "keys", None) is not None for layer in self._cache.layers)
+        return len(self._pools) // 2
+
+    @property
+    def _pools(self) -> list[Tensor]:
+        layers: Any = self._cache.layers
+        return [pool for layer in layers for pool in (layer.keys, layer.values) if pool is not None]
 
     def run(self, batch: Batch, on_layer: OnLayer) -> None:
         """One forward. Running a batch again computes the same."""

@@ -2,21 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.errors import NonFiniteError
-from ie_store.extract.batches import Batch, GroupBatches, make_batches, segments_of
-from ie_store.extract.forward import GroupForward
+from ie_store.extract.batches import BlockBatches, make_blocks
+from ie_store.extract.forward import BlockForward
 from ie_store.extract.model import LoadedModel
+from ie_store.extract.sharing import Sharing
 from ie_store.extract.states import FaultFinder, HostBuffer, StateSink
 from ie_store.specs import Level, StoreLayout
 
+CACHE_BYTES = {False: 192 * 2**20, True: 4 * 2**30}
+"""Most memory for keys and values of shared prefixes: in host memory, on a CUDA device."""
 OnTokens = Callable[[int, int], None]
 """Called after each batch with the tokens computed so far and in all."""
+
+
+def model_rows(tokens: NDArray[np.int32], positions: tuple[int, ...], bos_id: int | None) -> NDArray[np.int32]:
+    """Rows (row, position) as the model sees them: up to the last of the wanted ``positions``, after what is prepended."""
+    rows = tokens[:, : positions[-1] + 1]
+    if bos_id is None:
+        return rows
+    return np.concatenate([np.full((len(rows), 1), bos_id, dtype=rows.dtype), rows], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,24 +36,17 @@ class Engine:
 
     model: LoadedModel
     layout: StoreLayout
-    shared: bool
-
-    def model_rows(self, tokens: NDArray[np.int32], positions: tuple[int, ...]) -> NDArray[np.int32]:
-        """Rows (row, position) as the model sees them: up to the last position wanted, with what is prepended."""
-        rows = tokens[:, : positions[-1] + 1]
-        if self.model.bos_id is None:
-            return rows
-        first = np.full((len(rows), 1), self.model.bos_id, dtype=rows.dtype)
-        return np.concatenate([first, rows], axis=1)
+    sharing: Sharing
 
     def positions(self, level: Level) -> tuple[int, ...]:
         """Positions whose states are kept: those of the layout, and the only one of a lone token."""
         return self.layout.positions if level == "macro" else (0,)
 
-    def batches(self, level: Level, tokens: NDArray[np.int32]) -> GroupBatches:
+    def blocks(self, level: Level, tokens: NDArray[np.int32]) -> list[BlockBatches]:
         """The forwards that compute the states of rows ``tokens`` (row, position)."""
-        rows = self.model_rows(tokens, self.positions(level))
-        return make_batches(rows, segments_of(rows, self.shared), self.layout.rows_per_batch)
+        rows = model_rows(tokens, self.positions(level), self.model.bos_id)
+        limit = CACHE_BYTES[self.model.device.type == "cuda"] // max(1, self.sharing.slot_bytes)
+        return make_blocks(rows, self.layout.rows_per_batch, sharing=self.sharing.shared, slots_limit=limit)
 
     def fill(
         self,
@@ -68,27 +72,27 @@ class Engine:
             NonFiniteError: a value that is not finite, or that the stored dtype cannot hold.
         """
         layout, positions = self.layout, self.positions(level)
-        plan = self.batches(level, tokens)
+        blocks = self.blocks(level, tokens)
         view = buffer.view((len(layout.layers), len(positions), len(tokens), layout.hidden_size))
-        num_before = int(self.model.bos_id is not None)
-        sink = StateSink(buffer, view, layers=layout.layers, positions=positions, num_before=num_before)
-        forward = GroupForward(self.model.decoder, plan, self.model.device)
-        done = 0
-        for batch in plan.batches:
-            forward.run(batch, sink.keep)
-            layer = sink.faulty_layer()
-            if layer is not None:
-                self._raise_fault(forward, batch, layer, level, source_row)
-            done += batch.num_tokens
-            on_tokens(done, plan.num_tokens)
+        sink = StateSink(buffer, view, layers=layout.layers, positions=positions, num_before=self._num_before)
+        done, total = 0, sum(block.num_tokens for block in blocks)
+        for block in blocks:
+            forward = BlockForward(self.model.decoder, block, self.model.device)
+            for batch in block.batches:
+                forward.run(batch, partial(sink.keep, block.start))
+                layer = sink.faulty_layer()
+                if layer is not None:
+                    forward.run(batch, partial(self._finder(level, source_row).look, block.start))
+                    raise NonFiniteError(f"layer {layer} held a value that cannot be stored; computed again it could")
+                done += batch.num_tokens
+                on_tokens(done, total)
         buffer.finish()
         return view
 
-    def _raise_fault(self, forward: GroupForward, batch: Batch, layer: int, level: Level, source_row: NDArray[np.int64]) -> None:
-        """Run the batch again to find the place, and raise."""
-        dtype = self.layout.stored_dtype
+    @property
+    def _num_before(self) -> int:
+        return int(self.model.bos_id is not None)
+
+    def _finder(self, level: Level, source_row: NDArray[np.int64]) -> FaultFinder:
         what = "source row" if level == "macro" else "lone token"
-        limit = torch.finfo(getattr(torch, dtype)).max
-        finder = FaultFinder(dtype, limit, source_row, int(self.model.bos_id is not None), what)
-        forward.run(batch, lambda batch, at, states: finder.look(batch, at, states) if at == layer else None)
-        raise NonFiniteError(f"layer {layer} held a value that {dtype} cannot hold, and computing it again gave another one")
+        return FaultFinder(self.layout.stored_dtype, self.layout.layers, source_row, self._num_before, what)

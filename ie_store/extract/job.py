@@ -12,11 +12,11 @@ import torch
 from ie_store.corpus.make import make_corpus
 from ie_store.corpus.rows import Corpus
 from ie_store.errors import InputError, StoreError
-from ie_store.extract.group import Engine
+from ie_store.extract.group import Engine, model_rows
 from ie_store.extract.layout import choose_layout
 from ie_store.extract.model import LoadedModel, load_model
 from ie_store.extract.naming import name_of
-from ie_store.extract.sharing import Sharing, check_sharing
+from ie_store.extract.sharing import CHECKED_ROWS, Sharing, check_sharing
 from ie_store.extract.work import Unit, missing_units
 from ie_store.options import ExtractSpec
 from ie_store.specs import DatasetIdentity
@@ -35,7 +35,6 @@ class Job:
     name: str
     engine: Engine
     corpus: Corpus
-    sharing: Sharing
     identity: DatasetIdentity
     stored: DatasetReader | None
     """A dataset of the same name, whatever it was made from."""
@@ -64,7 +63,7 @@ class Job:
             tokens=self.corpus.tokens,
             source_row=self.corpus.source_row,
             labels=self.corpus.labels,
-            session=session_facts(self.engine.model.device, self.sharing),
+            session=session_facts(self.engine.model.device, self.engine.sharing),
             replace=self.spec.replace,
         )
 
@@ -84,13 +83,12 @@ def prepare(spec: ExtractSpec) -> Job:
     except StoreError:
         stored = None
     layout = choose_layout(spec, model, corpus, stored.layout if stored else None)
-    engine = Engine(model=model, layout=layout, shared=False)
-    sharing = check_sharing(model.decoder, engine.model_rows(corpus.tokens[:6], layout.positions), model.device)
+    rows = model_rows(corpus.tokens[:CHECKED_ROWS], layout.positions, model.bos_id)
+    engine = Engine(model=model, layout=layout, sharing=check_sharing(model.decoder, rows, model.device))
     identity = DatasetIdentity(
         model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
     )
-    engine = Engine(model=model, layout=layout, shared=sharing.shared)
-    return Job(spec=spec, name=name, engine=engine, corpus=corpus, sharing=sharing, identity=identity, stored=stored)
+    return Job(spec=spec, name=name, engine=engine, corpus=corpus, identity=identity, stored=stored)
 
 
 def _corpus(spec: ExtractSpec, model: LoadedModel) -> Corpus:

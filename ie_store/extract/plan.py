@@ -11,14 +11,16 @@ from ie_store.errors import DiskSpaceError
 from ie_store.extract.batches import STEP_OVERHEAD
 from ie_store.extract.calibrate import ModelSpeed, cost
 from ie_store.extract.group import Engine
-from ie_store.extract.sharing import Sharing
 from ie_store.extract.work import Unit
 from ie_store.prefixes import first_differences, num_distinct_prefixes
 from ie_store.specs import ITEM_BYTES, Shard, StoreLayout
 
 _MATCH_BYTES = 255
 """lz4 needs about one byte for this many bytes that repeat earlier ones."""
-_CHUNK_OVERHEAD_BYTES = 64
+_CHUNK_BYTES = 64
+"""Header and padding of an encoded chunk."""
+_INDEX_BYTES = 16
+"""Entry of the shard's index for each of its chunks, stored or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +74,17 @@ def make_plan(
     units: list[Unit],
     *,
     name: str,
-    sharing: Sharing,
     speed: ModelSpeed,
     disk_rate: float | None,
     free_bytes: int | None,
     audit_rows: int,
 ) -> Plan:
     """Add up what the missing units cost and fill."""
-    layout, model = engine.layout, engine.model.spec
-    work = [(unit, engine.batches(unit.level, unit.rows(corpus)[0])) for unit in units]
+    layout, model, sharing = engine.layout, engine.model.spec, engine.sharing
+    work = [(unit, engine.blocks(unit.level, unit.rows(corpus)[0])) for unit in units]
     encoded_bytes = sum(encoded_bytes_of(layout, shard, corpus.tokens) for unit in units for shard in unit.shards)
-    forward_seconds = speed.seconds(sum(cost(batches) for _, batches in work))
+    shares = any(len(block.segments) > 1 for _, blocks in work for block in blocks) or (sharing.shared and not units)
+    forward_seconds = speed.seconds(sum(cost(blocks) for _, blocks in work))
     write_seconds = encoded_bytes / disk_rate if disk_rate else None
     audit_seconds = speed.seconds(audit_rows * (layout.num_positions + 2 * STEP_OVERHEAD)) if units else 0.0
     bottleneck: Literal["model", "disk"] = "disk" if write_seconds and write_seconds > forward_seconds else "model"
@@ -99,15 +101,15 @@ def make_plan(
         compute_dtype=model.compute_dtype,
         device=str(engine.model.device),
         distinct_prefixes=tuple(num_distinct_prefixes(first_differences(corpus.tokens), layout.num_positions).tolist()),
-        forward="prefix-shared" if sharing.shared else "plain",
-        forward_note=sharing.reason,
+        forward="prefix-shared" if shares else "plain",
+        forward_note=sharing.reason if shares or not sharing.shared else "no rows share prefixes enough to pay",
         rows_per_shard=layout.rows_per_shard,
         shards_per_group=layout.shards_per_group,
         rows_per_batch=layout.rows_per_batch,
         num_shards=layout.num_shards("macro") + layout.num_shards("micro"),
         missing_shards=sum(len(unit.shards) for unit in units),
         tokens_dense=sum(unit.num_rows * (layout.num_positions if unit.level == "macro" else 1) for unit in units),
-        tokens_computed=sum(batches.num_tokens for _, batches in work),
+        tokens_computed=sum(block.num_tokens for _, blocks in work for block in blocks),
         dense_bytes=dense_bytes_of(layout),
         encoded_bytes=encoded_bytes,
         free_bytes=free_bytes,
@@ -136,15 +138,15 @@ def encoded_bytes_of(layout: StoreLayout, shard: Shard, tokens: NDArray[np.int32
     row_bytes = layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
     num_rows = shard.stop - shard.start
     if shard.level == "micro":
-        return len(layout.layers) * (num_rows * row_bytes + _CHUNK_OVERHEAD_BYTES)
+        return len(layout.layers) * (num_rows * row_bytes + _CHUNK_BYTES) + layout.num_layers * _INDEX_BYTES
     rows = tokens[shard.start : shard.stop]
     prefixes = num_distinct_prefixes(first_differences(rows), layout.num_positions)
     own_tokens = 1 + (rows[1:] != rows[:-1]).sum(axis=0)
-    total = 0
+    total = layout.num_layers * layout.num_positions * _INDEX_BYTES
     for layer in layout.layers:
         distinct = int((own_tokens if layer == 0 else prefixes)[list(layout.positions)].sum())
         repeated = num_rows * len(layout.positions) - distinct
-        total += row_bytes * distinct + row_bytes * repeated // _MATCH_BYTES + _CHUNK_OVERHEAD_BYTES * len(layout.positions)
+        total += row_bytes * distinct + row_bytes * repeated // _MATCH_BYTES + _CHUNK_BYTES * len(layout.positions)
     return total
 
 

@@ -79,11 +79,10 @@ def _plan(job: Job, units: list[Unit]) -> Plan:
         job.corpus,
         units,
         name=job.name,
-        sharing=job.sharing,
         speed=measure_model(job.engine, units[-1], units[-1].rows(job.corpus)[0])
         if units
         else ModelSpeed(cost_per_second=math.inf),
-        disk_rate=measure_disk(files.address()) if units else None,
+        disk_rate=measure_disk(files.address()) if units and files.storage_options is None else None,
         free_bytes=files.free_bytes(),
         audit_rows=job.spec.audit_rows,
     )

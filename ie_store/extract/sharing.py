@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.extract.batches import Batch, GroupBatches, make_batches
+from ie_store.extract.batches import Batch, BlockBatches, make_batches
 from ie_store.extract.decoder import Decoder, relative_error
-from ie_store.extract.forward import GroupForward
+from ie_store.extract.forward import BlockForward
 from ie_store.prefixes import Segment, first_differences
 
 
@@ -21,11 +21,14 @@ class Sharing:
     shared: bool
     reason: str
     """Empty where shared."""
+    slot_bytes: int = 0
+    """Bytes of keys and values per token."""
 
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 1e-2}
 """Relative error per layer up to which the shared forward counts as equal to the plain one, by compute dtype."""
-_CHECKED_ROWS = 6
+CHECKED_ROWS = 6
+"""Rows that the check runs."""
 
 
 def check_sharing(decoder: Decoder, tokens: NDArray[np.int32], device: torch.device) -> Sharing:
@@ -33,17 +36,17 @@ def check_sharing(decoder: Decoder, tokens: NDArray[np.int32], device: torch.dev
 
     Args:
         decoder: the model.
-        tokens: (row, position), sorted.
+        tokens: (row, position), sorted, as the model sees them; the first `CHECKED_ROWS` are run.
         device: where the model is.
     """
-    rows = tokens[:_CHECKED_ROWS]
+    rows = tokens[:CHECKED_ROWS]
     num_positions = rows.shape[1]
     if num_positions == 1:
         return Sharing(shared=True, reason="")
     cuts = sorted({0, 1, 2, num_positions // 2, num_positions - 1, num_positions} & set(range(num_positions + 1)))
     name = type(decoder.module).__name__
     forward_plan = make_batches(rows, _forced_segments(rows, cuts), rows_per_batch=len(rows))
-    forward = GroupForward(decoder, forward_plan, device)
+    forward = BlockForward(decoder, forward_plan, device)
     try:
         shared = states_of_rows(forward, forward_plan, rows.shape, decoder.num_layers)
     except Exception as error:  # whatever a model without the standard cache raises; the plain forward does not use one
@@ -60,10 +63,10 @@ def check_sharing(decoder: Decoder, tokens: NDArray[np.int32], device: torch.dev
         return Sharing(
             shared=False, reason=f"some blocks of {name} use no standard cache, and rounding hides whether they need one"
         )
-    return Sharing(shared=True, reason="")
+    return Sharing(shared=True, reason="", slot_bytes=forward.slot_bytes)
 
 
-def states_of_rows(forward: GroupForward, plan: GroupBatches, shape: tuple[int, ...], num_layers: int) -> list[Tensor]:
+def states_of_rows(forward: BlockForward, plan: BlockBatches, shape: tuple[int, ...], num_layers: int) -> list[Tensor]:
     """States (row, position, hidden) of each layer from a forward over rows of ``shape`` (row, position)."""
     states: dict[int, Tensor] = {}
 

@@ -68,8 +68,8 @@ class StateSink:
         self._limit = torch.finfo(view.dtype).max
         self._peaks: list[tuple[int, Tensor]] = []
 
-    def keep(self, batch: Batch, layer: int, states: Tensor) -> None:
-        """Store the states (node, position of the batch, hidden) of one layer, once per row."""
+    def keep(self, start: int, batch: Batch, layer: int, states: Tensor) -> None:
+        """Store the states (node, position of the batch, hidden) of one layer, once per row of the block at ``start``."""
         if layer not in self._layers:
             return
         self._peaks.append((layer, torch.stack(torch.aminmax(states))))
@@ -78,7 +78,7 @@ class StateSink:
             index = self._positions.get(batch.start + offset)
             if index is None:
                 continue
-            target = self._view[self._layers[layer], index, batch.row_start : batch.row_stop]
+            target = self._view[self._layers[layer], index, start + batch.row_start : start + batch.row_stop]
             nodes = states[:, offset]
             self._buffer.copy(target, nodes if rows is None else nodes.to(target.dtype).index_select(0, rows))
 
@@ -94,17 +94,19 @@ class StateSink:
 class FaultFinder:
     """Looks at the states of a batch for the first value that cannot be stored, and raises `NonFiniteError` with its place."""
 
-    def __init__(self, dtype: StoredDtype, limit: float, source_row: NDArray[np.int64], num_before: int, what: str) -> None:
-        self._dtype, self._limit, self._num_before = dtype, limit, num_before
-        self._source_row, self._what = source_row, what
+    def __init__(
+        self, dtype: StoredDtype, layers: Sequence[int], source_row: NDArray[np.int64], num_before: int, what: str
+    ) -> None:
+        self._dtype, self._limit, self._layers = dtype, torch.finfo(getattr(torch, dtype)).max, layers
+        self._source_row, self._num_before, self._what = source_row, num_before, what
 
-    def look(self, batch: Batch, layer: int, states: Tensor) -> None:
+    def look(self, start: int, batch: Batch, layer: int, states: Tensor) -> None:
         """Raise where one of the states (node, position of the batch, hidden) is not finite or too large."""
         wrong = torch.nonzero(~(states.abs() <= self._limit))
-        if not len(wrong):
+        if layer not in self._layers or not len(wrong):
             return
         node, offset, column = (int(index) for index in wrong[0])
-        row = batch.row_start + (node if batch.row_nodes is None else int(np.searchsorted(batch.row_nodes, node)))
+        row = start + batch.row_start + (node if batch.row_nodes is None else int(np.searchsorted(batch.row_nodes, node)))
         position = batch.start + offset - self._num_before
         raise NonFiniteError(
             fault_text(

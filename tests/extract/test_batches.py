@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ie_store.extract.batches import GroupBatches, make_batches, segments_of
+from ie_store.extract.batches import BlockBatches, make_batches, make_blocks, segments_of
 from ie_store.prefixes import lexicographic_order
 
 ROWS = st.tuples(st.integers(1, 30), st.integers(1, 7)).flatmap(lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3)))
 
 
-def played(plan: GroupBatches, shape: tuple[int, ...]) -> np.ndarray:
+def played(plan: BlockBatches, shape: tuple[int, ...]) -> np.ndarray:
     """Rows (row, position) put together from what each batch computes and what its paths find in the pool."""
     pool = np.full(plan.num_slots, -1)
     rows = np.full(shape, -1)
@@ -53,3 +53,16 @@ def test_equal_prefixes_come_from_one_node(tokens: np.ndarray, rows_per_batch: i
     for segment in plan.segments:
         keys = {tuple(tokens[row, : segment.stop]) for row in segment.node_rows}
         assert len(keys) == len(segment.node_rows) == len({tuple(row[: segment.stop]) for row in tokens})
+
+
+@given(tokens=ROWS, rows_per_batch=st.integers(1, 9), slots_limit=st.integers(1, 60))
+def test_blocks_together_are_the_group_and_keep_their_caches_small(
+    tokens: np.ndarray, rows_per_batch: int, slots_limit: int
+) -> None:
+    tokens = tokens[lexicographic_order(tokens)]
+    blocks = make_blocks(tokens, rows_per_batch, sharing=True, slots_limit=slots_limit)
+    stops = [block.start for block in blocks[1:]] + [len(tokens)]
+    for block, stop in zip(blocks, stops, strict=True):
+        rows = tokens[block.start : stop]
+        assert (played(block, rows.shape) == rows).all()
+        assert block.num_slots <= slots_limit or len(rows) == 1

@@ -29,7 +29,7 @@ MakeSpec = Callable[..., ExtractSpec]
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards of 4 rows: 24 rows of 9 positions and 4 layers of 32 dimensions in float16 are 6 of them."""
+    """Shards of 4 rows in float16, 2 in float32, of 24 rows of 9 positions and 4 layers of 32 dimensions."""
     small = functools.partial(choose_layout, shard_bytes=8 * 9 * (BLOCKS + 1) * HIDDEN * 2)
     monkeypatch.setattr(ie_store.extract.job, "choose_layout", small)
 
@@ -69,7 +69,7 @@ def test_a_run_stores_what_it_says(make_spec: MakeSpec) -> None:
     assert report.name == "llama/rows"
     assert plans == [report.plan]
     assert not report.reused
-    assert (report.num_rows, report.num_shards, report.plan.num_shards) == (24, 7, 7)
+    assert (report.num_rows, report.num_shards, report.plan.num_shards) == (24, 14, 14)
     json.dumps(asdict(report))
     states = macro(spec, report.name)
     reader = open_reader(spec.store, report.name)
@@ -153,6 +153,25 @@ def test_equal_prefixes_have_equal_bits(make_spec: MakeSpec) -> None:
     for position in range(9):
         same = (tokens[1:, : position + 1] == tokens[:-1, : position + 1]).all(axis=1)
         assert np.array_equal(states[:, position, 1:][:, same], states[:, position, :-1][:, same])
+
+
+def test_a_small_cache_cuts_groups_into_blocks(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = extract(make_spec(name="m/whole", dtype="float32"))
+    monkeypatch.setattr("ie_store.extract.group.CACHE_BYTES", {False: 30000, True: 30000})
+    cut = extract(make_spec(name="m/cut", dtype="float32"))
+    assert cut.plan.forward == "prefix-shared"
+    assert cut.plan.tokens_computed > whole.plan.tokens_computed
+    spec = make_spec()
+    assert error(macro(spec, cut.name), macro(spec, whole.name)) < 1e-6
+
+
+@pytest.mark.parametrize("compute_dtype", ["bfloat16", "float16"])
+def test_low_precision_is_audited_against_float32(make_spec: MakeSpec, compute_dtype: str) -> None:
+    spec = make_spec(compute_dtype=compute_dtype, dtype="bfloat16")
+    report = extract(spec)
+    audit = report.audit["relative_error"]
+    assert open_reader(spec.store, report.name).identity["model"]["compute_dtype"] == compute_dtype
+    assert 1e-4 < max(audit.values()) < 0.05
 
 
 def test_another_identity_under_the_same_name_is_refused(make_spec: MakeSpec) -> None:
