@@ -63,9 +63,9 @@ class Base:
     """(problem,) bool: rows are normalised by reference columns."""
     plain_cap: float
 
-    def cap(self, num_references: int) -> Tensor:
-        """The cap (problem,) when this many reference columns normalise a row."""
-        by_row = torch.full_like(self.factors.row[:, 0], log(num_references))
+    def cap(self, reference: Side) -> Tensor:
+        """The cap (problem,) when the rows of ``reference`` normalise a row."""
+        by_row = torch.full_like(self.factors.row[:, 0], row_cap(reference, self.plain_cap))
         return torch.where(self.by_row, by_row, self.plain_cap)
 
 
@@ -118,6 +118,11 @@ def plain_cap(name: EstimatorName, fold: Fold) -> float:
     return log(fold.train.num_sequences) + (TABLE_CAP_MARGIN if fold.train.is_table else CAP_MARGIN)
 
 
+def row_cap(reference: Side, plain: float) -> float:
+    """Cap of scores normalised by row: a table's own rows are among its references, which need no further cap."""
+    return plain if reference.is_table else log(reference.num_sequences)
+
+
 def choose_base(rows: Rows, fold: Fold, name: EstimatorName) -> Base:
     """The base of the highest validation value of the bound ``name``, over ridges, strengths, tempers and constants.
 
@@ -133,7 +138,8 @@ def choose_base(rows: Rows, fold: Fold, name: EstimatorName) -> Base:
     if name == "infonce":
         return bases[0]
     plain_nats, by_row_nats = (base_nats(base, fold, name) for base in bases)
-    sure = by_row_nats > SATURATED_SHARE * log(fold.train.head(ROWS_TO_VALIDATE).num_sequences)
+    reference = fold.train.head(ROWS_TO_VALIDATE)
+    sure = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_table)
     is_by_row = sure | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
     return Base(factors=bases[1].factors.where(is_by_row, bases[0].factors), by_row=is_by_row, plain_cap=float(cap[0]))
 
@@ -142,14 +148,14 @@ def base_nats(base: Base, fold: Fold, name: EstimatorName) -> Tensor:
     """Value (problem,) of the bound ``name`` on validation rows."""
     side, reference = fold.validation.head(ROWS_TO_VALIDATE), fold.train.head(ROWS_TO_VALIDATE)
     factors = normalised(base.factors.at(side.rows), base.factors.at(reference.rows), reference, base.by_row)
-    return validation_nats(name, statistics(factors, side, base.cap(reference.num_sequences)))
+    return validation_nats(name, statistics(factors, side, base.cap(reference)))
 
 
 def _best_candidates(rows: Rows, fold: Fold, name: EstimatorName, cap: Tensor) -> "tuple[_Best, _Best]":
     """The best candidates of either kind of constant: plain, and by row."""
     validation, reference = fold.validation.head(ROWS_TO_CHOOSE), fold.train.head(ROWS_TO_CHOOSE)
     log_p, log_r = (side.probabilities.log().to(rows.x.dtype) for side in (validation, reference))
-    row_cap = torch.full_like(cap, log(reference.num_sequences))
+    by_row_cap = torch.full_like(cap, row_cap(reference, float(cap[0])))
     plain, by_row = _Best(), _Best()
     for fitted, strength in product(fit_linear(rows.x, rows.y, fold.train, fold.validation), STRENGTHS):
         critic = fitted.weakened(strength)
@@ -160,7 +166,7 @@ def _best_candidates(rows: Rows, fold: Fold, name: EstimatorName, cap: Tensor) -
             constant = torch.logsumexp((scores + log_p + log_p[:, None]).flatten(1), 1)
             plain.offer(_matrix_nats(name, scores - constant[:, None, None], validation, cap), critic, temper)
             even = scores - torch.logsumexp(against * temper + log_r, 2, keepdim=True)
-            by_row.offer(_matrix_nats(name, even, validation, row_cap), critic, temper)
+            by_row.offer(_matrix_nats(name, even, validation, by_row_cap), critic, temper)
     return plain, by_row
 
 

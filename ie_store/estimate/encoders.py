@@ -25,7 +25,7 @@ def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed
     average = Average()
     validation, reference = fold.validation.head(ROWS_TO_VALIDATE), fold.train.head(ROWS_TO_VALIDATE)
     plain = torch.full_like(base.factors.row[:, 0], base.plain_cap)
-    cap = base.cap(reference.num_sequences)
+    cap = base.cap(reference)
 
     def batch_loss(parameters: Parameters, step: int) -> Tensor:
         side = next(stream)

@@ -80,7 +80,7 @@ def _run_fold(
     encoders = train_encoders(rows, base, fold, spec, seed, on_progress)
     factors = all_factors(rows, base, encoders)
     reference = fold.train.head(MOST_REFERENCES)
-    cap = base.cap(reference.num_sequences)
+    cap = base.cap(reference)
     sides = {"train": fold.train.head(TRAIN_ROWS_SHOWN), "validation": fold.validation, "test": fold.test}
     normal = {
         name: normalised(factors.at(side.rows), factors.at(reference.rows), reference, base.by_row)

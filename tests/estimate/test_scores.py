@@ -1,0 +1,129 @@
+"""Scores of all pairs and their means, against loops and dense matrices."""
+
+import pytest
+import torch
+
+from ie_store.estimate import scores
+from ie_store.estimate.bounds import PairStatistics, constant_form, infonce, loss, resolution_floor, smile
+from ie_store.estimate.scores import Factors, Side, capped_exp, log_means, pair_means, soft_cap
+
+
+def make_factors(num_rows=30, num_problems=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    left, right = (torch.randn(num_problems, num_rows, 4, generator=generator) for _ in range(2))
+    row, column = (torch.randn(num_problems, num_rows, generator=generator) for _ in range(2))
+    return Factors(left=left, right=right, row=row, column=column)
+
+
+def make_side(num_rows=30, *, is_table=False, seed=0):
+    probabilities = torch.rand(num_rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
+    probabilities = probabilities / probabilities.sum() if is_table else torch.full_like(probabilities, 1 / num_rows)
+    return Side(rows=torch.arange(num_rows), probabilities=probabilities, num_sequences=num_rows, is_table=is_table)
+
+
+def dense(factors):
+    return factors.left @ factors.right.transpose(1, 2) + factors.row[..., None] + factors.column[:, None]
+
+
+CAP = torch.tensor([5.0, 3.0])
+
+
+def statistics(side, factors=None, cap=CAP):
+    factors = factors or make_factors(len(side.rows))
+    row_means, column_means = pair_means(factors, side, cap)
+    joint, probabilities = soft_cap(factors.diagonal(), cap), side.weights(torch.float32)[0]
+    return PairStatistics(
+        joint=joint, row_means=row_means, column_means=column_means, probabilities=probabilities, is_table=side.is_table
+    )
+
+
+def test_the_capped_exponential_is_the_exponential_of_the_capped_score():
+    values = torch.linspace(-200, 200, 4001)[None].repeat(2, 1)
+    assert torch.allclose(capped_exp(values, CAP), soft_cap(values, CAP).exp(), rtol=1e-4)
+    assert torch.allclose(soft_cap(torch.tensor([[0.5], [0.5]]), CAP), torch.tensor([[0.5], [0.5]]), atol=0.1)
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+@pytest.mark.parametrize("pairs_per_block", [64, 2**22])
+def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_table, pairs_per_block):
+    monkeypatch.setattr(scores, "PAIRS_PER_BLOCK", pairs_per_block)
+    factors, side = make_factors(), make_side(is_table=is_table)
+    matrix = soft_cap(dense(factors), CAP).exp().double()
+    p = side.probabilities
+    weights = p[:, None] * p[None]
+    if not is_table:
+        weights.fill_diagonal_(0)
+        weights /= weights.sum()
+    row_means, column_means = pair_means(factors, side, CAP)
+    assert torch.allclose((row_means.double() * p).sum(1), (matrix * weights).sum((1, 2)), rtol=1e-4)
+    assert torch.allclose(row_means.double(), (matrix * weights).sum(2) / p, rtol=1e-4)
+    assert torch.allclose(column_means.double(), (matrix * weights).sum(1) / p, rtol=1e-4)
+
+
+def test_log_means_are_those_of_the_whole_matrix():
+    factors, reference = make_factors(), make_factors(seed=1)
+    logs = make_side(is_table=True).probabilities.log().float()
+    matrix = factors.left @ reference.right.transpose(1, 2) + factors.row[..., None] + reference.column[:, None]
+    assert torch.allclose(log_means(factors, reference, logs), torch.logsumexp(matrix + logs, 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+def test_influences_average_to_the_value(is_table):
+    found = statistics(make_side(is_table=is_table))
+    for nats, influence in (constant_form(found, torch.tensor([0.3, -0.2])), infonce(found), smile(found, found)):
+        assert torch.allclose(influence @ found.probabilities, nats, rtol=1e-4)
+
+
+def test_the_constant_form_by_hand_and_at_its_best_constant():
+    found = statistics(make_side())
+    marginal = found.row_means.mean(1)
+    by_hand = found.joint.mean(1) - 0.7 - marginal / torch.e**0.7 + 1
+    assert torch.allclose(constant_form(found, torch.full((2,), 0.7))[0], by_hand, rtol=1e-4)
+    best = constant_form(found, found.log_marginal)[0]
+    assert torch.allclose(best, found.joint.mean(1) - marginal.log(), rtol=1e-4)
+    assert (best > by_hand).all()
+
+
+def test_infonce_counts_the_own_pair_and_stays_below_ln_n():
+    factors, side = make_factors(), make_side()
+    found = statistics(side, factors)
+    matrix = soft_cap(dense(factors), CAP)
+    by_hand = (matrix.diagonal(dim1=1, dim2=2) - torch.logsumexp(matrix, 2)).mean(1) + torch.log(torch.tensor(30.0))
+    assert torch.allclose(infonce(found)[0], by_hand, atol=1e-4)
+
+
+@pytest.mark.parametrize("height", [1.0, 3.0, 6.0, 12.0])
+def test_the_floor_keeps_the_constant_form_below_ln_n(height):
+    side, cap = make_side(100), torch.tensor([12.0])
+    left = torch.eye(100)[None] * 2 * height
+    factors = Factors(left=left, right=torch.eye(100)[None], row=torch.full((1, 100), -height), column=torch.zeros(1, 100))
+    found = statistics(side, factors, cap)
+    floor = torch.maximum(found.log_marginal, resolution_floor(found.mean_joint, 100))
+    assert constant_form(found, floor)[0].item() <= torch.log(torch.tensor(100.0)).item()
+
+
+def test_the_perfect_critic_of_a_table_gives_its_entropy():
+    side = make_side(8, is_table=True)
+    p = side.probabilities.float()
+    left = torch.diag(-p.log() + 30)[None]
+    factors = Factors(left=left, right=torch.eye(8)[None], row=torch.full((1, 8), -30.0), column=torch.zeros(1, 8))
+    found = statistics(side, factors, torch.tensor([20.0]))
+    entropy = -(side.probabilities * side.probabilities.log()).sum().item()
+    assert constant_form(found, found.log_marginal)[0].item() == pytest.approx(entropy, abs=1e-4)
+
+
+def test_the_donsker_varadhan_gradient_divides_by_the_running_mean():
+    scores_ = torch.randn(1, 6, 6, requires_grad=True)
+    side = make_side(6)
+    others = side.weights(torch.float32)[1]
+    exponentials = scores_.exp() * (1 - torch.eye(6))
+    found = PairStatistics(
+        joint=scores_.diagonal(dim1=1, dim2=2),
+        row_means=exponentials @ others,
+        column_means=others @ exponentials,
+        probabilities=torch.full((6,), 1 / 6),
+        is_table=False,
+    )
+    (gradient,) = torch.autograd.grad(loss("mine", found, exponentials, torch.tensor([0.5])).sum(), scores_)
+    expected = exponentials.detach() / 30 / torch.e**0.5 - torch.eye(6) / 6
+    assert torch.allclose(gradient, expected, atol=1e-6)
