@@ -1,13 +1,13 @@
 """What the published procedure will cost, said before it starts."""
 
+from collections.abc import Sequence
 from time import perf_counter
 
 import torch
 
 from ie_store.errors import InputError
-from ie_store.estimate.paper import published_flops
+from ie_store.estimate.paper import PUBLISHED_STEPS, published_flops
 from ie_store.options import EstimatorSpec
-from ie_store.specs import StoreLayout
 
 LONGEST_SECONDS = 600.0
 """Predicted time of mine-paper beyond which ``yes`` is wanted."""
@@ -28,21 +28,27 @@ def matmul_flops_per_second(device: torch.device) -> float:
     return count * 2 * PROBE_SIZE**3 / (perf_counter() - started)
 
 
-def predicted_seconds(spec: EstimatorSpec, layout: StoreLayout, num_problems: int, device: torch.device) -> float:
-    """Seconds that ``num_problems`` problems of mine-paper will take on this device."""
-    flops = published_flops(layout.num_sequences, layout.hidden_size, layout.hidden_size) * spec.seeds
-    return num_problems * flops / (SHARE_OF_PEAK * matmul_flops_per_second(device))
+def predicted_seconds(spec: EstimatorSpec, hidden_size: int, rows: Sequence[int], device: torch.device) -> float:
+    """Seconds that mine-paper will take on this device for problems of ``rows`` (problem,) pairs a step."""
+    flops = sum(published_flops(count, hidden_size, hidden_size) for count in rows) * spec.seeds
+    return flops / (SHARE_OF_PEAK * matmul_flops_per_second(device))
 
 
-def require_agreed(spec: EstimatorSpec, layout: StoreLayout, num_problems: int, device: torch.device, *, yes: bool) -> None:
-    """Raise `InputError` with the predicted time where mine-paper takes long and nobody said yes."""
-    if spec.name != "mine-paper" or yes or num_problems == 0:
-        return
-    seconds = predicted_seconds(spec, layout, num_problems, device)
+def require_agreed(spec: EstimatorSpec, hidden_size: int, rows: Sequence[int], device: torch.device) -> None:
+    """Raise `InputError` with the predicted time where mine-paper takes long.
+
+    Args:
+        spec: of mine-paper.
+        hidden_size: of the states.
+        rows: (problem,) from `paper.rows_per_step`.
+        device: that computes.
+    """
+    seconds = predicted_seconds(spec, hidden_size, rows, device)
     if seconds > LONGEST_SECONDS:
+        longest = predicted_seconds(spec, hidden_size, [max(rows)], device)
         raise InputError(
-            f"mine-paper would take about {_duration(seconds)}: {num_problems} problems of {layout.num_sequences:,} rows, "
-            f"{_duration(seconds / num_problems)} each on {device}; say yes to that (--yes), or choose fewer --blocks, "
+            f"mine-paper would take about {_duration(seconds)} for {len(rows)} problems, up to {_duration(longest)} each "
+            f"({max(rows):,} rows, {PUBLISHED_STEPS:,} steps) on {device}; say yes to that (--yes), or choose fewer --blocks, "
             "or --estimator mine"
         )
 

@@ -146,13 +146,22 @@ def _noise_of_layer(
 
 def _paper(spec: EstimatorSpec, states: StackStates, problems: list[Problem], on_progress: OnProgress) -> list[MIEstimate]:
     outcomes = states.outcomes
-    of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device)
+    has_repeats = len(outcomes.counts) < len(outcomes.of_sequence)
+    of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device) if has_repeats else None
     estimates = []
     for problem in problems:
-        x, y = (states.table(layer, outcomes)[of_sequence] for layer in (problem.block, problem.block + 1))
+        x, y = (states.table(layer, outcomes) for layer in (problem.block, problem.block + 1))
         listed, population = ceilings_at(states.corpus, problem)
         estimates.append(
-            paper_estimate(x, y, spec, ceiling_nats=listed, ceiling_population_nats=population, on_progress=on_progress)
+            paper_estimate(
+                x,
+                y,
+                spec,
+                row_of_sequence=of_sequence,
+                ceiling_nats=listed,
+                ceiling_population_nats=population,
+                on_progress=on_progress,
+            )
         )
     return estimates
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ie_store.estimate.closed_form import Ceilings, ceilings_listed, ceilings_population
 from ie_store.prefixes import first_differences
-from ie_store.specs import CorpusSpec
+from ie_store.specs import CorpusSpec, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,11 @@ class CorpusRows:
     def groups(self) -> NDArray[np.int64]:
         """(sequence,) equal for identical full sequences."""
         return self.prefixes(self._tokens.shape[1] - 1).of_sequence
+
+    def num_outcomes(self, problem: Problem) -> int:
+        """Distinct prefixes (macro) or tokens (micro) of a problem."""
+        outcomes = self.prefixes if problem.level == "macro" else self.lone_tokens
+        return len(outcomes(problem.position).counts)
 
     def prefixes(self, position: int) -> Outcomes:
         """Distinct prefixes that end at ``position``; rows of a macro slab."""

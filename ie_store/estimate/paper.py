@@ -63,27 +63,49 @@ def run_published(
     y: Tensor,
     permutation: Callable[[int], Tensor],
     *,
+    row_of_sequence: Tensor | None = None,
     steps: int = PUBLISHED_STEPS,
     on_progress: OnProgress = ignore_progress,
 ) -> PublishedRun:
-    """Train ``critic`` on rows ``x`` and ``y`` (row, dimension), with ``permutation(step)`` (row,) as each step's negatives."""
+    """Train ``critic`` on ``x`` and ``y`` (row, dimension), with ``permutation(step)`` (sequence,) as each step's negatives.
+
+    ``row_of_sequence`` (sequence,) says which row each sequence has where the rows are a table; None where each has its own.
+    """
     optimiser = torch.optim.Adam(critic.parameters(), lr=FIRST_RATE)
     maximum, maximum_step, nats = -float("inf"), 0, 0.0
-    joint_pairs = torch.cat([x, y], 1)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = published_rate(step, steps)
-        joint = critic(joint_pairs)
-        marginal = critic(torch.cat([x, y[permutation(step)]], 1))
-        value = joint.mean() - (torch.logsumexp(marginal[:, 0].float(), 0) - log(len(x)))
+        value = _statistic(critic, x, y, permutation(step), row_of_sequence)
         optimiser.zero_grad()
-        (-value).backward()
+        torch.autograd.backward(-value)
         optimiser.step()
         nats = value.item()
         if nats > maximum:
             maximum, maximum_step = nats, step
         on_progress(Progress(stage="mine-paper", done=step + 1, total=steps, unit="steps"))
     return PublishedRun(maximum_nats=maximum, maximum_step=maximum_step, last_nats=nats)
+
+
+def _statistic(critic: nn.Module, x: Tensor, y: Tensor, order: Tensor, row_of_sequence: Tensor | None) -> Tensor:
+    """Donsker-Varadhan over all sequences, paired with themselves and with ``order``.
+
+    In a table, a pair of rows that many sequences share goes through the critic once, and counts as often as it occurs.
+    """
+    scores: Tensor = critic(torch.cat([x, y], 1))[:, 0]
+    if row_of_sequence is None:
+        negatives: Tensor = critic(torch.cat([x, y[order]], 1))[:, 0]
+        return scores.mean() - (torch.logsumexp(negatives.float(), 0) - log(len(x)))
+    pairs, counts = torch.unique(row_of_sequence * len(x) + row_of_sequence[order], return_counts=True)
+    negatives = critic(torch.cat([x[pairs // len(x)], y[pairs % len(x)]], 1))[:, 0]
+    shares = torch.bincount(row_of_sequence, minlength=len(x)) / len(row_of_sequence)
+    log_mean = torch.logsumexp(negatives.float() + counts.log(), 0) - log(len(row_of_sequence))
+    return torch.dot(shares, scores.float()) - log_mean
+
+
+def rows_per_step(num_rows: int, num_sequences: int) -> int:
+    """Rows through the critic in a step, joint and negative pairs together, halved: what `published_flops` counts in."""
+    return (num_rows + min(num_rows**2, num_sequences)) // 2
 
 
 def published_flops(num_rows: int, x_size: int, y_size: int, steps: int = PUBLISHED_STEPS) -> float:
@@ -104,20 +126,22 @@ def paper_estimate(
     y: Tensor,
     spec: EstimatorSpec,
     *,
+    row_of_sequence: Tensor | None = None,
     ceiling_nats: float | None = None,
     ceiling_population_nats: float | None = None,
     steps: int = PUBLISHED_STEPS,
     on_progress: OnProgress = ignore_progress,
 ) -> MIEstimate:
-    """The published value of rows ``x`` and ``y`` (row, dimension), one row per sequence, repeats and all.
+    """The published value of ``x`` and ``y`` (row, dimension), one row per sequence or a table (`run_published`).
 
     With ``spec.segment_size`` the columns are cut and every segment is a run of its own; the value is the largest of
     them, and all stand in ``diagnostics["segment_nats"]``. The standard error is the spread over ``spec.seeds``.
     """
     started = perf_counter()
+    num_sequences = len(x) if row_of_sequence is None else len(row_of_sequence)
     segments = column_segments(max(x.shape[1], y.shape[1]), spec.segment_size)
     seeds = range(spec.seed, spec.seed + spec.seeds)
-    runs = [[_run_seed(x[:, cut], y[:, cut], seed, steps, on_progress) for cut in segments] for seed in seeds]
+    runs = [[_run_seed(x[:, cut], y[:, cut], row_of_sequence, seed, steps, on_progress) for cut in segments] for seed in seeds]
     maxima = torch.tensor([[run.maximum_nats for run in of_seed] for of_seed in runs], dtype=torch.float64)
     values = maxima.max(dim=1).values
     nats = values.mean().item()
@@ -138,19 +162,24 @@ def paper_estimate(
             "steps": steps,
             "seed": spec.seed,
             "seeds": spec.seeds,
-            "num_train": len(x),
-            "num_negatives": len(x),
-            "flops": published_flops(len(x), x.shape[1], y.shape[1], steps),
+            "num_train": num_sequences,
+            "num_negatives": num_sequences,
+            "flops": published_flops(rows_per_step(len(x), num_sequences), x.shape[1], y.shape[1], steps),
             "wall_seconds": perf_counter() - started,
         },
     )
 
 
-def _run_seed(x: Tensor, y: Tensor, seed: int, steps: int, on_progress: OnProgress) -> PublishedRun:
+def _run_seed(
+    x: Tensor, y: Tensor, row_of_sequence: Tensor | None, seed: int, steps: int, on_progress: OnProgress
+) -> PublishedRun:
     generator = torch.Generator().manual_seed(seed)
+    num_sequences = len(x) if row_of_sequence is None else len(row_of_sequence)
 
     def permutation(step: int) -> Tensor:
-        return torch.randperm(len(x), generator=generator).to(x.device)
+        return torch.randperm(num_sequences, generator=generator).to(x.device)
 
     critic = published_critic(x.shape[1], y.shape[1], seed).to(x.device)
-    return run_published(critic, x.float(), y.float(), permutation, steps=steps, on_progress=on_progress)
+    return run_published(
+        critic, x.float(), y.float(), permutation, row_of_sequence=row_of_sequence, steps=steps, on_progress=on_progress
+    )

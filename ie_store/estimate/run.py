@@ -15,6 +15,7 @@ from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import emergence
 from ie_store.estimate.measure import StackStates, corrections, examine, known_value, measure_stack
 from ie_store.estimate.outcomes import CorpusRows
+from ie_store.estimate.paper import rows_per_step
 from ie_store.estimate.problems import STACK_BYTES, Stack, Targets, checkable_targets, choose_targets, only, plan_stacks
 from ie_store.estimate.slabs import stream_states
 from ie_store.estimate.split import FEWEST_SEQUENCES
@@ -55,9 +56,9 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
     tasks = [_task(spec, estimator, targets) for estimator in _with_exact(spec.estimators)]
-    for task in tasks:
-        _require_possible(task, spec, reader, device)
     corpus = CorpusRows(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+    for task in tasks:
+        _require_possible(task, spec, reader, corpus, device)
     with ExitStack() as opened:
         session = describe_session(device)
         writers = [opened.enter_context(open_results(spec.store, spec.name, task.estimator, session)) for task in tasks]
@@ -99,14 +100,16 @@ def _task(spec: EstimateSpec, estimator: EstimatorSpec, targets: Targets) -> Tas
     return Task(estimator=estimator, missing=frozenset(targets.problems) - stored.keys())
 
 
-def _require_possible(task: Task, spec: EstimateSpec, reader: DatasetReader, device: torch.device) -> None:
+def _require_possible(task: Task, spec: EstimateSpec, reader: DatasetReader, corpus: CorpusRows, device: torch.device) -> None:
     layout = reader.layout
     if task.estimator.name not in UNTRAINED and layout.num_sequences < FEWEST_SEQUENCES:
         raise InputError(
             f"{reader.address} has {layout.num_sequences} sequences; {task.estimator.name} needs at least "
             f"{FEWEST_SEQUENCES} to train and test on: extract more, or use --estimator exact or noise"
         )
-    require_agreed(task.estimator, layout, len(task.missing), device, yes=spec.yes)
+    if task.estimator.name == "mine-paper" and task.missing and not spec.yes:
+        rows = [rows_per_step(corpus.num_outcomes(problem), layout.num_sequences) for problem in task.missing]
+        require_agreed(task.estimator, layout.hidden_size, rows, device)
 
 
 def _commit_exact_values(writer: ResultsWriter, corpus: CorpusRows, reader: DatasetReader) -> None:
