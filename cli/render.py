@@ -27,7 +27,7 @@ def estimates(shown: dict[str, Any]) -> None:
     """The estimates of a dataset (the object of ``show --json``), each beside its exact ceiling."""
     table = Table(title=f"{shown['model']}/{shown['corpus']}: Information Emergence, in bits", title_justify="left")
     table.add_column("estimator")
-    for heading in ("block", "position", "IE", "95% interval", "exact IE", "macro", "micro"):
+    for heading in ("block", "position", "IE", "interval", "exact IE", "macro", "micro"):
         table.add_column(heading, justify="right")
     table.add_column("outcome")
     exact = [row for row in shown["estimates"] if row["estimator"] == "exact"]
@@ -65,9 +65,9 @@ def _exact_curves(rows: list[dict[str, Any]]) -> None:
     same: dict[tuple[float, ...], list[int]] = {}
     for block, curve in sorted(curves.items()):
         same.setdefault(tuple(curve), []).append(block)
-    for curve, blocks in same.items():
+    for shared, blocks in same.items():
         name = f"block {blocks[0]}" if len(blocks) == 1 else f"blocks {blocks[0]}-{blocks[-1]}"
-        console.print(f"exact IE of {name} by position: {'  '.join(map(bits, curve))} bits", soft_wrap=True)
+        console.print(f"exact IE of {name} by position: {'  '.join(map(bits, shared))} bits", soft_wrap=True)
 
 
 def verdicts(found: "list[Verdict]") -> None:

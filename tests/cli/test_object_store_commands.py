@@ -11,14 +11,8 @@ NAME = "tiny-gpt2/rows"
 COMPARED = ("block", "position", "ie_nats", "interval_nats", "macro_nats", "micro_nats", "ceiling_nats", "outcome")
 
 
-@pytest.fixture
-def no_disk(monkeypatch):
-    """The plan must not measure the speed of a disk that is none."""
-    monkeypatch.setattr("ie_store.extract.run.measure_disk", lambda folder: None)
-
-
 @pytest.mark.slow
-def test_extract_estimate_and_remove(server, store, model_folder, tokens_file, no_disk):
+def test_extract_estimate_and_remove(server, store, model_folder, tokens_file):
     arguments = ("extract", ADDRESS, "--model", model_folder, "--corpus", f"tokens:{tokens_file}", "--as", NAME)
     result = ie_store(*arguments)
     assert result.exit_code == 0, result.output
