@@ -1,5 +1,6 @@
 """How far the stored states are from a float32 recomputation, one sequence at a time, as read back from the store."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from ie_store.errors import StoreError
 from ie_store.extract.group import Engine, model_rows
 from ie_store.extract.model import LoadedModel, load_model
 from ie_store.options import ExtractSpec
-from ie_store.specs import Level, Slab
+from ie_store.specs import Level, Slab, StoreLayout
 from ie_store.store.reader import DatasetReader
 from ie_store.store.slabs import decoded
 
@@ -54,11 +55,10 @@ def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_ro
     total, done = sum(map(len, chosen.values())), 0
     errors: dict[Level, dict[str, float]] = {}
     for level, rows in chosen.items():
-        tokens = reader.tokens if level == "macro" else reader.token_values[:, None]
         squares = np.zeros((2, len(reader.layout.layers)))
-        for row in rows.tolist():
-            squares += _squares(engine, reader, level, row, tokens[row : row + 1])
-            done += 1
+        for together in _by_shard(reader.layout, level, rows):
+            squares += _squares(engine, reader, level, together)
+            done += len(together)
             on_row(done, total)
         relative = np.sqrt(squares[0] / np.maximum(squares[1], np.finfo(np.float64).tiny))
         errors[level] = dict(zip(map(str, reader.layout.layers), relative.tolist(), strict=True))
@@ -70,19 +70,35 @@ def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_ro
     }
 
 
-def _squares(engine: Engine, reader: DatasetReader, level: Level, row: int, tokens: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Squared norms (2, stored layer) of the difference and of the reference, of one row at all its stored positions."""
-    positions = engine.positions(level)
-    inputs = torch.from_numpy(model_rows(tokens, positions, engine.model.bos_id).astype(np.int64)).to(engine.model.device)
-    reference = engine.model.decoder.plain_states(inputs)
-    at = torch.tensor(positions, device=inputs.device) + (inputs.shape[1] - 1 - positions[-1])
-    sums = np.zeros((2, len(reader.layout.layers)))
-    for index, layer in enumerate(reader.layout.layers):
-        slabs = [Slab(level=level, layer=layer, position=p if level == "macro" else None) for p in positions]
-        stored = np.concatenate([decoded(reader.read_rows(slab, row, row + 1)) for slab in slabs]).astype(np.float64)
-        expected = reference[layer][0, at].double().cpu().numpy()
-        sums[:, index] = ((stored - expected) ** 2).sum(), (expected**2).sum()
+def _by_shard(layout: StoreLayout, level: Level, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rising ``rows``, those of one shard together."""
+    shards = rows // layout.shard(level, 0).size
+    return np.split(rows, np.flatnonzero(np.diff(shards)) + 1)
+
+
+def _squares(engine: Engine, reader: DatasetReader, level: Level, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Squared norms (2, stored layer) of the difference and of the reference, over rows of one shard at all stored positions."""
+    positions, layers = engine.positions(level), reader.layout.layers
+    tokens = reader.tokens if level == "macro" else reader.token_values[:, None]
+    expected = np.stack([_reference(engine, tokens[row : row + 1], positions, layers) for row in rows.tolist()])
+    sums = np.zeros((2, len(layers)))
+    for (i, layer), (j, position) in itertools.product(enumerate(layers), enumerate(positions)):
+        slab = Slab(level=level, layer=layer, position=position if level == "macro" else None)
+        stored = decoded(reader.read_rows(slab, int(rows[0]), int(rows[-1]) + 1)[rows - rows[0]])
+        wanted = expected[:, i, j].astype(np.float64)
+        sums[:, i] += ((stored - wanted) ** 2).sum(), (wanted**2).sum()
     return sums
+
+
+def _reference(
+    engine: Engine, tokens: NDArray[np.int32], positions: tuple[int, ...], layers: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """States (stored layer, stored position, hidden) of one row ``tokens`` (1, position), from a forward of its own."""
+    inputs = model_rows(tokens, positions, engine.model.bos_id)
+    num_before = inputs.shape[1] - 1 - positions[-1]
+    states = engine.model.decoder.plain_states(torch.from_numpy(inputs.astype(np.int64)).to(engine.model.device))
+    at = [position + num_before for position in positions]
+    return np.stack([states[layer][0, at].float().cpu().numpy() for layer in layers])
 
 
 def require_close(result: dict[str, Any], compute_dtype: str, address: str) -> None:

@@ -155,9 +155,10 @@ def test_equal_prefixes_have_equal_bits(make_spec: MakeSpec) -> None:
         assert np.array_equal(states[:, position, 1:][:, same], states[:, position, :-1][:, same])
 
 
-def test_a_small_cache_cuts_groups_into_blocks(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_cache_cuts_groups_into_blocks(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "rows.npy", prefix_rows(num_rows=400))
     whole = extract(make_spec(name="m/whole", dtype="float32"))
-    monkeypatch.setattr("ie_store.extract.group.CACHE_BYTES", {False: 30000, True: 30000})
+    monkeypatch.setattr("ie_store.extract.group.CACHE_BYTES", {False: 400_000, True: 400_000})
     cut = extract(make_spec(name="m/cut", dtype="float32"))
     assert cut.plan.forward == "prefix-shared"
     assert cut.plan.tokens_computed > whole.plan.tokens_computed
