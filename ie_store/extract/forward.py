@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ie_store.errors import InputError
 from ie_store.extract.batches import Batch, BlockBatches
 from ie_store.extract.blocks import tapped
 from ie_store.extract.cache import make_cache
@@ -39,11 +40,21 @@ class BlockForward:
         return [pool for layer in layers for pool in (layer.keys, layer.values) if pool is not None]
 
     def run(self, batch: Batch, on_layer: OnLayer) -> None:
-        """One forward. Running a batch again computes the same."""
+        """One forward. Running a batch again computes the same.
+
+        Raises:
+            InputError: the device's memory is too small for the batch.
+        """
         arguments: dict[str, Any] = {"input_ids": torch.from_numpy(batch.tokens).to(self._device), "use_cache": False}
         if self._needs_cache:
             self._step.num_past, self._step.first_slot = batch.start, batch.first_slot
             self._step.path = None if batch.path is None else torch.from_numpy(batch.path).to(self._device)
             arguments |= {"past_key_values": self._cache, "use_cache": True}
         with torch.inference_mode(), tapped(self._decoder.blocks, lambda layer, states: on_layer(batch, layer, states)):
-            self._decoder.module(**arguments)
+            try:
+                self._decoder.module(**arguments)
+            except torch.OutOfMemoryError:
+                raise InputError(
+                    f"a forward of {batch.tokens.shape[0]} prefixes x {batch.tokens.shape[1]} tokens does not fit into "
+                    f"the memory of {self._device}; give a smaller --batch-size, with --replace or another --as"
+                ) from None

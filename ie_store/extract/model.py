@@ -149,7 +149,12 @@ def _load_weights(spec: ExtractSpec, arguments: dict[str, Any], config: PreTrain
 
 def _moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     moved: Any = model
-    return moved.to(device)  # type: ignore[no-any-return]
+    try:
+        return moved.to(device)  # type: ignore[no-any-return]
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"the model does not fit into the memory of {device}; use --compute-dtype bfloat16 or --device cpu"
+        ) from None
 
 
 def _num_embeddings(model: PreTrainedModel) -> int:

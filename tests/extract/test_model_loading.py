@@ -135,3 +135,32 @@ def test_bfloat16_weights_keep_their_dtype(tmp_path: Path) -> None:
     tiny_model(tiny_config("llama")).to(torch.bfloat16).save_pretrained(tmp_path / "half")
     model = load_model(spec_of(tmp_path / "half", compute_dtype="bfloat16"))
     assert {weight.dtype for weight in model.decoder.module.parameters()} == {torch.bfloat16}
+
+
+CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+print("this code runs")
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_code_that_comes_with_a_model_runs_only_when_told_to(
+    llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("transformers.dynamic_module_utils", "transformers.utils.hub", "transformers.utils"):
+        monkeypatch.setattr(f"{module}.HF_MODULES_CACHE", str(tmp_path / "modules"), raising=False)
+    folder = shutil.copytree(llama_folder, tmp_path / "own")
+    (folder / "own.py").write_text(CODE + f"open({str(tmp_path / 'ran')!r}, 'w')")
+    config = json.loads((folder / "config.json").read_text())
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}}
+    (folder / "config.json").write_text(json.dumps({**config, **own}))
+    with pytest.raises(InputError, match="--trust-remote-code"):
+        load_model(spec_of(folder))
+    assert not (tmp_path / "ran").exists()
+    model = load_model(ExtractSpec(store="unused", model=str(folder), corpus="tokens:x", trust_remote_code=True))
+    assert (tmp_path / "ran").exists()
+    assert model.spec.num_blocks == BLOCKS
+    assert capfd.readouterr() == ("", "")
