@@ -88,7 +88,9 @@ def main() -> None:
     print("ie-store: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts.items()))
     if asked.out:
         about = {"machine": platform.platform(), "threads": asked.threads, "torch": torch.__version__, "rows": asked.rows}
-        Path(asked.out).write_text(json.dumps(about | {"naive": dump, "ie_store": store, "parts": parts, "ratios": ratios}, indent=2) + "\n")
+        Path(asked.out).write_text(
+            json.dumps(about | {"naive": dump, "ie_store": store, "parts": parts, "ratios": ratios}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":
