@@ -28,6 +28,10 @@ class Decoder:
         """L + 1."""
         return len(self.blocks) + 1
 
+    def hidden_size(self, device: torch.device) -> int:
+        """Length of a state, as the blocks have it."""
+        return int(self.plain_states(torch.zeros((1, 1), dtype=torch.int64, device=device))[0].shape[-1])
+
     def plain_states(self, tokens: Tensor) -> list[Tensor]:
         """States (sequence, position, hidden) of each layer 0..L from a plain forward over ``tokens`` (sequence, position)."""
         states: list[Tensor] = []

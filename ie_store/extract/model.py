@@ -78,21 +78,22 @@ def load_model(spec: ExtractSpec) -> LoadedModel:
             f"model {spec.model!r} ({type(model).__name__}) does not run on token ids alone: {_line(error)}"
         ) from error
     _require_dense(decoder, TORCH_DTYPES[compute_dtype])
-    text_config = config.get_text_config(decoder=True)
+    text_config: Any = model.config.get_text_config(decoder=True)
+    described = ModelSpec(
+        id=_model_id(spec),
+        revision=getattr(config, "_commit_hash", None) or spec.revision,
+        weights_digest=weights_digest(decoder.module, published),
+        tokenizer_digest=tokenizer.digest if tokenizer else None,
+        num_blocks=len(decoder.blocks),
+        hidden_size=decoder.hidden_size(device),
+        vocab_size=_num_embeddings(model),
+        compute_dtype=compute_dtype,
+        attention=str(text_config._attn_implementation),
+        bos=spec.bos,
+    )
     return LoadedModel(
         decoder=decoder,
-        spec=ModelSpec(
-            id=_model_id(spec),
-            revision=getattr(config, "_commit_hash", None) or spec.revision,
-            weights_digest=weights_digest(decoder.module, published),
-            tokenizer_digest=tokenizer.digest if tokenizer else None,
-            num_blocks=len(decoder.blocks),
-            hidden_size=decoder.plain_states(torch.zeros((1, 1), dtype=torch.int64, device=device))[0].shape[-1],
-            vocab_size=_num_embeddings(model),
-            compute_dtype=compute_dtype,
-            attention=str(model.config.get_text_config(decoder=True)._attn_implementation),
-            bos=spec.bos,
-        ),
+        spec=described,
         tokenizer=tokenizer,
         tokenizer_fault=fault,
         bos_id=bos_id,
