@@ -61,6 +61,8 @@ class Base:
     """Of all rows, tempered and centred by one constant."""
     by_row: Tensor
     """(problem,) bool: rows are normalised by reference columns."""
+    saturated: Tensor
+    """(problem,) bool: pairs are all but recognised already, so that training has next to nothing to add."""
     plain_cap: float
 
     def cap(self, reference: Side) -> Tensor:
@@ -134,14 +136,16 @@ def choose_base(rows: Rows, fold: Fold, name: EstimatorName) -> Base:
     for best, normalise in ((plain, False), (by_row, True)):
         factors = best.chosen.factors(rows.x, rows.y).tempered(best.temper)
         factors = factors.shifted(_constant(factors.at(fold.validation.rows), fold.validation, cap))
-        bases.append(Base(factors=factors, by_row=torch.full_like(cap, normalise, dtype=torch.bool), plain_cap=float(cap[0])))
+        kind = torch.full_like(cap, normalise, dtype=torch.bool)
+        bases.append(Base(factors=factors, by_row=kind, saturated=torch.zeros_like(kind), plain_cap=float(cap[0])))
     if name == "infonce":
         return bases[0]
     plain_nats, by_row_nats = (base_nats(base, fold, name) for base in bases)
     reference = fold.train.head(ROWS_TO_VALIDATE)
-    sure = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_table)
-    is_by_row = sure | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
-    return Base(factors=bases[1].factors.where(is_by_row, bases[0].factors), by_row=is_by_row, plain_cap=float(cap[0]))
+    saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_table)
+    is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
+    factors = bases[1].factors.where(is_by_row, bases[0].factors)
+    return Base(factors=factors, by_row=is_by_row, saturated=saturated, plain_cap=float(cap[0]))
 
 
 def base_nats(base: Base, fold: Fold, name: EstimatorName) -> Tensor:

@@ -9,7 +9,7 @@ from ie_store.estimate.critic import Parameters, encoder_factors, make_encoders
 from ie_store.estimate.sample import batches
 from ie_store.estimate.scores import Factors
 from ie_store.estimate.split import Fold
-from ie_store.estimate.train import Average, Trained, fit
+from ie_store.estimate.train import PATIENCE, Average, Trained, fit
 from ie_store.options import EstimatorSpec, OnProgress, Progress
 
 
@@ -48,6 +48,7 @@ def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed
         validate,
         steps=spec.steps,
         learning_rate=spec.learning_rate,
+        patience=1 if bool(base.saturated.all()) else PATIENCE,
         on_step=lambda step: on_progress(Progress(stage=spec.name, done=step, total=spec.steps, unit="steps")),
     )
 
