@@ -13,9 +13,12 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server():
-    """A client of an S3 server in this process, with the bucket ``hidden-states``; the environment tells where it is."""
+    """A client of an S3 server in this process, with the bucket ``hidden-states``; the environment tells where it is.
+
+    One for the whole session: s3fs keeps its connections, also to a server that is gone.
+    """
     import boto3
     from moto.server import ThreadedMotoServer
 
