@@ -13,13 +13,15 @@ from ie_store.estimate.critic import Parameters
 
 CHECK_EVERY = 50
 PATIENCE = 4
-"""Checks without a better validation value in any problem after which training ends."""
+"""Checks without a rise of the validation value in any problem after which training ends."""
 WARM_UP_STEPS = 20
 AVERAGING = 0.98
 """The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps."""
 AVERAGE_OVER = 0.9
 """Weight of the past in the running mean of E_q[exp T]."""
 WEIGHT_DECAY = 1e-2
+LEAST_RISE_NATS = 0.002
+"""A rise that keeps training going, in any problem."""
 RISING_NATS = 0.02
 """A validation value that rose by more than this over the last quarter of the step limit was still rising."""
 
@@ -73,7 +75,7 @@ def fit(
     best_nats = validate(average)
     best_step = torch.zeros_like(best_nats, dtype=torch.int64)
     history = [best_nats]
-    step = 0
+    step, last_rise, risen_to = 0, 0, best_nats
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)
@@ -92,7 +94,9 @@ def fit(
             best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
         best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
         history.append(best_nats)
-        if step - int(best_step.max()) >= patience * CHECK_EVERY:
+        if bool((best_nats > risen_to + LEAST_RISE_NATS).any()):
+            last_rise, risen_to = step, best_nats
+        if step - last_rise >= patience * CHECK_EVERY:
             break
     rise = best_nats - history[len(history) * 3 // 4]
     return Trained(
