@@ -5,6 +5,7 @@ from math import log
 from time import perf_counter
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -99,6 +100,12 @@ def _run_fold(
     return bound_value(spec.name, SideStatistics(**found, clipped_test=clipped), fold.test), trained
 
 
+def training_flops(trained: Trained, batch_size: int) -> float:
+    """Floating-point operations of one problem's training: forward and backward of every weight, for every row of every batch."""
+    weights = sum(tensor[0].numel() for tensor in trained.parameters.values())
+    return 6.0 * weights * batch_size * trained.steps
+
+
 def _estimate(
     problem: int,
     spec: EstimatorSpec,
@@ -137,6 +144,8 @@ def _estimate(
             "train_test_gap_nats": train_nats - combined.nats,
             "steps": max((trained.steps for trained in trainings), default=0),
             "best_step": max((int(trained.best_step[problem]) for trained in trainings), default=0),
+            "flops": sum(training_flops(trained, spec.batch_size) for trained in trainings),
+            "torch_version": str(torch.__version__),
             "wall_seconds": (perf_counter() - started) / num_problems,
         },
     )
