@@ -17,12 +17,12 @@ demo: $(VENV)/.demo
 	say ie-store extract demo-store --model "$$model" --gguf-file SmolLM2-135M-Instruct.Q4_1.gguf \
 	    --corpus "icl:country?names=8" --as smollm2/country8; \
 	say ie-store info demo-store smollm2/country8; \
-	say ie-store estimate demo-store smollm2/country8 --blocks 0,14,29; \
-	say ie-store show demo-store smollm2/country8; \
+	say ie-store estimate demo-store smollm2/country8 --blocks 0,14; \
 	printf '\nNext:\n'; \
 	printf '  source .venv/bin/activate\n'; \
+	printf '  ie-store show demo-store smollm2/country8 --json\n'; \
 	printf '  ie-store estimate demo-store smollm2/country8 --estimator noise --positions all\n'; \
-	printf '  python -c "import xarray as xr; print(xr.open_zarr(\x27demo-store/smollm2/country8\x27, consolidated=False))"\n'
+	printf '  python -c "import xarray as xr; print(xr.open_zarr(\047demo-store/smollm2/country8\047, consolidated=False))"\n'
 
 test: $(VENV)/.test
 	$(MAKE) lint

@@ -31,6 +31,7 @@ class ProgressBar:
         self._is_terminal = console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._first: dict[str, tuple[float, int, int]] = {}
+        self._last_done: dict[str, int] = {}
         self._last_line = time.monotonic()
 
     def __enter__(self) -> "ProgressBar":
@@ -43,6 +44,9 @@ class ProgressBar:
     def __call__(self, progress: Progress) -> None:
         """Show one report."""
         now = time.monotonic()
+        if progress.done < self._last_done.get(progress.stage, 0):
+            del self._first[progress.stage]  # the same stage of the next problem: its rate starts anew
+        self._last_done[progress.stage] = progress.done
         start, done, num_bytes = self._first.setdefault(progress.stage, (now, progress.done, progress.num_bytes))
         counts = _counts(progress, now - start, progress.done - done, progress.num_bytes - num_bytes)
         if self._is_terminal:
