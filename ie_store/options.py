@@ -91,7 +91,7 @@ class EstimatorSpec:
     folds: int = described(2, "cross-fitting folds: each test row is tested once per seed")
     seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
     batch_size: int = described(512, "rows in a mini-batch")
-    learning_rate: float = described(1e-3, "peak learning rate")
+    learning_rate: float = described(3e-3, "peak learning rate")
     sigmas: tuple[float, ...] = described(
         (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "noise: the curve's noise levels, in units of its scale"
     )

@@ -62,7 +62,7 @@ class Base:
     by_row: Tensor
     """(problem,) bool: rows are normalised by reference columns."""
     saturated: Tensor
-    """(problem,) bool: pairs are all but recognised already, so that training has next to nothing to add."""
+    """(problem,) bool: pairs are all but recognised already, so that validation rows cannot tell what training adds."""
     plain_cap: float
 
     def cap(self, reference: Side) -> Tensor:

@@ -9,12 +9,12 @@ from ie_store.estimate.critic import Parameters, encoder_factors, make_encoders
 from ie_store.estimate.sample import batches
 from ie_store.estimate.scores import Factors
 from ie_store.estimate.split import Fold
-from ie_store.estimate.train import PATIENCE, Average, Trained, fit
+from ie_store.estimate.train import Average, Trained, fit
 from ie_store.options import EstimatorSpec, OnProgress, Progress
 
 
 def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed: int, on_progress: OnProgress) -> Trained:
-    """Train encoders for the bound ``spec.name`` on top of ``base``.
+    """Train encoders for the bound ``spec.name`` on top of ``base``; problems that are saturated keep the base as it is.
 
     A batch of a problem that is normalised by row is trained with the contrastive loss, which is what its bound becomes.
     """
@@ -40,15 +40,14 @@ def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed
             factors = _total(rows, base, parameters, validation.rows)
             if bool(base.by_row.any()):
                 factors = normalised(factors, _total(rows, base, parameters, reference.rows), reference, base.by_row)
-            return validation_nats(spec.name, statistics(factors, validation, cap))
+            return torch.where(base.saturated, 0.0, validation_nats(spec.name, statistics(factors, validation, cap)))
 
     return fit(
         {name: tensor.to(device) for name, tensor in initial.items()},
         batch_loss,
         validate,
-        steps=spec.steps,
+        steps=0 if bool(base.saturated.all()) else spec.steps,
         learning_rate=spec.learning_rate,
-        patience=1 if bool(base.saturated.all()) else PATIENCE,
         on_step=lambda step: on_progress(Progress(stage=spec.name, done=step, total=spec.steps, unit="steps")),
     )
 

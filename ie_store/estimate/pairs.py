@@ -26,8 +26,10 @@ from ie_store.options import EstimatorSpec, OnProgress, Progress
 
 STEPS_SHARE = 5
 """The residual takes at most one step for this many of the encoders'."""
-NEGATIVES_IN_TRAINING, NEGATIVES_IN_TEST = 2, 8
+NEGATIVES_IN_TRAINING, NEGATIVES_IN_TEST = 1, 8
 """Drawn pairs per row."""
+SLOWER = 3.0
+"""The residual learns at the encoders' rate divided by this."""
 PATIENCE = 2
 """Fewer checks than for the encoders: a step costs more, and where the residual helps it does so at once."""
 VALIDATION_ROWS = 1000
@@ -140,7 +142,7 @@ def train_pairs(
         batch_loss,
         validate,
         steps=steps,
-        learning_rate=spec.learning_rate,
+        learning_rate=spec.learning_rate / SLOWER,
         patience=PATIENCE,
         on_step=lambda step: on_progress(Progress(stage=f"{spec.name}, residual", done=step, total=steps, unit="steps")),
     )

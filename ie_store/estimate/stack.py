@@ -90,6 +90,7 @@ def _run_fold(
     trained = [encoders]
     if spec.name == "mine" and not fold.train.is_table and not bool(base.by_row.all()):
         trained.append(train_pairs(rows, factors, cap, fold, spec, seed, on_progress))
+    if len(trained) == 2 and bool(trained[-1].best_step.any()):
         pairs = keep_residual(trained[-1].parameters, ~base.by_row)
         found = {name: residual_statistics(pairs, rows, normal[name], side, cap) for name, side in sides.items()}
     else:
