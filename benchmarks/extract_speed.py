@@ -30,6 +30,7 @@ from ie_store.options import ExtractSpec
 from ie_store.prefixes import first_differences, num_distinct_prefixes
 
 PLAIN_BATCHES = (32, 64, 128)
+PROBED_ROWS = 256
 
 
 def run(model: LoadedModel, plan: BlockBatches) -> float:
@@ -50,7 +51,9 @@ def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows
     def plain(batch: int) -> list[BlockBatches]:
         return [make_batches(rows, plain_segments(*rows.shape), batch) for rows in groups]
 
-    probe = {batch: min(run(model, plain(batch)[0]) for _ in range(2)) for batch in PLAIN_BATCHES}
+    few = tokens[:PROBED_ROWS]
+    tried = {batch: make_batches(few, plain_segments(*few.shape), batch) for batch in PLAIN_BATCHES}
+    probe = {batch: min(run(model, plan) for _ in range(2)) for batch, plan in tried.items()}
     best = min(probe, key=lambda batch: probe[batch])
     ratios, seconds = [], {"plain": [], "shared": []}  # type: ignore[var-annotated]
     for pair in range(pairs):

@@ -25,7 +25,7 @@ import zarr
 import ie_store
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, ModelSpec, Slab, StoreLayout
 from ie_store.store.read import open_reader
-from ie_store.store.write import open_writer
+from ie_store.store.write import DatasetWriter, open_writer
 
 NAME = "model/random"
 LAYERS, POSITIONS = 2, 2
@@ -33,25 +33,33 @@ SLAB = Slab(level="macro", layer=1, position=0)
 BASELINES = {"memmap, reused": "memory map copied into a reused buffer", "memmap, new": "memory map copied into a new array"}
 
 
-def write_store(store: str, rows: int, hidden: int, shard_rows: int) -> None:
+def open_random_store(
+    store: str, rows: int, hidden: int, shard_rows: int, layers: int = LAYERS, positions: int = POSITIONS
+) -> DatasetWriter:
+    """The writer of an empty dataset."""
     layout = StoreLayout(
-        num_layers=LAYERS, num_positions=POSITIONS, num_sequences=rows, num_tokens=1, hidden_size=hidden, stored_dtype="float16",
-        layers=tuple(range(LAYERS)), positions=tuple(range(POSITIONS)), rows_per_shard=shard_rows, tokens_per_shard=1,
-        shards_per_group=1, rows_per_batch=1,
+        num_layers=layers, num_positions=positions, num_sequences=rows, num_tokens=1, hidden_size=hidden,
+        stored_dtype="float16", layers=tuple(range(layers)), positions=tuple(range(positions)), rows_per_shard=shard_rows,
+        tokens_per_shard=1, shards_per_group=1, rows_per_batch=1,
     )  # fmt: skip
     model = ModelSpec(
-        id="random", revision=None, weights_digest="", tokenizer_digest=None, num_blocks=LAYERS - 1, hidden_size=hidden,
+        id="random", revision=None, weights_digest="", tokenizer_digest=None, num_blocks=layers - 1, hidden_size=hidden,
         vocab_size=1, compute_dtype="float32", attention="none", bos="none",
     )  # fmt: skip
     corpus = CorpusSpec(
-        recipe="random", name="random", fingerprint="", num_sequences=rows, num_positions=POSITIONS, complete=False
+        recipe="random", name="random", fingerprint="", num_sequences=rows, num_positions=positions, complete=False
     )
     identity = DatasetIdentity(model=model, corpus_fingerprint="", recipe="random", layout=layout)
-    random = np.random.default_rng(0)
-    with open_writer(
-        store, NAME, identity=identity, corpus=corpus, tokens=np.zeros((rows, POSITIONS), np.int32),
+    return open_writer(
+        store, NAME, identity=identity, corpus=corpus, tokens=np.zeros((rows, positions), np.int32),
         source_row=np.arange(rows), labels={}, session={},
-    ) as writer:  # fmt: skip
+    )  # fmt: skip
+
+
+def write_store(store: str, rows: int, hidden: int, shard_rows: int) -> None:
+    random = np.random.default_rng(0)
+    with open_random_store(store, rows, hidden, shard_rows) as writer:
+        layout = writer.layout
         levels: tuple[Level, Level] = ("micro", "macro")
         for level in levels:
             for index in writer.missing_shards(level):

@@ -6,8 +6,8 @@ marginals is taken by importance: of row i's pairs a few are drawn in proportion
     mean_j exp(S_ij + R_ij)  =  mean_j exp(S_ij)  *  E_{j drawn}[ exp(R_ij) ]
 
 where the first factor is an exact sum over all pairs. The residual starts at 0 and stays within +-`LARGEST_RESIDUAL`.
-It is left out where it has nothing to add: for tables, whose few rows separable scores tell apart, and for rows that
-are normalised one by one.
+It is left out where it has nothing to add: for tables, whose few rows separable scores tell apart, for rows that are
+normalised one by one, and where trained encoders found nothing beyond the linear critic.
 """
 
 from dataclasses import dataclass

@@ -88,10 +88,11 @@ def _run_fold(
         for name, side in sides.items()
     }
     trained = [encoders]
-    if spec.name == "mine" and not fold.train.is_table and not bool(base.by_row.all()):
+    refinable = ~base.by_row & (encoders.best_step > 0)
+    if spec.name == "mine" and not fold.train.is_table and bool(refinable.any()):
         trained.append(train_pairs(rows, factors, cap, fold, spec, seed, on_progress))
     if len(trained) == 2 and bool(trained[-1].best_step.any()):
-        pairs = keep_residual(trained[-1].parameters, ~base.by_row)
+        pairs = keep_residual(trained[-1].parameters, refinable)
         found = {name: residual_statistics(pairs, rows, normal[name], side, cap) for name, side in sides.items()}
     else:
         found = {name: statistics(normal[name], side, cap) for name, side in sides.items()}

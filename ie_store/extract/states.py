@@ -24,12 +24,16 @@ class HostBuffer:
         """The first values of the buffer as a contiguous tensor of ``shape``."""
         return self._flat[: int(np.prod(shape))].view(*shape)
 
-    def copy(self, target: Tensor, source: Tensor) -> None:
-        """Copy into a part of the buffer, casting on the device; from CUDA on a stream of its own, without waiting."""
+    def copy(self, target: Tensor, source: Tensor, rows: Tensor | None) -> None:
+        """Copy ``source``, or its ``rows``, into a part of the buffer, casting on the device; from CUDA without waiting."""
+        source = source.to(target.dtype)
         if self._stream is None:
-            target.copy_(source)
+            if rows is None:
+                target.copy_(source)
+            else:
+                torch.index_select(source, 0, rows, out=target)
             return
-        source = source.to(target.dtype).contiguous()
+        source = source.contiguous() if rows is None else source.index_select(0, rows)
         self._stream.wait_stream(torch.cuda.current_stream(source.device))
         with torch.cuda.stream(self._stream):
             target.copy_(source, non_blocking=True)
@@ -79,8 +83,7 @@ class StateSink:
             if index is None:
                 continue
             target = self._view[self._layers[layer], index, start + batch.row_start : start + batch.row_stop]
-            nodes = states[:, offset]
-            self._buffer.copy(target, nodes if rows is None else nodes.to(target.dtype).index_select(0, rows))
+            self._buffer.copy(target, states[:, offset], rows)
 
     def faulty_layer(self) -> int | None:
         """The first layer, since the last call, with a value that is not finite in the stored dtype."""
