@@ -10,10 +10,12 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.discrete import PairedClasses, pair_classes
+from ie_store.estimate.noise import noise_estimate
 from ie_store.estimate.paper import paper_estimate
 from ie_store.estimate.split import FEWEST_SEQUENCES
 from ie_store.estimate.stack import estimate_stack
 from ie_store.options import EstimatorSpec, OnProgress, ignore_progress
+from ie_store.prefixes import entropy_nats
 from ie_store.specs import EstimatorName, MIEstimate, Outcome, suggestion
 
 IDENTICAL = "x and y are the same rows: the value is the entropy of the rows, and infinite for a continuous variable"
@@ -37,7 +39,8 @@ def mutual_information(
     Args:
         x: (row, dimension) or (row,) numbers; numpy array or tensor (its device is where the work is done).
         y: (row, dimension) or (row,), row i belonging to row i of ``x``.
-        estimator: exact, mine, infonce, nwj, smile, js, cca or mine-paper; or a whole `EstimatorSpec`.
+        estimator: exact, mine, infonce, nwj, smile, js, cca, noise or mine-paper; or a whole `EstimatorSpec`. ``noise`` is
+            I(y; x + noise) over the rows as listed, for a ``y`` that determines ``x``.
         seed: of the split, the critic and the mini-batches; not used with an `EstimatorSpec`.
         weights: (row,) probabilities where the rows are a table of all there is; expectations are then exact sums.
         on_progress: told of every optimiser step.
@@ -83,7 +86,7 @@ def _estimate(x: Tensor, y: Tensor, spec: EstimatorSpec, classes: PairedClasses,
             )
         return _known("exact", classes.exact_nats)
     if spec.name == "noise":
-        raise InputError("noise measures states of a store against what they were computed from; for two arrays use mine")
+        return _noise(x, spec, classes, on_progress)
     if spec.name == "mine-paper":
         return paper_estimate(x, y, spec, ceiling_nats=ceiling, on_progress=on_progress)
     row_of_sequence = None
@@ -100,6 +103,16 @@ def _estimate(x: Tensor, y: Tensor, spec: EstimatorSpec, classes: PairedClasses,
         ceilings_nats=(ceiling,),
         on_progress=on_progress,
     )[0]
+
+
+def _noise(x: Tensor, spec: EstimatorSpec, classes: PairedClasses, on_progress: OnProgress) -> MIEstimate:
+    if classes.joint.max() != classes.y.max():
+        raise InputError(
+            "noise is I(y; x + noise) where y determines x, and here equal rows of y stand beside different rows of x; use mine"
+        )
+    first_rows = torch.from_numpy(np.unique(classes.x, return_index=True)[1]).to(x.device)
+    counts = np.bincount(classes.x, weights=classes.weights)
+    return noise_estimate(x[first_rows], counts, spec, ceiling_nats=entropy_nats(counts), on_progress=on_progress)
 
 
 def _known(name: EstimatorName, nats: float, *flags: str) -> MIEstimate:

@@ -42,7 +42,7 @@ def gaussian(num_rows, size, pairs, nats, seed):
         (NOISE.astype(str), NOISE, {}, "not real numbers"),
         (NOISE + 1j, NOISE, {}, "not real numbers"),
         (NOISE, NOISE, {"estimator": "exact"}, "rows that repeat"),
-        (NOISE, NOISE, {"estimator": "noise"}, "states of a store"),
+        (NOISE, NOISE // 2, {"estimator": "noise"}, "y determines x"),
         (NOISE, NOISE, {"weights": np.ones(3)}, "one per row"),
         (NOISE, NOISE, {"weights": -np.ones(400)}, "finite numbers >= 0"),
     ],
@@ -64,6 +64,20 @@ def test_identical_arrays_are_flagged_and_saturate():
     assert any("the same rows" in flag for flag in found.flags)
     assert found.outcome.flagged
     assert found.nats <= math.log(200)
+
+
+def test_noise_brackets_the_information_of_a_noisy_sign():
+    """x = +-1 given by y: I(y; x + sigma Z) of an antipodal signal, by quadrature."""
+    y = np.arange(400)
+    x = np.where(y % 2, 1.0, -1.0)
+    sigma = 1.0
+    points = np.linspace(-12, 12, 20001)
+    density = sum(np.exp(-((points - sign) ** 2) / (2 * sigma**2)) for sign in (1, -1)) / (2 * np.sqrt(2 * np.pi) * sigma)
+    truth = np.trapezoid(-density * np.log(density), points) - 0.5 * np.log(2 * np.pi * np.e * sigma**2)
+    found = estimate(x, y, "noise", sigma=1.0)
+    assert found.outcome is Outcome.CERTIFIED
+    assert found.interval_nats[0] <= truth <= found.interval_nats[1]
+    assert found.ceiling_nats == pytest.approx(math.log(2))
 
 
 def test_exact_is_the_plug_in_value_of_repeating_rows():
