@@ -24,7 +24,7 @@ from ie_store.estimate.split import Fold
 from ie_store.estimate.train import Average, Trained, fit
 from ie_store.options import EstimatorSpec, OnProgress, Progress
 
-STEPS_SHARE = 5
+STEPS_SHARE = 8
 """The residual takes at most one step for this many of the encoders'."""
 NEGATIVES_IN_TRAINING, NEGATIVES_IN_TEST = 1, 8
 """Drawn pairs per row."""

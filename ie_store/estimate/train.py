@@ -20,8 +20,8 @@ AVERAGING = 0.98
 AVERAGE_OVER = 0.9
 """Weight of the past in the running mean of E_q[exp T]."""
 WEIGHT_DECAY = 1e-2
-LEAST_RISE_NATS = 0.002
-"""A rise that keeps training going, in any problem."""
+LEAST_RISE = 0.002
+"""A rise that keeps training going, in any problem: of 1 nat, or of the value where that is more."""
 RISING_NATS = 0.02
 """A validation value that rose by more than this over the last quarter of the step limit was still rising."""
 
@@ -94,7 +94,7 @@ def fit(
             best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
         best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
         history.append(best_nats)
-        if bool((best_nats > risen_to + LEAST_RISE_NATS).any()):
+        if bool((best_nats > risen_to + LEAST_RISE * risen_to.clamp_min(1)).any()):
             last_rise, risen_to = step, best_nats
         if step - last_rise >= patience * CHECK_EVERY:
             break
