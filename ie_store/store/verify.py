@@ -151,18 +151,19 @@ class _Check:
         yield from self._chunk_faults(shard, key, index, checksums)
 
     def _chunk_faults(self, shard: Shard, key: str, index: Index, checksums: NDArray[np.uint32]) -> Iterator[str]:
+        address = self._files.address(key)
+        whole = np.empty(self._files.size(key) or 0, np.uint8)  # read at once: disks like long reads
+        self._files.read_into(key, 0, [whole.data])
         for cell in stored_cells(self._layout, shard.level):
             offset, length = map(int, index[cell])
             if offset == NOT_STORED:
                 continue
-            place = _place(shard.level, cell)
-            try:
-                chunk = np.empty(min(length, self._files.size(key) or 0), np.uint8)
-                self._files.read_into(key, offset, [chunk.data])
-                if crc32c([chunk]) != checksums[cell]:
-                    yield f"{self._files.address(key)}: {shard.level} shard {shard.index}, {place} is damaged (crc32c)"
-            except StoreError as error:
-                yield f"{shard.level} shard {shard.index}, {place}: {error}"
+            where = f"{address}: {shard.level} shard {shard.index}, {_place(shard.level, cell)}"
+            chunk = whole[offset : offset + length]
+            if len(chunk) < length:
+                yield f"{where} is truncated: it should end at byte {offset + length:,}, the file ends at {len(whole):,}"
+            elif crc32c([chunk]) != checksums[cell]:
+                yield f"{where} is damaged (crc32c)"
             self.num_chunks += 1
             self.num_bytes += length
             self._on_progress(
