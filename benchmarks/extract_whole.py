@@ -1,6 +1,6 @@
 """A whole extraction against its forwards alone: what casting, copying, encoding and writing cost on top of the model.
 
-    python benchmarks/extract_whole.py --model FOLDER [--gguf-file NAME] [--rows 2048] [--pairs 3] [--out FILE.json]
+    python benchmarks/extract_whole.py --model FOLDER [--gguf-file NAME] [--rows 4096] [--pairs 3] [--out FILE.json]
 
 Consecutive rows of the 25-name country corpus. "Forwards alone" runs the same shared forwards of the same groups and drops
 their states; "whole" is an extraction into an empty store until everything is written and synchronised. The audit, which takes
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--gguf-file")
     parser.add_argument("--compute-dtype")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--rows", type=int, default=2048)
+    parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--first", type=int, default=100_352, help="first row of the slice")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--folder", default=tempfile.gettempdir())
