@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ie_store.estimate.check import Verdict
     from ie_store.extract.plan import Plan
     from ie_store.extract.report import ExtractReport
-    from ie_store.store.catalog import DatasetSummary
+    from ie_store.store.catalog import DamagedDataset, DatasetSummary
     from ie_store.store.verify import VerifyReport
 
 MOST_FLAGS = 8
@@ -159,7 +159,7 @@ def extract_report(report: "ExtractReport") -> None:
     console.print(f"written to {report.address}", soft_wrap=True)
 
 
-def datasets(summaries: "list[DatasetSummary]") -> None:
+def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]") -> None:
     """The datasets of a store, a line each."""
     table = Table()
     table.add_column("dataset", no_wrap=True)
@@ -170,7 +170,11 @@ def datasets(summaries: "list[DatasetSummary]") -> None:
         shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
         table.add_row(one.name, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
-    console.print(table if summaries else "no datasets yet: ie-store extract makes one")
+    for broken in damaged:
+        table.add_row(broken.name, "", "", "", "", "damaged")
+    console.print(table if table.row_count else "no datasets yet: ie-store extract makes one")
+    for broken in damaged:
+        console.print(f"{broken.name}: {broken.fault}", soft_wrap=True)
 
 
 def description(found: dict[str, Any]) -> None:
@@ -207,9 +211,13 @@ def description(found: dict[str, Any]) -> None:
                 else f"incomplete: {found['incomplete_reason'] or 'still being written, or stopped'}",
             ),
             ("audit", _audit(found["audit"])),
-            ("estimates", ", ".join(estimate["group"] for estimate in found["estimates"]) or "none yet"),
+            ("estimates", ", ".join(map(_group, found["estimates"])) or "none yet"),
         ]
     )
+
+
+def _group(estimates: dict[str, Any]) -> str:
+    return f"{estimates['group']} (damaged)" if "fault" in estimates else str(estimates["group"])
 
 
 def _audit(audit: dict[str, Any] | None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 
 from . import render
 from .progress import ProgressBar
@@ -20,11 +20,12 @@ def ls(store: Store, as_json: Json = False) -> None:
     """List the activation datasets of a store."""
     from ie_store.store.catalog import list_datasets
 
-    datasets = list_datasets(store)
+    whole, damaged = list_datasets(store)
     if as_json:
-        typer.echo(json.dumps({"store": store, "datasets": [asdict(dataset) for dataset in datasets]}))
+        found = {"datasets": [asdict(dataset) for dataset in whole], "damaged": [asdict(dataset) for dataset in damaged]}
+        typer.echo(json.dumps({"store": store, **found}))
     else:
-        render.datasets(datasets)
+        render.datasets(whole, damaged)
 
 
 def info(store: Store, name: Name, as_json: Json = False) -> None:
@@ -49,7 +50,7 @@ def verify(store: Store, name: Name, as_json: Json = False) -> None:
     else:
         render.verify_report(report)
     if report.faults:
-        raise StoreError(f"{name}: {len(report.faults)} faults; remove the dataset with 'ie-store rm' and extract it again")
+        raise StoreError(f"{name}: {len(report.faults)} faults; {REPAIR}")
 
 
 def rm(store: Store, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:

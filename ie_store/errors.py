@@ -4,6 +4,9 @@ Every message says what is wrong, where, and how to mend it. The command line tu
 ``exit_code`` without a traceback; library users can catch `IeStoreError` for all of them.
 """
 
+REPAIR = "run the same extract command again with --repair: it computes what is damaged anew"
+"""The mend of a damaged dataset, as its messages end."""
+
 
 class IeStoreError(Exception):
     """Something the user can mend: base of all errors raised on purpose."""

@@ -21,6 +21,8 @@ EstimatorName = Literal["exact", "mine", "infonce", "nwj", "smile", "js", "cca",
 
 ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATS_PER_BIT = 0.6931471805599453
+MOST_CHUNK_BYTES = 2**31 - 32
+"""Raw bytes of one inner chunk: Blosc counts them in a signed 32-bit integer, header included."""
 
 
 def digest(spec: Any) -> str:
@@ -119,6 +121,16 @@ class StoreLayout:
             require_at_least(name, getattr(self, name), 1)
         for name in ("rows_per_shard", "tokens_per_shard", "shards_per_group", "rows_per_batch"):
             require_at_least(name, getattr(self, name), 1)
+        for name, size in (("layers", self.num_layers), ("positions", self.num_positions)):
+            chosen = getattr(self, name)
+            if not chosen or list(chosen) != sorted(set(chosen)) or chosen[0] < 0 or chosen[-1] >= size:
+                raise InputError(f"{name} are {chosen}; they must be distinct, rising and within 0..{size - 1}")
+        rows = max(self.rows_per_shard, self.tokens_per_shard)
+        if rows * self.hidden_size * ITEM_BYTES[self.stored_dtype] > MOST_CHUNK_BYTES:
+            raise InputError(
+                f"a chunk of {rows:,} rows of {self.hidden_size:,} {self.stored_dtype} numbers would have more than "
+                f"{MOST_CHUNK_BYTES:,} bytes, the most that its codec can hold"
+            )
 
     def num_shards(self, level: Level) -> int:
         """Shards of macro or micro."""
@@ -261,9 +273,9 @@ class DatasetIdentity:
     recipe: str
     layout: StoreLayout
 
-    def differences(self, stored: "dict[str, Any]") -> list[str]:
-        """One line per field in which the stored identity (`asdict` form) differs: ``name: stored X, asked Y``."""
-        mine, theirs = _flatten(asdict(self)), _flatten(stored)
+    def differences(self, stored: "DatasetIdentity") -> list[str]:
+        """One line per field in which the stored identity differs: ``name: stored X, asked Y``."""
+        mine, theirs = _flatten(asdict(self)), _flatten(asdict(stored))
         return [
             f"{name}: stored {theirs.get(name)!r}, asked {mine.get(name)!r}"
             for name in sorted(mine.keys() | theirs.keys())

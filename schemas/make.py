@@ -5,7 +5,7 @@
 A test fails where the published ones differ from what the code makes.
 
 A dataclass becomes an object whose fields are all required and which allows no others; the docstring under a field becomes its
-description. The dataclasses below are the envelopes that the store writes around those of ``specs.py``.
+description. The dataclasses below are what ``show --json`` prints; those of groups stand in ``store/attributes.py``.
 """
 
 import ast
@@ -23,70 +23,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ie_store.options import EstimatorSpec
-from ie_store.specs import CorpusSpec, DatasetIdentity, EstimatorName, MIEstimate, Outcome, StoreLayout
+from ie_store.specs import EstimatorName, MIEstimate, Outcome, StoreLayout
+from ie_store.store.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
 from ie_store.store.layout import coordinate_values, state_template
 
 Schema = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupAttributes:
-    """Attributes of the store's root group and of each model's group."""
-
-    ie_store_format: Literal[1]
-    Conventions: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """Numerical error of the stored states against a recomputation, one sequence at a time, in float32."""
-
-    rows: int
-    """Sequences recomputed."""
-    relative_error: dict[str, float]
-    """Norm of the difference over the norm, by layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetAttributes:
-    """Attributes of an activation dataset's group, MODEL/CORPUS."""
-
-    ie_store_format: Literal[1]
-    Conventions: str
-    identity: DatasetIdentity
-    corpus: CorpusSpec
-    complete: bool
-    """All shards are written and audited."""
-    incomplete_reason: str | None
-    audit: Audit | None
-    """Null until the dataset is complete."""
-    coordinates: str
-    """Names of the coordinates that are not dimensions (CF conventions)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LedgerAttributes:
-    """Attributes of a dataset's ``ledger`` group."""
-
-    sessions: tuple[dict[str, Any], ...]
-    """Provenance (versions, device, threads, time) of each run that wrote shards."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResultsAttributes:
-    """Attributes of the group ``estimates/ESTIMATOR-DIGEST``."""
-
-    ie_store_format: Literal[1]
-    Conventions: str
-    estimator: EstimatorSpec
-    """The options that can change the results."""
-    activations_digest: str
-    """SHA-256 of the identity of the dataset that was read."""
-    num_blocks: int
-    num_positions: int
-    sessions: tuple[dict[str, Any], ...]
-    flags: dict[str, tuple[str, ...]]
-    """Sentences of the sentinels, by ``level/block/position``; level is macro, micro or ie."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +75,14 @@ CONTRACTS: dict[str, type] = {
 }
 PARTIAL = {EstimatorSpec: ["name"]}
 """Classes of which only these fields are always written."""
-OPEN = {ShownEstimate: {"^macro_(?!interval_nats$|outcome$)": {"type": ["number", "null"]}}, Audit: {".": {}}}
+OPEN = {ShownEstimate: {"^macro_(?!interval_nats$|outcome$)": {"type": ["number", "null"]}}}
 """Classes that are written with further fields, by pattern of their names: every number that an estimate carries, for one."""
+SEALED: dict[str, Schema] = {
+    "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the canonical JSON of the other fields."}
+}
+"""What every group of ours carries besides its attributes."""
+SPECIFIC: dict[type, dict[str, Any]] = {ResultsAttributes: {"estimator": EstimatorSpec}}
+"""Fields that hold the values of another class, as far as they can change the results."""
 LIMITS: dict[str, Schema] = {
     r".*digest|fingerprint": {"pattern": "^[0-9a-f]{64}$"},
     r"num_(layers|positions|sequences|tokens|blocks)|hidden_size|vocab_size|.*_per_.*|rows": {"minimum": 1},
@@ -181,7 +128,7 @@ def _union(members: list[Schema]) -> Schema:
 
 def object_schema(model: Any, definitions: dict[str, Schema]) -> Schema:
     """Schema of a dataclass in its `asdict` form."""
-    hints, notes = get_type_hints(model), _field_notes(model)
+    hints, notes = get_type_hints(model) | SPECIFIC.get(model, {}), _field_notes(model)
     properties: dict[str, Schema] = {}
     for field in fields(model):
         limits = [limit for name, limit in LIMITS.items() if re.fullmatch(name, field.name)]
@@ -189,6 +136,8 @@ def object_schema(model: Any, definitions: dict[str, Schema]) -> Schema:
         properties[field.name] = schema_of(hints[field.name], definitions)
         for extra in (*limits, *([{"description": note}] if note else [])):
             properties[field.name] |= extra
+    if model in get_args(Attributes):
+        properties |= SEALED
     further = {"patternProperties": OPEN[model]} if model in OPEN else {}
     return {
         "description": inspect.cleandoc(model.__doc__),

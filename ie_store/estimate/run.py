@@ -76,7 +76,7 @@ def _open_complete(store: str, name: str) -> DatasetReader:
     reader = open_reader(store, name)
     if not reader.complete:
         raise StoreError(
-            f"{reader.address} is incomplete: {reader.attributes.get('incomplete_reason')}; "
+            f"{reader.address} is incomplete: {reader.attributes.incomplete_reason}; "
             "run the same extract command again: it goes on where it stopped"
         )
     return reader

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ie_store.errors import DiskSpaceError, IeStoreError, NonFiniteError, StoreError
@@ -192,5 +192,5 @@ def _reused(job: Job, plan: Plan) -> ExtractReport:
         waiting_seconds=0.0,
         audit_seconds=0.0,
         seconds=0.0,
-        audit=stored.attributes["audit"],
+        audit=asdict(stored.attributes.audit) if stored.attributes.audit else {},
     )

@@ -1,18 +1,22 @@
 """What is in a store: list, describe and remove datasets."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ie_store.errors import StoreError
 from ie_store.specs import ITEM_BYTES, Level, StoreLayout
+from ie_store.store.attributes import DatasetAttributes, ResultsAttributes
 from ie_store.store.creation import lock_key, wipe_dataset
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
-from ie_store.store.layout import corpus_of, dataset_name, is_name_part, layout_of, state_array, stored_cells
+from ie_store.store.layout import dataset_name, is_name_part, state_array, stored_cells
 from ie_store.store.ledger import LEVELS, missing_shards, read_sessions
-from ie_store.store.metadata import dataset_document, read_document, require_store
+from ie_store.store.metadata import read_dataset, read_document, read_group, require_dataset, require_store
+
+_DESCRIBED = ("identity", "corpus", "complete", "incomplete_reason", "audit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +40,32 @@ class DatasetSummary:
     """Names of the results' groups."""
 
 
-def list_datasets(store: str) -> list[DatasetSummary]:
-    """All datasets of a store, by name.
+@dataclass(frozen=True, kw_only=True)
+class DamagedDataset:
+    """A dataset that cannot be described, and why."""
+
+    name: str
+    fault: str
+
+
+def list_datasets(store: str) -> tuple[list[DatasetSummary], list[DamagedDataset]]:
+    """All datasets of a store, by name: those that can be described, and those that cannot.
 
     Raises:
-        StoreError: not a store, or a dataset whose metadata cannot be read.
+        StoreError: not a store.
     """
     files = open_files(store)
     require_store(files)
-    documents = ((name, dataset_document(files, name)) for name in _names(files))
-    return [_summary(files, name, document) for name, document in documents if document is not None]
+    whole: list[DatasetSummary] = []
+    damaged: list[DamagedDataset] = []
+    for name in _names(files):
+        try:
+            attributes = read_dataset(files, name)
+            if attributes is not None:
+                whole.append(_summary(files, name, attributes))
+        except StoreError as error:
+            damaged.append(DamagedDataset(name=name, fault=str(error)))
+    return whole, damaged
 
 
 def _names(files: Files) -> Iterator[str]:
@@ -53,21 +73,20 @@ def _names(files: Files) -> Iterator[str]:
         yield from (f"{model}/{corpus}" for corpus in filter(is_name_part, files.list_folders(model)))
 
 
-def _summary(files: Files, name: str, document: dict[str, Any]) -> DatasetSummary:
-    attributes = document["attributes"]
-    layout, corpus = layout_of(attributes["identity"]), corpus_of(attributes["corpus"])
+def _summary(files: Files, name: str, attributes: DatasetAttributes) -> DatasetSummary:
+    layout = attributes.identity.layout
     return DatasetSummary(
         name=name,
-        model=attributes["identity"]["model"]["id"],
-        recipe=corpus.recipe,
+        model=attributes.identity.model.id,
+        recipe=attributes.corpus.recipe,
         num_sequences=layout.num_sequences,
         num_positions=len(layout.positions),
         num_layers=len(layout.layers),
         hidden_size=layout.hidden_size,
         stored_dtype=layout.stored_dtype,
         disk_bytes=_bytes_below(files, name),
-        complete=attributes["complete"],
-        incomplete_reason=attributes["incomplete_reason"],
+        complete=attributes.complete,
+        incomplete_reason=attributes.incomplete_reason,
         estimates=tuple(_estimates(files, name)),
     )
 
@@ -93,23 +112,29 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
         StoreError: no such store or dataset.
     """
     files = open_files(store)
-    require_store(files)
-    document = dataset_document(files, dataset_name(name))
-    if document is None:
-        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
-    attributes = document["attributes"]
-    layout = layout_of(attributes["identity"])
-    estimates = {group: read_document(files, f"{name}/estimates/{group}") or {} for group in _estimates(files, name)}
-    return {
+    attributes = require_dataset(files, dataset_name(name))
+    layout = attributes.identity.layout
+    described = {
         "store": store,
         "name": name,
-        **{key: attributes[key] for key in ("identity", "corpus", "complete", "incomplete_reason", "audit")},
+        **{key: value for key, value in asdict(attributes).items() if key in _DESCRIBED},
         "sessions": read_sessions(files, name),
         "num_shards": {level: layout.num_shards(level) for level in LEVELS},
         "missing_shards": {level: len(missing_shards(files, name, layout, level)) for level in LEVELS},
         "bytes": _sizes(files, name, layout),
-        "estimates": [{"group": group, **found["attributes"]} for group, found in estimates.items()],
+        "estimates": [_described_results(files, name, group) for group in _estimates(files, name)],
     }
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return plain
+
+
+def _described_results(files: Files, name: str, group: str) -> dict[str, Any]:
+    """Attributes of a results group; where it is damaged, ``fault`` instead."""
+    try:
+        found = read_group(files, f"{name}/estimates/{group}", ResultsAttributes)
+    except StoreError as error:
+        return {"group": group, "fault": str(error)}
+    return {"group": group, **(asdict(found) if found else {})}
 
 
 def _sizes(files: Files, name: str, layout: StoreLayout) -> dict[str, Any]:
@@ -143,8 +168,8 @@ def remove_dataset(store: str, name: str) -> None:
     """
     files = open_files(store)
     require_store(files)
-    document = dataset_document(files, dataset_name(name))
-    if document is None and files.size(lock_key(name)) is None:
+    attributes = read_dataset(files, dataset_name(name))
+    if attributes is None and files.size(lock_key(name)) is None:
         raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
     with ExitStack() as held:
         lock = held.enter_context(files.lock(lock_key(name)))

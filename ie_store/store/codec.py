@@ -13,7 +13,7 @@ import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 
 CODEC_NAME = "lz4"
 LEVEL = 5
@@ -82,7 +82,7 @@ def decode_chunk(encoded: NDArray[np.uint8], out: NDArray[Any], where: str) -> N
     try:
         numcodecs.blosc.decompress(encoded, out)
     except (RuntimeError, ValueError) as error:
-        raise StoreError(f"{where}: chunk does not decode ({error}); run 'ie-store verify', then extract again") from error
+        raise StoreError(f"{where}: chunk does not decode ({error}); {REPAIR}") from error
 
 
 def crc32c(pieces: list[Any]) -> int:

@@ -1,6 +1,5 @@
 """Birth and death of a dataset: what may be created where, in which order, and how it is wiped."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,18 +8,11 @@ from numpy.typing import NDArray
 from ie_store.errors import InputError, StoreError
 from ie_store.prefixes import first_differences
 from ie_store.specs import CorpusSpec, DatasetIdentity
+from ie_store.store.attributes import DatasetAttributes, GroupAttributes, dataset_attributes
 from ie_store.store.door import TEMPORARY, Files
-from ie_store.store.layout import (
-    CONVENTIONS,
-    FORMAT,
-    LOCK_FOLDER,
-    coordinate_values,
-    dataset_attributes,
-    group_document,
-    state_template,
-)
+from ie_store.store.layout import LOCK_FOLDER, coordinate_values, state_template
 from ie_store.store.ledger import write_empty_ledger
-from ie_store.store.metadata import dataset_document, read_document, require_format, write_document
+from ie_store.store.metadata import read_dataset, read_document, read_group, write_document, write_group
 from ie_store.store.plain import write_plain
 
 
@@ -31,15 +23,10 @@ def lock_key(name: str) -> str:
 
 def require_creatable(files: Files, name: str) -> None:
     """Raise `StoreError` where creating ``name`` would touch anything that is not ours. Touches nothing itself."""
-    document = read_document(files, "")
-    if document is not None:
-        require_format(document, files.address())
-    elif any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
+    if read_group(files, "", GroupAttributes) is None and any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
         raise StoreError(f"{files.address()} is not a store and not empty; give a new or empty one")
-    model = read_document(files, name.split("/")[0])
-    if model is not None:
-        require_format(model, files.address(name.split("/")[0]))
-    if dataset_document(files, name) is None and files.size(lock_key(name)) is None and any(files.list_keys(name)):
+    read_group(files, name.split("/")[0], GroupAttributes)
+    if read_dataset(files, name) is None and files.size(lock_key(name)) is None and any(files.list_keys(name)):
         raise StoreError(f"{files.address(name)} holds files that are not a dataset; move them away or choose another name")
 
 
@@ -73,8 +60,8 @@ def create_dataset(
     tokens: NDArray[np.int32],
     source_row: NDArray[np.int64],
     labels: dict[str, NDArray[Any]],
-) -> dict[str, Any]:
-    """Write a dataset without states, its own ``zarr.json`` last; that document. The caller holds its lock.
+) -> DatasetAttributes:
+    """Write a dataset without states, its own ``zarr.json`` last; what that says. The caller holds its lock.
 
     Until that last write there is no dataset, only leftovers that the next creation wipes.
     """
@@ -88,17 +75,16 @@ def create_dataset(
         template = state_template(layout, level)
         write_document(files, f"{name}/{template.name}", template.document())
     write_empty_ledger(files, name, layout)
-    document = group_document(dataset_attributes(asdict(identity), asdict(corpus), list(labels)))
-    write_document(files, name, document, scratch=f"{name}/{LOCK_FOLDER}")
-    return document
+    attributes = dataset_attributes(identity, corpus, list(labels))
+    write_group(files, name, attributes, scratch=f"{name}/{LOCK_FOLDER}")
+    return attributes
 
 
 def _write_parents(files: Files, name: str) -> None:
     """Make the groups above a dataset where they are missing: first the store's root, which says that the folder is ours."""
     for key in ("", name.split("/")[0]):
         if read_document(files, key) is None:
-            document = group_document({"ie_store_format": FORMAT, "Conventions": CONVENTIONS})
-            write_document(files, key, document, scratch=f"{name}/{LOCK_FOLDER}")
+            write_group(files, key, GroupAttributes(), scratch=f"{name}/{LOCK_FOLDER}")
 
 
 def wipe_dataset(files: Files, name: str) -> None:

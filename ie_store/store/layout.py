@@ -20,12 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import InputError, StoreError
-from ie_store.specs import CorpusSpec, Level, StoredDtype, StoreLayout
+from ie_store.errors import InputError
+from ie_store.specs import Level, StoredDtype, StoreLayout
 from ie_store.store.codec import codec_document
 
-FORMAT = 1
-CONVENTIONS = "CF-1.11, ie-store-1"
 BFLOAT16_NAN_BITS = 32704
 NOT_STORED = 2**64 - 1
 ROWS_PER_CHUNK = 2**20
@@ -79,11 +77,6 @@ class ArrayTemplate:
             "index_location": "end",
         }
         return {"name": "sharding_indexed", "configuration": configuration}
-
-
-def group_document(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The ``zarr.json`` of a group."""
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
 def is_name_part(text: str) -> bool:
@@ -209,40 +202,3 @@ def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]
     meanings = " ".join(re.sub(r"\s", "_", text) or "_" for text in texts.tolist())
     flags = {"flag_values": list(range(len(texts))), "flag_meanings": meanings, "categories": texts.tolist()}
     return _plain(name, codes.astype("<i4"), ("sequence",), f"label {name} of the source, as an index into categories", **flags)
-
-
-def dataset_attributes(identity: dict[str, Any], corpus: dict[str, Any], labels: list[str]) -> dict[str, Any]:
-    """Attributes of a new dataset's group. `CorpusSpec` and `DatasetIdentity` are stored in their `asdict` form."""
-    return {
-        "ie_store_format": FORMAT,
-        "Conventions": CONVENTIONS,
-        "identity": identity,
-        "corpus": corpus,
-        "complete": False,
-        "incomplete_reason": "not all shards are written yet",
-        "audit": None,
-        "coordinates": " ".join(["source_row", *sorted(labels)]),
-    }
-
-
-def layout_of(identity: dict[str, Any]) -> StoreLayout:
-    """The layout inside a stored identity; `StoreError` where it is not one."""
-    try:
-        stored = identity["layout"]
-        return StoreLayout(**{**stored, "layers": tuple(stored["layers"]), "positions": tuple(stored["positions"])})
-    except (KeyError, TypeError, InputError) as error:
-        raise StoreError(
-            f"the dataset's identity holds no valid layout ({error}): its zarr.json is damaged; restore it"
-        ) from error
-
-
-def corpus_of(stored: dict[str, Any]) -> CorpusSpec:
-    """A stored `CorpusSpec`; `StoreError` where it is not one."""
-    try:
-        return CorpusSpec(**{name: _tuples(value) for name, value in stored.items()})
-    except (AttributeError, TypeError) as error:
-        raise StoreError(f"the dataset's corpus is not described ({error}): its zarr.json is damaged; restore it") from error
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 from ie_store.specs import Level, StoreLayout
+from ie_store.store.attributes import LedgerAttributes
 from ie_store.store.door import Files
-from ie_store.store.layout import ArrayTemplate, cell_grid, group_document, shard_key
-from ie_store.store.metadata import read_document, write_document
+from ie_store.store.layout import ArrayTemplate, cell_grid, shard_key
+from ie_store.store.metadata import read_group, write_document, write_group
 from ie_store.store.plain import sealed, unsealed
 from ie_store.store.shards import end_of_chunks, index_bytes, parse_index
 
@@ -60,23 +61,26 @@ def write_empty_ledger(files: Files, name: str, layout: StoreLayout) -> None:
     """Create the ledger of a new dataset."""
     for template in ledger_templates(layout):
         write_document(files, f"{name}/ledger/{template.name}", template.document())
-    write_document(files, f"{name}/ledger", group_document({"sessions": []}), scratch=f"{name}/ledger/macro")
+    write_group(files, f"{name}/ledger", LedgerAttributes(), scratch=f"{name}/ledger/macro")
 
 
 def add_session(files: Files, name: str, session: dict[str, Any]) -> int:
     """Append to the sessions; its index."""
-    document = read_document(files, f"{name}/ledger")
-    if document is None:
-        raise StoreError(f"{files.address(name)}/ledger has no zarr.json: the dataset is damaged; remove it with 'ie-store rm'")
-    sessions = [*document["attributes"]["sessions"], session]
-    write_document(files, f"{name}/ledger", group_document({"sessions": sessions}), scratch=f"{name}/ledger/macro")
+    sessions = (*_attributes(files, name).sessions, session)
+    write_group(files, f"{name}/ledger", LedgerAttributes(sessions=sessions), scratch=f"{name}/ledger/macro")
     return len(sessions) - 1
 
 
 def read_sessions(files: Files, name: str) -> list[dict[str, Any]]:
     """The sessions that wrote shards."""
-    document = read_document(files, f"{name}/ledger")
-    return list(document["attributes"]["sessions"]) if document else []
+    return list(_attributes(files, name).sessions)
+
+
+def _attributes(files: Files, name: str) -> LedgerAttributes:
+    found = read_group(files, f"{name}/ledger", LedgerAttributes)
+    if found is None:
+        raise StoreError(f"{files.address(name)}/ledger has no zarr.json: the dataset is damaged; {REPAIR}")
+    return found
 
 
 def commit_key(name: str, level: Level, shard: int) -> str:

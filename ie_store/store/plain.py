@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 from ie_store.grid import ceil_div, row_range
 from ie_store.store.codec import crc32c
 from ie_store.store.door import Files
@@ -23,7 +23,7 @@ def sealed(values: NDArray[Any]) -> bytes:
 def unsealed(chunk: bytes, where: str) -> bytes:
     """The bytes of a plain chunk without their checksum; `StoreError` where it does not match."""
     if len(chunk) < 4 or crc32c([chunk[:-4]]) != int.from_bytes(chunk[-4:], "little"):
-        raise StoreError(f"{where} is damaged: its checksum does not match; remove the dataset and extract again")
+        raise StoreError(f"{where} is damaged: its checksum does not match; {REPAIR}")
     return chunk[:-4]
 
 
@@ -46,7 +46,7 @@ def read_plain(files: Files, key: str) -> NDArray[Any]:
     """
     document = read_document(files, key)
     if document is None:
-        raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; remove it and extract again")
+        raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")
     if document.get("codecs") != [BYTES_CODEC, CHECKSUM_CODEC]:
         raise StoreError(f"{files.address(key)} was rewritten by another program: its codecs are {document.get('codecs')}")
     shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"]).newbyteorder("<")
@@ -59,7 +59,7 @@ def _read_chunk(files: Files, key: str, index: int, shape: tuple[int, ...], dtyp
     chunk_key = f"{key}/{_chunk_name(index, len(shape))}"
     chunk = files.read(chunk_key)
     if chunk is None:
-        raise StoreError(f"{files.address(chunk_key)} is missing: the dataset is damaged; remove it and extract again")
+        raise StoreError(f"{files.address(chunk_key)} is missing: the dataset is damaged; {REPAIR}")
     raw = unsealed(chunk, files.address(chunk_key))
     if len(raw) != math.prod(shape) * dtype.itemsize:
         raise StoreError(f"{files.address(chunk_key)} has {len(raw):,} bytes, {math.prod(shape) * dtype.itemsize:,} are expected")

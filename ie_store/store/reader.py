@@ -15,23 +15,22 @@ import dask.array
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import InputError, StoreError
+from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.grid import ceil_div
-from ie_store.specs import CorpusSpec, Level, Slab, StoreLayout
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout
 from ie_store.store import ledger
+from ie_store.store.attributes import DatasetAttributes
 from ie_store.store.buffers import lend
 from ie_store.store.codec import require_readable
 from ie_store.store.files import Files, open_files
 from ie_store.store.layout import (
     cell_grid,
-    corpus_of,
     dataset_name,
-    layout_of,
     numpy_dtype,
     state_array,
     stored_cells,
 )
-from ie_store.store.metadata import dataset_document, read_document, require_store
+from ie_store.store.metadata import read_document, require_dataset
 from ie_store.store.plain import read_plain
 from ie_store.store.slabs import SlabJob, decoded, decoded_dtype
 from ie_store.store.table import ShardTable
@@ -48,23 +47,18 @@ def open_reader(store: str, name: str) -> "DatasetReader":
     """
     files = open_files(store)
     dataset_name(name)
-    require_store(files)
-    document = dataset_document(files, name)
-    if document is None:
-        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {files.root}' lists the datasets of this store")
-    return DatasetReader(files, name, document)
+    return DatasetReader(files, name, require_dataset(files, name))
 
 
 class DatasetReader:
     """One dataset, read slab by slab. `open_reader` makes it."""
 
-    def __init__(self, files: Files, name: str, document: dict[str, Any]) -> None:
-        self.name = name
-        self.attributes: dict[str, Any] = document["attributes"]
-        self.identity: dict[str, Any] = self.attributes["identity"]
-        self.layout: StoreLayout = layout_of(self.identity)
-        self.corpus: CorpusSpec = corpus_of(self.attributes["corpus"])
-        self.complete: bool = self.attributes["complete"]
+    def __init__(self, files: Files, name: str, attributes: DatasetAttributes) -> None:
+        self.name, self.attributes = name, attributes
+        self.identity: DatasetIdentity = attributes.identity
+        self.layout: StoreLayout = attributes.identity.layout
+        self.corpus: CorpusSpec = attributes.corpus
+        self.complete: bool = attributes.complete
         self._files = files
         self._tables: dict[Level, ShardTable] = {}
 
@@ -196,7 +190,7 @@ class DatasetReader:
         key = f"{self.name}/{state_array(level, self.layout.stored_dtype)}"
         document = read_document(self._files, key)
         if document is None:
-            raise StoreError(f"{self._files.address(key)} has no zarr.json: the dataset is damaged; remove it and extract again")
+            raise StoreError(f"{self._files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")
         sharding = document["codecs"][0]
         if sharding["name"] != "sharding_indexed" or sharding["configuration"].get("index_location", "end") != "end":
             raise StoreError(

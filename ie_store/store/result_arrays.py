@@ -154,13 +154,13 @@ def _set_emergence(grid: _Grid, emergence: Emergence) -> None:
         grid.set("ie_curve_high_nats", at, [high for _, high in emergence.curve_nats])
 
 
-Flags = dict[str, list[str]]
+Flags = dict[str, tuple[str, ...]]
 
 
 def flags_of(estimates: Mapping[Problem, MIEstimate], emergences: Iterable[Emergence]) -> Flags:
     """Flags by ``level/block/position`` (level ``ie`` for emergences), where there are any."""
-    flags = {f"{p.level}/{p.block}/{p.position}": list(estimate.flags) for p, estimate in estimates.items()}
-    flags |= {f"ie/{emergence.block}/{emergence.position}": list(emergence.flags) for emergence in emergences}
+    flags = {f"{p.level}/{p.block}/{p.position}": estimate.flags for p, estimate in estimates.items()}
+    flags |= {f"ie/{emergence.block}/{emergence.position}": emergence.flags for emergence in emergences}
     return {key: found for key, found in flags.items() if found}
 
 

@@ -20,10 +20,11 @@ import numpy as np
 from ie_store.errors import IdentityError, StoreError
 from ie_store.options import EstimatorSpec, relevant_options
 from ie_store.specs import Emergence, MIEstimate, Problem, digest
+from ie_store.store.attributes import DatasetAttributes, GroupAttributes, ResultsAttributes
 from ie_store.store.door import TEMPORARY, Files, Lock
 from ie_store.store.files import open_files
-from ie_store.store.layout import CONVENTIONS, FORMAT, dataset_name, group_document, layout_of
-from ie_store.store.metadata import dataset_document, read_document, require_store, write_document
+from ie_store.store.layout import dataset_name
+from ie_store.store.metadata import read_document, read_group, require_dataset, write_document, write_group
 from ie_store.store.plain import read_plain, sealed
 from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
 
@@ -60,44 +61,37 @@ def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, 
     try:
         for leftover in [found for found in files.list_keys(key) if found.endswith(TEMPORARY)]:
             files.delete(leftover)
-        return ResultsWriter(files, key, lock, _resumed(files, key, spec, attributes["identity"], session))
+        return ResultsWriter(files, key, lock, _resumed(files, key, spec, attributes, session))
     except BaseException:
         lock.release()
         raise
 
 
-def _dataset_attributes(files: Files, name: str) -> dict[str, Any]:
-    require_store(files)
-    document = dataset_document(files, dataset_name(name))
-    if document is None:
-        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {files.root}' lists what is there")
-    attributes: dict[str, Any] = document["attributes"]
-    return attributes
+def _dataset_attributes(files: Files, name: str) -> DatasetAttributes:
+    return require_dataset(files, dataset_name(name))
 
 
-def _resumed(files: Files, key: str, spec: EstimatorSpec, identity: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
+def _resumed(
+    files: Files, key: str, spec: EstimatorSpec, dataset: DatasetAttributes, session: dict[str, Any]
+) -> ResultsAttributes:
     """Attributes of the results group: those of a new one, or the stored ones with one more session."""
-    layout = layout_of(identity)
-    attributes: dict[str, Any] = {
-        "ie_store_format": FORMAT,
-        "Conventions": CONVENTIONS,
-        "estimator": relevant_options(spec),
-        "activations_digest": digest(identity),
-        "num_blocks": layout.num_layers - 1,
-        "num_positions": layout.num_positions,
-        "sessions": [session],
-        "flags": {},
-    }
-    stored = read_document(files, key)
+    layout = dataset.identity.layout
+    attributes = ResultsAttributes(
+        estimator=relevant_options(spec),
+        activations_digest=digest(dataset.identity),
+        num_blocks=layout.num_layers - 1,
+        num_positions=layout.num_positions,
+        sessions=(session,),
+    )
+    stored = read_group(files, key, ResultsAttributes)
     if stored is None:
         return attributes
-    found = stored["attributes"]
-    if found["activations_digest"] != attributes["activations_digest"]:
+    if stored.activations_digest != attributes.activations_digest:
         raise IdentityError(
-            f"{files.address(key)} was computed from other activations (digest {found['activations_digest'][:12]}, "
-            f"the dataset's is {attributes['activations_digest'][:12]}); remove that folder and estimate again"
+            f"{files.address(key)} was computed from other activations (digest {stored.activations_digest[:12]}, "
+            f"the dataset's is {attributes.activations_digest[:12]}); remove that folder and estimate again"
         )
-    return {**attributes, "sessions": [*found["sessions"], session], "flags": found["flags"]}
+    return replace(attributes, sessions=(*stored.sessions, session), flags=stored.flags)
 
 
 def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MIEstimate]:
@@ -109,15 +103,15 @@ def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MI
     files = open_files(store)
     _dataset_attributes(files, name)
     key = results_key(name, spec)
-    document = read_document(files, key)
-    return _contents(files, key, read_arrays(files, key), document["attributes"])[0] if document else {}
+    attributes = read_group(files, key, ResultsAttributes)
+    return _contents(files, key, read_arrays(files, key), attributes)[0] if attributes else {}
 
 
 def _contents(
-    files: Files, key: str, arrays: Arrays, attributes: dict[str, Any]
+    files: Files, key: str, arrays: Arrays, attributes: ResultsAttributes
 ) -> tuple[dict[Problem, MIEstimate], list[Emergence]]:
     """The estimates and emergences in a results group; `StoreError` where an array is gone."""
-    estimator, flags = attributes["estimator"]["name"], attributes["flags"]
+    estimator, flags = attributes.estimator["name"], attributes.flags
     try:
         return estimates_of(arrays, flags, estimator), emergences_of(arrays, flags, estimator)
     except KeyError as error:
@@ -127,15 +121,16 @@ def _contents(
 class ResultsWriter:
     """The results of one estimator on one dataset. `open_results` makes it; close it to write what is left and let go."""
 
-    def __init__(self, files: Files, key: str, lock: Lock, attributes: dict[str, Any]) -> None:
+    def __init__(self, files: Files, key: str, lock: Lock, attributes: ResultsAttributes) -> None:
         self._files, self._key, self._lock, self._attributes = files, key, lock, attributes
+        self._attributes_written: ResultsAttributes | None = None
         self._written = read_arrays(files, key)
         self._flushed = monotonic()
         self.estimates, self.emergences = _contents(files, key, self._written, attributes)
 
     def commit(self, estimates: Mapping[Problem, MIEstimate]) -> None:
         """Keep estimates; they reach the disk within `FLUSH_SECONDS` of work, or when the writer closes."""
-        session = {"session": len(self._attributes["sessions"]) - 1}
+        session = {"session": len(self._attributes.sessions) - 1}
         for problem, estimate in estimates.items():
             self.estimates[problem] = replace(estimate, diagnostics=estimate.diagnostics | session)
         if monotonic() - self._flushed > FLUSH_SECONDS:
@@ -148,7 +143,7 @@ class ResultsWriter:
 
     def flush(self) -> None:
         """Write what changed."""
-        shape = (self._attributes["num_blocks"], self._attributes["num_positions"])
+        shape = (self._attributes.num_blocks, self._attributes.num_positions)
         arrays = arrays_of(self.estimates, self.emergences, *shape)
         changed = {name: values for name, values in arrays.items() if not _same(values, self._written.get(name))}
         marks = {name: changed.pop(name) for name in list(changed) if name.startswith(COMMIT_MARK)}
@@ -165,13 +160,13 @@ class ResultsWriter:
             self._written[name] = values
 
     def _write_attributes(self) -> None:
-        self._attributes["flags"] = flags_of(self.estimates, self.emergences)
+        self._attributes = replace(self._attributes, flags=flags_of(self.estimates, self.emergences))
         parent, scratch = self._key.rpartition("/")[0], f"{self._key}/{LOCK_FOLDER}"
         if read_document(self._files, parent) is None:
-            write_document(self._files, parent, group_document({"ie_store_format": FORMAT}), scratch=scratch)
-        document = group_document(self._attributes)
-        if read_document(self._files, self._key) != document:
-            write_document(self._files, self._key, document, scratch=scratch)
+            write_group(self._files, parent, GroupAttributes(), scratch=scratch)
+        if self._attributes != self._attributes_written:
+            write_group(self._files, self._key, self._attributes, scratch=scratch)
+            self._attributes_written = self._attributes
 
     def close(self) -> None:
         """Write what is left and let go."""
@@ -216,14 +211,13 @@ def show_results(store: str, name: str) -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
     for folder in files.list_folders(f"{name}/estimates"):
         key = f"{name}/estimates/{folder}"
-        document = read_document(files, key)
-        if document is None:
+        attributes = read_group(files, key, ResultsAttributes)
+        if attributes is None:
             continue
-        attributes = document["attributes"]
         estimates, emergences = _contents(files, key, read_arrays(files, key), attributes)
         for emergence in emergences:
             macro = estimates[Problem(level="macro", block=emergence.block, position=emergence.position)]
-            entries.append(_entry(emergence, macro, attributes["estimator"], folder))
+            entries.append(_entry(emergence, macro, attributes.estimator, folder))
     return {"model": model, "corpus": corpus, "estimates": entries}
 
 

@@ -8,7 +8,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 from ie_store.store.codec import crc32c
 from ie_store.store.layout import NOT_STORED
 
@@ -45,7 +45,7 @@ def parse_index(suffix: bytes, grid: tuple[int, ...], where: str) -> Index:
     if len(suffix) < wanted:
         raise StoreError(f"{where} is truncated: its index needs {wanted:,} bytes, the whole file has {len(suffix):,}")
     if crc32c([suffix[-wanted:-4]]) != int.from_bytes(suffix[-4:], "little"):
-        raise StoreError(f"{where}: the checksum of its index does not match: the file is truncated or damaged; extract again")
+        raise StoreError(f"{where}: the checksum of its index does not match: the file is truncated or damaged; {REPAIR}")
     return np.frombuffer(suffix[-wanted:-4], dtype="<u8").reshape(*grid, 2)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 from ie_store.specs import Slab, StoredDtype, StoreLayout
 from ie_store.store.buffers import lend
 from ie_store.store.codec import HEADER_BYTES, crc32c, decode_chunk, is_verbatim
@@ -106,7 +106,4 @@ class SlabJob:
 
     def _verify(self, shard: int, pieces: list[Any]) -> None:
         if self.checksums is not None and crc32c(pieces) != self.checksums[shard - self.shards.start]:
-            raise StoreError(
-                f"{self._where(shard)} is damaged: its checksum is not the ledger's; "
-                "remove the file and run the same extract command again"
-            )
+            raise StoreError(f"{self._where(shard)} is damaged: its checksum is not the ledger's; {REPAIR}")

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace as replace_fields
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ie_store.errors import IdentityError, InputError, StoreError
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Shard
 from ie_store.store import ledger
+from ie_store.store.attributes import Audit, DatasetAttributes
 from ie_store.store.codec import crc32c, encode_chunk
 from ie_store.store.creation import (
     create_dataset,
@@ -29,7 +31,7 @@ from ie_store.store.creation import (
 from ie_store.store.door import Buffer, Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import LOCK_FOLDER, cell_grid, dataset_name, fill_number, numpy_dtype, shard_key, stored_cells
-from ie_store.store.metadata import dataset_document, write_document
+from ie_store.store.metadata import read_dataset, write_group
 from ie_store.store.shards import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
 
 MAX_ENCODERS = 4
@@ -75,37 +77,35 @@ def open_writer(
     _require_same(files, name, identity, replace)
     lock = files.lock(lock_key(name))
     try:
-        document = _require_same(files, name, identity, replace)
-        if document is None or identity.differences(document["attributes"]["identity"]):
-            document = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
+        attributes = _require_same(files, name, identity, replace)
+        if attributes is None or identity.differences(attributes.identity):
+            attributes = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
         sweep_temporaries(files, name)
     except BaseException:
         lock.release()
         raise
-    return DatasetWriter(files, name, lock, identity, document, session)
+    return DatasetWriter(files, name, lock, attributes, session)
 
 
-def _require_same(files: Files, name: str, identity: DatasetIdentity, replace: bool) -> dict[str, Any] | None:
-    """The document of an existing dataset; `IdentityError` where it was made from something else and is to stay."""
-    document = dataset_document(files, name)
-    differences = identity.differences(document["attributes"]["identity"]) if document else []
+def _require_same(files: Files, name: str, identity: DatasetIdentity, replace: bool) -> DatasetAttributes | None:
+    """The attributes of an existing dataset; `IdentityError` where it was made from something else and is to stay."""
+    attributes = read_dataset(files, name)
+    differences = identity.differences(attributes.identity) if attributes else []
     if differences and not replace:
         raise IdentityError(
             f"{files.address(name)} was made from something else:\n  " + "\n  ".join(differences) + "\n"
             f"keep it and store this under another name (--as), replace it (--replace), or remove it: "
             f"ie-store rm {files.root} {name}"
         )
-    return document
+    return attributes
 
 
 class DatasetWriter:
     """An open dataset that this process alone may write. `open_writer` makes it; close it to free the lock."""
 
-    def __init__(
-        self, files: Files, name: str, lock: Lock, identity: DatasetIdentity, document: dict[str, Any], session: dict[str, Any]
-    ) -> None:
-        self.layout = identity.layout
-        self._files, self._name, self._lock, self._document, self._session = files, name, lock, document, session
+    def __init__(self, files: Files, name: str, lock: Lock, attributes: DatasetAttributes, session: dict[str, Any]) -> None:
+        self.layout = attributes.identity.layout
+        self._files, self._name, self._lock, self._attributes, self._session = files, name, lock, attributes, session
         self._session_index: int | None = None
         self._session_guard = threading.Lock()
         self._encoders = ThreadPoolExecutor(min(MAX_ENCODERS, os.cpu_count() or 1), thread_name_prefix="encode")
@@ -203,15 +203,15 @@ class DatasetWriter:
         if any(missing.values()):
             counts = " and ".join(f"{count} {level}" for level, count in missing.items())
             raise StoreError(f"{self._files.address(self._name)} lacks {counts} shards and cannot be marked complete")
-        self._mark(complete=True, incomplete_reason=None, audit=audit)
+        self._mark(complete=True, incomplete_reason=None, audit=Audit(**audit))
 
     def mark_incomplete(self, reason: str) -> None:
         """Say why the dataset is not complete."""
         self._mark(complete=False, incomplete_reason=reason)
 
     def _mark(self, **attributes: Any) -> None:
-        self._document["attributes"].update(attributes)
-        write_document(self._files, self._name, self._document, scratch=f"{self._name}/{LOCK_FOLDER}")
+        self._attributes = replace_fields(self._attributes, **attributes)
+        write_group(self._files, self._name, self._attributes, scratch=f"{self._name}/{LOCK_FOLDER}")
 
     def close(self) -> None:
         """Free the lock."""

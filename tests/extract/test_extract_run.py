@@ -76,7 +76,7 @@ def test_a_run_stores_what_it_says(make_spec: MakeSpec) -> None:
     assert error(states[:BLOCKS], reference(spec.model, reader.tokens)[:BLOCKS]) < 1e-6
     assert verify_dataset(spec.store, report.name).faults == []
     assert reader.complete
-    assert reader.attributes["audit"] == report.audit
+    assert asdict(reader.attributes.audit) == report.audit
     assert max(report.audit["relative_error"].values()) < 1e-6
     stages = [progress.stage for progress in told]
     assert sorted(set(stages), key=stages.index) == ["micro states", "macro states", "audit"]
@@ -171,7 +171,7 @@ def test_low_precision_is_audited_against_float32(make_spec: MakeSpec, compute_d
     spec = make_spec(compute_dtype=compute_dtype, dtype="bfloat16")
     report = extract(spec)
     audit = report.audit["relative_error"]
-    assert open_reader(spec.store, report.name).identity["model"]["compute_dtype"] == compute_dtype
+    assert open_reader(spec.store, report.name).identity.model.compute_dtype == compute_dtype
     assert 1e-4 < max(audit.values()) < 0.05
 
 

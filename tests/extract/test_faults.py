@@ -57,7 +57,7 @@ def test_overflow_names_its_place_and_finished_shards_stay(
         extract(make_spec(model=model, corpus=corpus))
     reader = open_reader(str(tmp_path / "store"), "broken/rows")
     assert not reader.complete
-    assert "more than float16 can hold" in reader.attributes["incomplete_reason"]
+    assert "more than float16 can hold" in reader.attributes.incomplete_reason
     assert reader.missing_shards("macro") == [5]
     slab = Slab(level="macro", layer=0, position=6)
     assert reader.read_rows(slab, 0, 20, verify=True)[:, 5] == pytest.approx(40000.0, abs=32)
@@ -98,4 +98,4 @@ def test_wrong_states_in_the_store_are_found_by_the_audit(make_spec: MakeSpec, m
         extract(spec)
     reader = open_reader(spec.store, "llama/rows")
     assert not reader.complete
-    assert "differ from a float32 recomputation" in reader.attributes["incomplete_reason"]
+    assert "differ from a float32 recomputation" in reader.attributes.incomplete_reason

@@ -73,7 +73,7 @@ def test_a_write_that_fails_names_its_shard(
             extract(spec)
     told = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
     assert "while writing macro shard 2 (rows 8 to 11)" in told
-    reason = open_reader(spec.store, "llama/rows").attributes["incomplete_reason"]
+    reason = open_reader(spec.store, "llama/rows").attributes.incomplete_reason
     assert ("no room" in reason) == isinstance(error, DiskSpaceError)
     require_resumable(spec, make_spec(store=str(tmp_path / "whole")), least=2)
 

@@ -87,14 +87,14 @@ def test_verify_describe_list_and_remove(made, server):
     report = verify_dataset(made.store, made.name)
     assert report.faults == []
     assert report.num_shards == 5
-    (summary,) = list_datasets(made.store)
+    ((summary,), _) = list_datasets(made.store)
     found = objects(server, made.path + "/")
     assert (summary.name, summary.complete, summary.disk_bytes) == (made.name, True, sum(map(len, found.values())))
     assert describe_dataset(made.store, made.name)["missing_shards"] == {"macro": 0, "micro": 0}
     beside = make(made.store, "model/corpus2", seed=2).write()
     remove_dataset(made.store, made.name)
     assert objects(server, made.path + "/") == {}
-    assert [summary.name for summary in list_datasets(made.store)] == [beside.name]
+    assert [summary.name for summary in list_datasets(made.store)[0]] == [beside.name]
     assert verify_dataset(beside.store, beside.name).faults == []
 
 

@@ -155,12 +155,17 @@ def test_other_codecs_are_refused_when_read(made):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda attributes: attributes.pop("identity"), "is a group of the store, not a dataset"),
-        (lambda attributes: attributes["identity"].pop("layout"), "holds no valid layout"),
-        (lambda attributes: attributes["identity"]["layout"].update(num_layers=0), "holds no valid layout"),
-        (lambda attributes: attributes.update(corpus={"recipe": "r"}), "corpus is not described"),
-        (lambda attributes: attributes.update(ie_store_format=2), "has format version 2; this ie-store reads version 1"),
+        (lambda attributes: attributes.pop("identity"), "is damaged: the whole is .*; an object with identity is expected"),
+        (lambda attributes: attributes["identity"].pop("layout"), "damaged: identity is .*; an object with layout is expected"),
+        (lambda attributes: attributes["identity"]["layout"].update(num_layers=0), "num_layers is 0; it must be at least 1"),
+        (lambda attributes: attributes.update(corpus={"recipe": "r"}), "damaged: corpus is .*; an object with complete, "),
+        (lambda attributes: attributes.update(ie_store_format=3), "has format version 3; this ie-store reads version 2"),
         (lambda attributes: attributes.pop("ie_store_format"), "is a Zarr group of another program"),
+        (lambda attributes: attributes["identity"]["model"].update(id="another"), "was changed: its attributes do not have"),
+        (lambda attributes: attributes.update(complete=False), "was changed: its attributes do not have"),
+        (lambda attributes: attributes["identity"]["layout"].update(rows_per_shard=2**40), "more than 2,147,483,616 bytes"),
+        (lambda attributes: attributes["identity"]["layout"].update(layers=[0, 7]), r"within 0\.\.2"),
+        (lambda attributes: attributes["identity"]["layout"].update(hidden_size=True), "hidden_size is True; a 64-bit integer"),
     ],
 )
 def test_damaged_certificate(made, change, said):
