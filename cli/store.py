@@ -55,12 +55,14 @@ def verify(store: Store, name: Name, as_json: Json = False) -> None:
 
 def rm(store: Store, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
     """Remove a dataset and the estimates computed from it."""
-    from ie_store.store.catalog import remove_dataset
+    from ie_store.store.removal import remove_dataset
 
     if not yes:
         typer.confirm(f"remove {name} and its estimates from {store}?", abort=True)
-    remove_dataset(store, name)
+    left = remove_dataset(store, name)
     typer.echo(f"removed {name}")
+    for key in left:
+        typer.echo(f"left alone, not of ie-store: {store}/{key}")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,15 +1,13 @@
-"""What is in a store: list, describe and remove datasets."""
+"""What is in a store: list and describe datasets."""
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ie_store.errors import StoreError
 from ie_store.specs import ITEM_BYTES, Level, StoreLayout
 from ie_store.store.attributes import DatasetAttributes, ResultsAttributes
-from ie_store.store.creation import lock_key, wipe_dataset
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
 from ie_store.store.layout import dataset_name, is_name_part, state_array, stored_cells
@@ -155,26 +153,3 @@ def dense_bytes(layout: StoreLayout, level: Level) -> int:
     """Bytes of the states as a plain array: every stored layer and position of every row."""
     rows = layout.num_sequences if level == "macro" else layout.num_tokens
     return len(stored_cells(layout, level)) * rows * layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
-
-
-def remove_dataset(store: str, name: str) -> None:
-    """Remove a dataset and all estimates computed from it, or what a killed creation left.
-
-    Its own ``zarr.json`` goes first, so that no reader ever sees half of it.
-
-    Raises:
-        StoreError: nothing of ours stands there.
-        BusyError: a living process writes it or estimates from it; nothing is touched.
-    """
-    files = open_files(store)
-    require_store(files)
-    attributes = read_dataset(files, dataset_name(name))
-    if attributes is None and files.size(lock_key(name)) is None:
-        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
-    with ExitStack() as held:
-        lock = held.enter_context(files.lock(lock_key(name)))
-        for group in files.list_folders(f"{name}/estimates"):
-            for key in [key for key in files.list_keys(f"{name}/estimates/{group}") if key.endswith("/.lock")]:
-                held.enter_context(files.lock(key))
-        wipe_dataset(files, name)
-        lock.remove()

@@ -9,16 +9,12 @@ from ie_store.errors import InputError, StoreError
 from ie_store.prefixes import first_differences
 from ie_store.specs import CorpusSpec, DatasetIdentity
 from ie_store.store.attributes import DatasetAttributes, GroupAttributes, dataset_attributes
-from ie_store.store.door import TEMPORARY, Files
+from ie_store.store.door import Files
 from ie_store.store.layout import LOCK_FOLDER, coordinate_values, state_template
 from ie_store.store.ledger import write_empty_ledger
 from ie_store.store.metadata import read_dataset, read_document, read_group, write_document, write_group
 from ie_store.store.plain import write_plain
-
-
-def lock_key(name: str) -> str:
-    """The file whose lock is the right to write or remove dataset ``name``."""
-    return f"{name}/{LOCK_FOLDER}/.lock"
+from ie_store.store.removal import is_temporary, named, strange_entries, wipe_dataset
 
 
 def require_creatable(files: Files, name: str) -> None:
@@ -26,8 +22,17 @@ def require_creatable(files: Files, name: str) -> None:
     if read_group(files, "", GroupAttributes) is None and any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
         raise StoreError(f"{files.address()} is not a store and not empty; give a new or empty one")
     read_group(files, name.split("/")[0], GroupAttributes)
-    if read_dataset(files, name) is None and files.size(lock_key(name)) is None and any(files.list_keys(name)):
-        raise StoreError(f"{files.address(name)} holds files that are not a dataset; move them away or choose another name")
+    if read_dataset(files, name) is None:
+        require_no_stranger(files, name)
+
+
+def require_no_stranger(files: Files, name: str) -> None:
+    """Raise `StoreError` where something that is not ours stands in the place of a new dataset."""
+    if strange := strange_entries(files, name):
+        raise StoreError(
+            f"{files.address(name)} holds what is not a dataset's: {named(files, strange)}; nothing was touched: "
+            "move it away or choose another name (--as)"
+        )
 
 
 def require_rows(
@@ -67,6 +72,7 @@ def create_dataset(
     """
     layout = identity.layout
     small_arrays = coordinate_values(layout, tokens, source_row, labels)
+    require_no_stranger(files, name)
     _write_parents(files, name)
     wipe_dataset(files, name)
     for template, values in small_arrays.values():
@@ -87,20 +93,7 @@ def _write_parents(files: Files, name: str) -> None:
             write_group(files, key, GroupAttributes(), scratch=f"{name}/{LOCK_FOLDER}")
 
 
-def wipe_dataset(files: Files, name: str) -> None:
-    """Remove all of a dataset except its lock, the birth certificate first. The caller holds its lock."""
-    files.delete(f"{name}/zarr.json")
-    for folder in files.list_folders(name):
-        if folder != LOCK_FOLDER:
-            files.delete_folder(f"{name}/{folder}")
-    for folder in files.list_folders(f"{name}/{LOCK_FOLDER}"):
-        files.delete_folder(f"{name}/{LOCK_FOLDER}/{folder}")
-    for key in list(files.list_keys(name)):
-        if key != lock_key(name):
-            files.delete(key)
-
-
 def sweep_temporaries(files: Files, name: str) -> None:
     """Remove unfinished files that a killed writer left. The caller holds the lock."""
-    for key in [key for key in files.list_keys(name) if key.endswith(TEMPORARY) and "/estimates/" not in key]:
+    for key in [key for key in files.list_keys(name) if is_temporary(key) and "/estimates/" not in key]:
         files.delete(key)

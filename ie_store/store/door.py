@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 Buffer = Any
 """Anything with a contiguous buffer: bytes, memoryview, C-contiguous array."""
+MOST_DOCUMENT_BYTES = 2**24
+"""Of a metadata document: sessions and flags of thousands of problems fit many times over."""
 TEMPORARY = ".tmp"
 """How the names of unfinished files end."""
 
@@ -50,8 +52,8 @@ class Files(Protocol):
             DiskSpaceError: no room; nothing is left behind.
         """
 
-    def read(self, key: str) -> bytes | None:
-        """All bytes of ``key``; None where there is no such key."""
+    def read(self, key: str, most_bytes: int = MOST_DOCUMENT_BYTES) -> bytes | None:
+        """All bytes of ``key``; None where there is no such key, `StoreError` where it has more than ``most_bytes``."""
 
     def read_suffix(self, key: str, length: int) -> bytes:
         """The last ``length`` bytes (fewer where the file is shorter)."""
@@ -65,14 +67,20 @@ class Files(Protocol):
     def list_keys(self, prefix: str) -> Iterator[str]:
         """All keys below a folder, temporaries too, one at a time and in no order."""
 
+    def list_entries(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """All that stands below a folder: key and ``file``, ``folder`` (after what it holds) or ``other`` (links, devices)."""
+
     def list_folders(self, prefix: str) -> list[str]:
         """Names of the folders directly below a folder, sorted."""
 
-    def delete(self, key: str) -> None:
-        """Remove a key; durable; no error where it is missing."""
+    def delete(self, *keys: str) -> None:
+        """Remove files; durable; no error where one is missing, `StoreError` for anything but a file."""
 
-    def delete_folder(self, prefix: str) -> None:
-        """Remove everything below a folder, and the folder."""
+    def require_no_link(self, key: str) -> None:
+        """Raise `StoreError` where a link, or anything else but folders, stands in the place of ``key`` or above it."""
+
+    def delete_empty_folder(self, key: str) -> None:
+        """Remove a folder that holds nothing; one that holds something stays."""
 
     def free_bytes(self) -> int | None:
         """Bytes that may still be written; None where there is no limit to know."""

@@ -35,7 +35,8 @@ _STATE_NAMES = {"macro", "micro", "macro_bfloat16_bits", "micro_bfloat16_bits", 
 RESERVED = _STATE_NAMES | {"token_id", "layer", "position", "sequence", "hidden", "token", "source_row", "block"}
 BYTES_CODEC = {"name": "bytes", "configuration": {"endian": "little"}}
 CHECKSUM_CODEC = {"name": "crc32c"}
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_PART = re.compile(r"(?!__|zarr\.json$)[A-Za-z0-9_][A-Za-z0-9._-]*")
+"""Names that begin with a dot or ``__``, and zarr.json itself, are Zarr's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +94,8 @@ def dataset_name(name: str) -> str:
     parts = name.split("/")
     if len(parts) != 2 or not all(map(is_name_part, parts)):
         raise InputError(
-            f"dataset name {name!r} is not MODEL/CORPUS: two parts of letters, digits, '.', '_' and '-', "
-            "for example SmolLM2-135M/country; 'ie-store ls STORE' lists what is there"
+            f"dataset name {name!r} is not MODEL/CORPUS: two parts of letters, digits, '.', '_' and '-', neither "
+            "'zarr.json' nor beginning with '.' or '__', for example SmolLM2/country; 'ie-store ls STORE' lists what is there"
         )
     return name
 

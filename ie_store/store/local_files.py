@@ -1,23 +1,24 @@
-"""Files in a local folder: bytes go to a temporary name, reach the disk, and are renamed. Locks end with their process."""
+"""Files in a local folder: bytes go to a temporary name, reach the disk, and are renamed. Locks end with their process.
+
+Reading follows links and opens regular files only; writing and deleting never follow a link below the root.
+"""
 
 import errno
-import fcntl
-import json
 import os
-import shutil
-import socket
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
-from ie_store.errors import BusyError, DiskSpaceError, StoreError
-from ie_store.store.door import TEMPORARY, Buffer
+from ie_store.errors import REPAIR, DiskSpaceError, StoreError
+from ie_store.store.door import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
+from ie_store.store.local_folders import explained, folder_of, kind_of, refused
+from ie_store.store.local_lock import LocalLock
 
 T = TypeVar("T")
-LOCK_ATTEMPTS = 100
+READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class LocalFiles:
@@ -34,21 +35,21 @@ class LocalFiles:
 
     def write_atomic(self, key: str, pieces: Iterable[Buffer], *, scratch: str | None = None, expected_bytes: int = 0) -> int:
         """Write a file whole or not at all; see `Files`."""
-        target = self.address(key)
-        folder = os.path.dirname(target) if scratch is None else self.address(scratch)
-        temporary = os.path.join(folder, f"{os.path.basename(target)}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+        name = f"{key.rpartition('/')[2]}.{uuid.uuid4().hex[:8]}{TEMPORARY}"
+        temporary = f"{key.rpartition('/')[0] if scratch is None else scratch}/{name}".lstrip("/")
         try:
-            _make_folder(folder)
-            _make_folder(os.path.dirname(target))
-            written = _write_synced(temporary, pieces)
-            os.rename(temporary, target)
-            _sync_folder(os.path.dirname(target))
-        except BaseException as error:
-            with suppress(OSError):
-                os.unlink(temporary)
-            if isinstance(error, OSError):
-                raise self._explained(error, target, expected_bytes) from error
-            raise
+            with folder_of(self.root, temporary, create=True) as (from_folder, _):
+                try:
+                    written = _write_synced(name, from_folder, pieces)
+                    with folder_of(self.root, key, create=True) as (folder, last):
+                        os.rename(name, last, src_dir_fd=from_folder, dst_dir_fd=folder)
+                        os.fsync(folder)
+                except BaseException:
+                    with suppress(OSError):
+                        os.unlink(name, dir_fd=from_folder)
+                    raise
+        except OSError as error:
+            raise self._explained(error, self.address(key), expected_bytes) from error
         return written
 
     def _explained(self, error: OSError, target: str, expected_bytes: int) -> Exception:
@@ -60,14 +61,20 @@ class LocalFiles:
             )
         return StoreError(f"cannot write {target}: {error.strerror or error}; check the path and its permissions")
 
-    def read(self, key: str) -> bytes | None:
+    def read(self, key: str, most_bytes: int = MOST_DOCUMENT_BYTES) -> bytes | None:
         """All bytes, or None where there is no such file."""
+
+        def whole(descriptor: int) -> bytes:
+            size = os.fstat(descriptor).st_size
+            if size > most_bytes:
+                raise StoreError(f"{self.address(key)} has {size:,} bytes; it can hold at most {most_bytes:,}: it is not ours")
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                return file.read(size)
+
         try:
-            return Path(self.address(key)).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return self._opened(key, whole)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            raise StoreError(f"cannot read {self.address(key)}: {error.strerror}; check its permissions") from error
 
     def read_suffix(self, key: str, length: int) -> bytes:
         """The last bytes of a file."""
@@ -76,72 +83,108 @@ class LocalFiles:
             size = os.fstat(descriptor).st_size
             return os.pread(descriptor, length, max(0, size - length))
 
-        return self._opened(key, pread)
+        return self._present(key, pread)
 
     def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
         """Fill buffers from one stretch of a file, without a copy in between."""
         total = sum(map(len, buffers))
-        done = self._opened(key, lambda descriptor: os.preadv(descriptor, buffers, start))
-        while done < total:
-            rest = _after(buffers, done)
-            count = self._opened(key, lambda descriptor: os.preadv(descriptor, rest, start + done))  # noqa: B023
-            if count == 0:
-                raise StoreError(
-                    f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
-                    f"it ends at {start + done:,}; run 'ie-store verify', then extract again"
-                )
-            done += count
+
+        def fill(descriptor: int) -> None:
+            done = os.preadv(descriptor, buffers, start)
+            while done < total:
+                count = os.preadv(descriptor, _after(buffers, done), start + done)
+                if count == 0:
+                    raise StoreError(
+                        f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
+                        f"it ends at {start + done:,}; {REPAIR}"
+                    )
+                done += count
+
+        self._present(key, fill)
+
+    def _present(self, key: str, read: Callable[[int], T]) -> T:
+        try:
+            return self._opened(key, read)
+        except (FileNotFoundError, NotADirectoryError):
+            path = self.address(key)
+            raise StoreError(f"{path} is missing; run the same extract command again: it writes what is missing") from None
 
     def _opened(self, key: str, read: Callable[[int], T]) -> T:
+        """What ``read`` makes of a regular file; a pipe or a device is opened without waiting for it, and refused."""
         path = self.address(key)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with explained("read", path):
+            descriptor = os.open(path, READ_FLAGS)
             try:
+                _require_regular(path, os.fstat(descriptor).st_mode)
                 return read(descriptor)
             finally:
                 os.close(descriptor)
-        except FileNotFoundError:
-            raise StoreError(f"{path} is missing; run the same extract command again: it writes what is missing") from None
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}; check its permissions and the disk") from error
 
     def size(self, key: str) -> int | None:
         """Bytes of a file, or None."""
+        path = self.address(key)
         try:
-            return os.stat(self.address(key)).st_size
+            with explained("look at", path):
+                found = os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        _require_regular(path, found.st_mode)
+        return found.st_size
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """All files below a folder."""
-        top = self.address(prefix)
-        for folder, _, names in os.walk(top):
-            below = os.path.relpath(folder, self.root)
-            yield from (name if below == "." else f"{below}/{name}" for name in names)
+        """All regular files below a folder."""
+        yield from (key for key, kind in self.list_entries(prefix) if kind == "file")
+
+    def list_entries(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """What stands below a folder, links not followed: key, and ``file``, ``folder`` (after what it holds) or ``other``."""
+        try:
+            with explained("list", self.address(prefix)), os.scandir(self.address(prefix)) as found:
+                entries = list(found)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            key = f"{prefix}/{entry.name}".lstrip("/")
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.list_entries(key)
+                yield key, "folder"
+            else:
+                yield key, "file" if entry.is_file(follow_symlinks=False) else "other"
 
     def list_folders(self, prefix: str) -> list[str]:
         """Folders directly below a folder."""
         try:
-            with os.scandir(self.address(prefix)) as entries:
+            with explained("list", self.address(prefix)), os.scandir(self.address(prefix)) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def delete(self, key: str) -> None:
-        """Remove a file durably."""
-        path = self.address(key)
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-            _sync_folder(os.path.dirname(path))
-
-    def delete_folder(self, prefix: str) -> None:
-        """Remove a folder with all it holds."""
-        try:
-            shutil.rmtree(self.address(prefix))
-        except FileNotFoundError:
+    def require_no_link(self, key: str) -> None:
+        """Raise `StoreError` where a link stands in the place of a folder or above it."""
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            explained("open", self.address(key)),
+            folder_of(self.root, f"{key}/.", create=False),
+        ):
             pass
-        except OSError as error:
-            raise StoreError(f"cannot remove {self.address(prefix)}: {error.strerror}; check its permissions") from error
+
+    def delete(self, *keys: str) -> None:
+        """Remove regular files durably."""
+        for key in keys:
+            self._delete(key)
+
+    def _delete(self, key: str) -> None:
+        path = self.address(key)
+        with suppress(FileNotFoundError), explained("remove", path), folder_of(self.root, key, create=False) as (folder, last):
+            mode = os.lstat(last, dir_fd=folder).st_mode
+            if not stat.S_ISREG(mode):
+                raise refused(path, mode)
+            os.unlink(last, dir_fd=folder)
+            os.fsync(folder)
+
+    def delete_empty_folder(self, key: str) -> None:
+        """Remove a folder that holds nothing; one that holds something stays."""
+        with suppress(OSError), folder_of(self.root, key, create=False) as (folder, last):
+            os.rmdir(last, dir_fd=folder)
 
     def free_bytes(self) -> int | None:
         """Bytes free for this user on the disk that holds (or will hold) the store."""
@@ -151,65 +194,24 @@ class LocalFiles:
         status = os.statvfs(folder)
         return status.f_bavail * status.f_frsize
 
-    def lock(self, key: str) -> "LocalLock":
+    def lock(self, key: str) -> LocalLock:
         """Hold a lock file."""
-        for attempt in range(LOCK_ATTEMPTS):
-            try:
-                _make_folder(os.path.dirname(self.address(key)))
-                return LocalLock(self.address(key))
-            except OSError as error:
-                # Another process may remove the folder in between: then make it again.
-                if not isinstance(error, FileNotFoundError) or attempt == LOCK_ATTEMPTS - 1:
-                    raise self._explained(error, self.address(key), 0) from error
-        raise AssertionError("unreachable")
-
-
-class LocalLock:
-    """``flock`` on a file: the kernel frees it when the process ends, however it ends."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        while True:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(self._descriptor, 1000, 0).decode(errors="replace")
-                os.close(self._descriptor)
-                raise BusyError(
-                    f"{path} is held by a living process ({holder or 'just started'}); wait for it or end it"
-                ) from None
-            if self._still_named():
-                break
-            os.close(self._descriptor)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
-
-    def _still_named(self) -> bool:
-        """False where the file was removed between open and lock: then somebody else may lock a new one."""
         try:
-            return os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino
-        except FileNotFoundError:
-            return False
+            return LocalLock(self.root, key, self._forget)
+        except OSError as error:
+            raise self._explained(error, self.address(key), 0) from error
 
-    def release(self) -> None:
-        """Let go."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+    def _forget(self, key: str) -> None:
+        """Remove a lock file and the folders above it that it leaves empty."""
+        with suppress(OSError, StoreError):
+            self.delete(key)
+        while key := key.rpartition("/")[0]:
+            self.delete_empty_folder(key)
 
-    def remove(self) -> None:
-        """Let go for good; once the file is gone another process may lock a new one, so only empty folders go with it."""
-        with suppress(OSError):
-            os.unlink(self._path)
-            os.removedirs(os.path.dirname(self._path))
-        self.release()
 
-    def __enter__(self) -> "LocalLock":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.release()
+def _require_regular(path: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is a {kind_of(mode)}, not a regular file, and is not read; move it away, then {REPAIR}")
 
 
 def _after(views: Sequence[memoryview], skip: int) -> list[memoryview]:
@@ -222,8 +224,10 @@ def _after(views: Sequence[memoryview], skip: int) -> list[memoryview]:
     return rest
 
 
-def _write_synced(path: str, pieces: Iterable[Buffer]) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+def _write_synced(name: str, folder: int, pieces: Iterable[Buffer]) -> int:
+    """Write a new file ``name`` in the folder of that handle, down to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o644, dir_fd=folder)
     total = 0
     try:
         for piece in pieces:
@@ -235,22 +239,3 @@ def _write_synced(path: str, pieces: Iterable[Buffer]) -> int:
     finally:
         os.close(descriptor)
     return total
-
-
-def _make_folder(path: str) -> None:
-    """Create a folder and its missing parents so that they survive a power cut."""
-    if os.path.isdir(path):
-        return
-    parent = os.path.dirname(path)
-    _make_folder(parent)
-    with suppress(FileExistsError):
-        os.mkdir(path)
-    _sync_folder(parent)
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

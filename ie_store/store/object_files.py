@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ie_store.errors import IeStoreError, InputError, StoreError
-from ie_store.store.door import TEMPORARY, Buffer
+from ie_store.store.door import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
 from ie_store.store.object_bucket import STORAGE_OPTIONS, Absent, Bucket
 from ie_store.store.object_lock import ObjectLock
 
@@ -79,12 +79,15 @@ class ObjectFiles:
             raise
         return written
 
-    def read(self, key: str) -> bytes | None:
+    def read(self, key: str, most_bytes: int = MOST_DOCUMENT_BYTES) -> bytes | None:
         """All bytes, or None where there is no such object."""
         try:
-            return self._bucket.read(self._prefix + key)
+            found = self._bucket.read(self._prefix + key, 0, most_bytes + 1)
         except Absent:
             return None
+        if len(found) > most_bytes:
+            raise StoreError(f"{self.address(key)} has more than {most_bytes:,} bytes, the most it can hold: it is not ours")
+        return found
 
     def read_suffix(self, key: str, length: int) -> bytes:
         """The last bytes of an object."""
@@ -130,6 +133,10 @@ class ObjectFiles:
                 for found in page.get("Uploads", []):
                     yield f"{found['Key'].removeprefix(self._prefix)}{UPLOAD}{found['UploadId']}{TEMPORARY}"
 
+    def list_entries(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """All objects below a prefix; there are no folders and no links."""
+        yield from ((key, "file") for key in self.list_keys(prefix))
+
     def list_folders(self, prefix: str) -> list[str]:
         """Names of the prefixes directly below a prefix."""
         below = self._below(prefix)
@@ -139,14 +146,13 @@ class ObjectFiles:
     def _below(self, prefix: str) -> str:
         return f"{self._prefix}{prefix}/" if prefix else self._prefix
 
-    def delete(self, key: str) -> None:
-        """Remove an object, or end an unfinished upload."""
-        self._delete_all([key])
+    def require_no_link(self, key: str) -> None:
+        """Nothing to do: a bucket has no links."""
 
-    def delete_folder(self, prefix: str) -> None:
-        """Remove everything below a prefix."""
-        keys = self.list_keys(prefix)
-        while batch := list(islice(keys, KEYS_PER_REQUEST)):
+    def delete(self, *keys: str) -> None:
+        """Remove objects, or end unfinished uploads."""
+        left = iter(keys)
+        while batch := list(islice(left, KEYS_PER_REQUEST)):
             self._delete_all(batch)
 
     def _delete_all(self, keys: list[str]) -> None:
@@ -162,6 +168,9 @@ class ObjectFiles:
         answer = self._bucket.call("delete_objects", Delete={"Objects": names, "Quiet": True}) if names else {}
         for failed in answer.get("Errors", []):
             raise StoreError(f"cannot remove {SCHEME}{self._bucket.name}/{failed['Key']}: {failed.get('Message')}")
+
+    def delete_empty_folder(self, key: str) -> None:
+        """Nothing to do: a bucket has no folders."""
 
     def free_bytes(self) -> int | None:
         """None: a bucket has no limit to know."""

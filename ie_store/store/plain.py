@@ -57,7 +57,7 @@ def read_plain(files: Files, key: str) -> NDArray[Any]:
 
 def _read_chunk(files: Files, key: str, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     chunk_key = f"{key}/{_chunk_name(index, len(shape))}"
-    chunk = files.read(chunk_key)
+    chunk = files.read(chunk_key, math.prod(shape) * dtype.itemsize + 4)
     if chunk is None:
         raise StoreError(f"{files.address(chunk_key)} is missing: the dataset is damaged; {REPAIR}")
     raw = unsealed(chunk, files.address(chunk_key))

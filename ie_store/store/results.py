@@ -19,13 +19,14 @@ import numpy as np
 
 from ie_store.errors import IdentityError, StoreError
 from ie_store.options import EstimatorSpec, relevant_options
-from ie_store.specs import Emergence, MIEstimate, Problem, digest
+from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, Problem, digest
 from ie_store.store.attributes import DatasetAttributes, GroupAttributes, ResultsAttributes
-from ie_store.store.door import TEMPORARY, Files, Lock
+from ie_store.store.door import Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import dataset_name
-from ie_store.store.metadata import read_document, read_group, require_dataset, write_document, write_group
+from ie_store.store.metadata import read_dataset, read_document, read_group, require_dataset, write_document, write_group
 from ie_store.store.plain import read_plain, sealed
+from ie_store.store.removal import is_temporary
 from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
 
 FLUSH_SECONDS = 10.0
@@ -59,12 +60,21 @@ def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, 
     key = results_key(name, spec)
     lock = files.lock(f"{key}/{LOCK_FOLDER}/.lock")
     try:
-        for leftover in [found for found in files.list_keys(key) if found.endswith(TEMPORARY)]:
-            files.delete(leftover)
+        if _still_there(files, name) != attributes.identity:
+            lock.remove()
+            raise StoreError(
+                f"{files.address(name)} was removed or replaced just now; look at it with 'ie-store info', then estimate"
+            )
+        files.delete(*filter(is_temporary, list(files.list_keys(key))))
         return ResultsWriter(files, key, lock, _resumed(files, key, spec, attributes, session))
     except BaseException:
         lock.release()
         raise
+
+
+def _still_there(files: Files, name: str) -> DatasetIdentity | None:
+    found = read_dataset(files, name)
+    return found.identity if found else None
 
 
 def _dataset_attributes(files: Files, name: str) -> DatasetAttributes:

@@ -23,7 +23,6 @@ from ie_store.store.attributes import Audit, DatasetAttributes
 from ie_store.store.codec import crc32c, encode_chunk
 from ie_store.store.creation import (
     create_dataset,
-    lock_key,
     require_creatable,
     require_rows,
     sweep_temporaries,
@@ -32,6 +31,7 @@ from ie_store.store.door import Buffer, Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import LOCK_FOLDER, cell_grid, dataset_name, fill_number, numpy_dtype, shard_key, stored_cells
 from ie_store.store.metadata import read_dataset, write_group
+from ie_store.store.removal import lock_key
 from ie_store.store.shards import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
 
 MAX_ENCODERS = 4

@@ -10,8 +10,9 @@ import zarr
 from made_store import make
 
 from ie_store.errors import BusyError, InputError, StoreError
-from ie_store.store.catalog import describe_dataset, list_datasets, remove_dataset
+from ie_store.store.catalog import describe_dataset, list_datasets
 from ie_store.store.files import open_files
+from ie_store.store.removal import remove_dataset
 
 
 def test_list_and_describe(tmp_path):

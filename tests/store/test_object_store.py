@@ -19,9 +19,10 @@ from ie_store.errors import BusyError, IdentityError, InputError, StoreError
 from ie_store.options import EstimatorSpec
 from ie_store.specs import MIEstimate, Outcome, Problem, Slab
 from ie_store.store import creation, object_files, object_lock
-from ie_store.store.catalog import describe_dataset, list_datasets, remove_dataset
+from ie_store.store.catalog import describe_dataset, list_datasets
 from ie_store.store.files import open_files
 from ie_store.store.read import open_reader, open_store
+from ie_store.store.removal import remove_dataset
 from ie_store.store.results import open_results, read_results
 from ie_store.store.verify import verify_dataset
 
@@ -172,7 +173,7 @@ def test_large_files_go_in_parts_and_come_back(store, server, parts):
     files = open_files(store)
     data = np.random.default_rng(0).bytes(16 * 2**20 + 7)
     assert files.write_atomic("big", (data[i : i + 999_999] for i in range(0, len(data), 999_999))) == len(data)
-    assert files.read("big") == data
+    assert files.read("big", 2**25) == data
     assert server.head_object(Bucket=BUCKET, Key=f"{store}/big".removeprefix(f"s3://{BUCKET}/"))["ETag"].endswith('-4"')
     assert files.write_atomic("exact", [bytes(10 * 2**20)]) == files.size("exact") == 10 * 2**20
     assert files.write_atomic("empty", []) == files.size("empty") == 0
@@ -337,7 +338,7 @@ def test_folders_are_told_from_names_that_begin_alike(store, server):
     assert sorted(files.list_keys("a")) == ["a/b/c", "a/b2/c", "a/d"]
     assert files.list_folders("a") == ["b", "b2"]
     assert files.list_folders("") == ["a", "ab"]
-    files.delete_folder("a/b")
+    files.delete("a/b/c")
     assert files.list_folders("a") == ["b2"]
     files.delete("nothing")
     assert files.free_bytes() is None
@@ -351,7 +352,7 @@ def test_listings_longer_than_a_page(store, server, monkeypatch):
     monkeypatch.setattr(files._bucket, "objects", lambda **arguments: pages(MaxKeys=3, **arguments))
     monkeypatch.setattr(object_files, "KEYS_PER_REQUEST", 2)
     assert len(list(files.list_keys("many"))) == 7
-    files.delete_folder("many")
+    files.delete(*files.list_keys("many"))
     assert list(files.list_keys("many")) == []
 
 

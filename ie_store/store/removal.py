@@ -1,0 +1,133 @@
+"""Removing a dataset: only files that the store's own format names, never what others put beside them."""
+
+import re
+from collections.abc import Iterable
+
+from ie_store.errors import BusyError, StoreError
+from ie_store.store.door import Files, Lock
+from ie_store.store.files import open_files
+from ie_store.store.layout import LOCK_FOLDER, RESERVED, dataset_name
+from ie_store.store.metadata import read_dataset, read_document, require_store
+
+MOST_NAMED = 5
+"""Strange entries that a message names."""
+_FILE = r"(zarr\.json|c(/\d+)+|\.lock)"
+_TEMPORARY = r"([^/]+\.[0-9a-f]{8}\.tmp|.+\?uploadId=[^/]+\.tmp)"
+_OURS = re.compile(rf"((ledger|estimates|estimates/[^/]+)/)?([^/]+/)?({_FILE}|{_TEMPORARY})")
+
+
+def lock_key(name: str) -> str:
+    """The file whose lock is the right to write or remove dataset ``name``."""
+    return f"{name}/{LOCK_FOLDER}/.lock"
+
+
+def strange_entries(files: Files, name: str) -> list[str]:
+    """Keys below a dataset that its format does not name: links, devices, files and arrays of others.
+
+    Raises:
+        StoreError: the dataset's own folder is a link.
+    """
+    files.require_no_link(name)
+    return [
+        key for key, kind in files.list_entries(name) if kind != "folder" and (kind == "other" or not _is_ours(files, name, key))
+    ]
+
+
+def is_temporary(key: str) -> bool:
+    """True for an unfinished file that a killed writer of ours left."""
+    return key.endswith(".tmp")
+
+
+def _is_ours(files: Files, name: str, key: str) -> bool:
+    inside = key.removeprefix(f"{name}/")
+    if _OURS.fullmatch(inside) is None:
+        return False
+    array = inside.split("/")[0]
+    return "/" not in inside or array in RESERVED or inside.endswith(".tmp") or _is_label(files, name, array)
+
+
+def _is_label(files: Files, name: str, array: str) -> bool:
+    """True for an array that we wrote of one of the source's labels; others may put arrays of their own beside ours."""
+    try:
+        document = read_document(files, f"{name}/{array}") or {}
+    except StoreError:
+        return False
+    attributes = document.get("attributes")
+    long_name = attributes.get("long_name") if isinstance(attributes, dict) else None
+    return document.get("dimension_names") == ["sequence"] and str(long_name).startswith(f"label {array} of the source")
+
+
+def named(files: Files, keys: Iterable[str]) -> str:
+    """The first few entries, for a message."""
+    listed = sorted(keys)
+    more = f" and {len(listed) - MOST_NAMED} more" if len(listed) > MOST_NAMED else ""
+    return ", ".join(files.address(key) for key in listed[:MOST_NAMED]) + more
+
+
+def wipe_dataset(files: Files, name: str) -> list[str]:
+    """Remove all of a dataset except its lock, the birth certificate first; what was left alone. The caller holds its lock.
+
+    Raises:
+        BusyError: a living process estimates from it; nothing is touched.
+    """
+    held: dict[str, Lock] = {}
+    try:
+        _hold_results(files, name, held)
+        certificate = files.read(f"{name}/zarr.json")
+        files.delete(f"{name}/zarr.json")
+        try:
+            _hold_results(files, name, held)  # of those that began meanwhile; any later one finds no dataset and ends
+        except BusyError:
+            if certificate is not None:
+                files.write_atomic(f"{name}/zarr.json", [certificate], scratch=f"{name}/{LOCK_FOLDER}")
+            raise
+        return _wipe_rest(files, name)
+    finally:
+        for lock in held.values():
+            lock.release()
+
+
+def _wipe_rest(files: Files, name: str) -> list[str]:
+    strange = set(strange_entries(files, name))
+    entries = [(key, kind) for key, kind in files.list_entries(name) if key not in strange and key != lock_key(name)]
+    files.delete(*(key for key, kind in entries if kind == "file"))
+    for key in (key for key, kind in entries if kind == "folder"):
+        files.delete_empty_folder(key)
+    return sorted(strange)
+
+
+def _hold_results(files: Files, name: str, held: dict[str, Lock]) -> None:
+    """Take the locks of all results of a dataset, so that nobody estimates from it; those already in ``held`` are.
+
+    Raises:
+        BusyError: a living process does.
+    """
+    for key, kind in list(files.list_entries(f"{name}/estimates")):
+        if kind == "file" and key.endswith("/.lock") and key not in held:
+            held[key] = files.lock(key)
+
+
+def _leftovers(files: Files, name: str) -> bool:
+    """True where a killed creation or estimate left files of ours, and nothing else is there."""
+    return any(files.list_keys(name)) and not strange_entries(files, name)
+
+
+def remove_dataset(store: str, name: str) -> list[str]:
+    """Remove a dataset and all estimates computed from it, or what a killed creation left; the entries left alone.
+
+    Its own ``zarr.json`` goes first, so that no reader ever sees half of it.
+
+    Raises:
+        StoreError: nothing of ours stands there, or it is reached through a link.
+        BusyError: a living process writes it or estimates from it; nothing is touched.
+    """
+    files = open_files(store)
+    require_store(files)
+    lock_of = lock_key(dataset_name(name))
+    files.require_no_link(name)
+    if files.size(lock_of) is None and read_dataset(files, name) is None and not _leftovers(files, name):
+        raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {store}' lists what is there")
+    with files.lock(lock_of) as lock:
+        left = wipe_dataset(files, name)
+        lock.remove()
+        return left
