@@ -73,7 +73,7 @@ def read_group(files: Files, key: str, kind: type[A]) -> A | None:
 
 
 def _parsed(kind: type[A], values: dict[str, Any], stored_digest: Any, where: str) -> A:
-    mend = "restore the file, or write it anew: ie-store extract ... --repair (a dataset), ie-store rm (anything below one)"
+    mend = "restore the file, or remove the dataset with 'ie-store rm' and extract it again"
     try:
         parsed: A = parse(kind, values)
     except (Malformed, RecursionError) as error:
