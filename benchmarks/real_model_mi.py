@@ -22,8 +22,9 @@ from ie_store.estimate.outcomes import CorpusRows
 from ie_store.estimate.problems import Stack
 from ie_store.estimate.run import estimate
 from ie_store.estimate.slabs import stream_states
+from ie_store.estimators import estimator_spec
 from ie_store.extract.run import extract
-from ie_store.options import EstimateSpec, EstimatorSpec, ExtractSpec, ignore_progress
+from ie_store.options import EstimateSpec, ExtractSpec, ignore_progress
 from ie_store.specs import MIEstimate, Outcome
 from ie_store.store.read import open_reader
 
@@ -37,7 +38,7 @@ def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str
     for stack, slabs in stream_states(reader, stacks):
         states = StackStates(stack=stack, slabs=slabs, corpus=corpus, device=choose_device("auto"))
         for estimator in estimators:
-            found = examine(measure_stack(EstimatorSpec(name=estimator), states, ignore_progress), states)  # type: ignore[arg-type]
+            found = examine(measure_stack(estimator_spec(estimator), states, ignore_progress), states)  # type: ignore[arg-type]
             for problem, macro in found.items():
                 yield {"corpus": name, "block": problem.block} | figures(macro)
 

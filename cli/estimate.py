@@ -1,23 +1,24 @@
 """``ie-store estimate``, ``show`` and ``check``: stage two."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from inspect import Parameter
 from typing import Annotated, Any
 
 import typer
 
-from ie_store.errors import FlaggedError
-from ie_store.options import CheckSpec, EstimateSpec, EstimatorSpec, field_help
+from ie_store.errors import FlaggedError, InputError
+from ie_store.estimators import DEFAULT, ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, option_names
+from ie_store.options import CheckSpec, EstimateSpec
 
 from . import render
-from .from_spec import command, spec_parameters
+from .from_spec import command, optional_parameters, spec_parameters
 from .progress import ProgressBar
 from .store import Name, Store
 
 Estimators = Annotated[
     list[str],
-    typer.Option("--estimator", help=field_help(EstimatorSpec, "name") + "; may be given several times"),
+    typer.Option("--estimator", help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}; may be given several times"),
 ]
 
 
@@ -37,8 +38,7 @@ def estimate(as_json: bool, **options: Any) -> None:
 
 def check(as_json: bool, **options: Any) -> None:
     """Test whether estimators can be believed on a dataset: permutation null, learning curve, seeds, self-consistency."""
-    seed = options["seed"]
-    spec = CheckSpec(estimators=_pop_estimators(options), seed=seed, **options)
+    spec = CheckSpec(estimators=_pop_estimators(options, options["seed"]), **options)
     from ie_store.estimate.check import check as run
 
     with ProgressBar() as progress:
@@ -49,10 +49,30 @@ def check(as_json: bool, **options: Any) -> None:
         render.verdicts(verdicts)
 
 
-def _pop_estimators(options: dict[str, Any]) -> tuple[EstimatorSpec, ...]:
-    names = dict.fromkeys(options.pop("estimator"))
-    shared = {item.name: options.pop(item.name) for item in fields(EstimatorSpec) if item.name != "name"}
-    return tuple(EstimatorSpec(name=name, **shared) for name in names)
+def _pop_estimators(options: dict[str, Any], seed: int | None = None) -> tuple[EstimatorSpec[Any], ...]:
+    """The estimators asked for, each with those of the given options that it has, and with ``seed`` where it has one.
+
+    Raises:
+        InputError: an option that none of them has.
+    """
+    names = list(dict.fromkeys(options.pop("estimator")))
+    own = [name for name in _owners() if seed is None or name != "seed"]
+    given = {name: value for name in own if (value := options.pop(name, None)) is not None}
+    for option in given:
+        if not set(names) & set(_owners()[option]):
+            flag, owners = option.replace("_", "-"), ", ".join(_owners()[option])
+            raise InputError(f"--{flag} is an option of {owners}, not of {', '.join(names)}; leave it out or add --estimator")
+    given |= {} if seed is None else {"seed": seed}
+    return tuple(estimator_spec(name, **{key: given[key] for key in option_names(name) if key in given}) for name in names)
+
+
+def _owners() -> dict[str, list[str]]:
+    """Estimators that have each option, by option."""
+    found: dict[str, list[str]] = {}
+    for name in NAMES:
+        for option in option_names(name):
+            found.setdefault(option, []).append(name)
+    return found
 
 
 def show(
@@ -70,11 +90,21 @@ def show(
 
 def _parameters(spec_type: type) -> list[Parameter]:
     """Options of a stage-two spec, with ``--estimator`` and the estimators' own options in place of ``estimators``."""
-    chosen = Parameter("estimator", Parameter.KEYWORD_ONLY, default=["mine"], annotation=Estimators)
-    shared = [p for p in spec_parameters(EstimatorSpec, arguments=()) if p.name != "name"]
+    chosen = Parameter("estimator", Parameter.KEYWORD_ONLY, default=[DEFAULT], annotation=Estimators)
+    shared = _estimator_parameters()
     own = [p for p in spec_parameters(spec_type, arguments=("store", "name")) if p.name != "estimators"]
     names = {p.name for p in own}
     return [*own, chosen, *(p for p in shared if p.name not in names)]
+
+
+def _estimator_parameters() -> list[Parameter]:
+    """Every option that any estimator has, None where it is not given; its help names those that have it."""
+    prefixes = {option: ", ".join(names) for option, names in _owners().items()}
+    found: dict[str, Parameter] = {}
+    for options in dict.fromkeys(row.options for row in ESTIMATORS):
+        for parameter in optional_parameters(options, prefixes):
+            found.setdefault(parameter.name, parameter)
+    return list(found.values())
 
 
 def register(app: typer.Typer) -> None:

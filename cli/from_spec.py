@@ -1,7 +1,7 @@
 """A command whose options are the fields of a spec: one source for the library, the options and their help."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
 
@@ -25,6 +25,12 @@ def spec_parameters(spec_type: type, arguments: tuple[str, ...], required: tuple
         _parameter(item, hints[item.name], is_argument=item.name in arguments, is_required=item.name in required)
         for item in fields(spec_type)
     ]
+
+
+def optional_parameters(spec_type: type, prefixes: dict[str, str]) -> list[Parameter]:
+    """Typer parameters of a spec's fields, None where they are not given; ``prefixes`` stand before their help."""
+    hints = get_type_hints(spec_type)
+    return [_optional(item, hints[item.name], prefixes[item.name]) for item in fields(spec_type)]
 
 
 def command(call: Callable[..., None], name: str, help_text: str, parameters: list[Parameter]) -> Callable[..., None]:
@@ -51,13 +57,24 @@ def _parameter(item: "Field[Any]", hint: Any, *, is_argument: bool, is_required:
         )
     flag = RENAMED.get(item.name, "--" + item.name.replace("_", "-"))
     declarations = (flag,)
-    if hint == tuple[float, ...]:
-        option = typer.Option(*declarations, help=text, parser=_parse_floats, metavar="X,Y,...")
-        default = ",".join(f"{value:g}" for value in item.default) if item.default is not MISSING else default
-        return Parameter(item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[Any, option])
     return Parameter(
         item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, typer.Option(*declarations, help=text)]
     )
+
+
+def _optional(item: "Field[Any]", hint: Any, prefix: str) -> Parameter:
+    is_list = hint == tuple[float, ...]
+    default: Any = item.default
+    shown = ",".join(f"{value:g}" for value in default) if is_list else str(default)
+    option = typer.Option(
+        "--" + item.name.replace("_", "-"),
+        help=f"{prefix}: {item.metadata.get('help', '')}",
+        show_default=shown,
+        parser=_parse_floats if is_list else None,
+        metavar="X,Y,..." if is_list else None,
+    )
+    kind = Any if is_list else hint | None
+    return Parameter(item.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 
 
 def _parse_floats(text: Any) -> tuple[float, ...]:

@@ -7,14 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ie_store.errors import IeStoreError
-from ie_store.options import EstimatorSpec
+from ie_store.estimators import EstimatorSpec, estimator_spec
 from ie_store.specs import Emergence, MIEstimate, Outcome
 
 if TYPE_CHECKING:
     from ie_store.estimate.arrays import mutual_information
     from ie_store.store.read import open_store
 
-__all__ = ["Emergence", "EstimatorSpec", "IeStoreError", "MIEstimate", "Outcome", "mutual_information", "open_store"]
+__all__ = [
+    "Emergence",
+    "EstimatorSpec",
+    "IeStoreError",
+    "MIEstimate",
+    "Outcome",
+    "estimator_spec",
+    "mutual_information",
+    "open_store",
+]
 
 _LAZY = {"mutual_information": "ie_store.estimate.arrays", "open_store": "ie_store.store.read"}
 

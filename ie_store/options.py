@@ -1,24 +1,17 @@
 """What a user asks for: the options of each stage, validated on construction, and the progress they report.
 
-Imports `errors` and `specs` alone. The ``help`` of a field is also the help of the command-line option of that name.
+Imports `errors`, `estimators`, `fields` and `specs` alone. The ``help`` of a field is also that of the command-line option
+of that name.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ie_store.errors import InputError
-from ie_store.specs import BosPolicy, EstimatorName, StoredDtype, require_at_least, require_choice
-
-
-def described(default: Any, text: str) -> Any:
-    """A dataclass field with a default and the help text that documents it and its command-line option."""
-    return field(default=default, metadata={"help": text})
-
-
-def field_help(spec: type, name: str) -> str:
-    """The help text of field ``name`` of a spec class."""
-    return str({f.name: f.metadata.get("help", "") for f in fields(spec)}[name])
+from ie_store.estimators import EstimatorSpec, estimator_spec
+from ie_store.fields import described, require_at_least, require_choice
+from ie_store.specs import BosPolicy, StoredDtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,64 +75,12 @@ class ExtractSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimatorSpec:
-    """An estimator and everything that changes its result."""
-
-    name: EstimatorName = described("mine", "estimator: exact, mine, infonce, nwj, smile, js, cca, noise or mine-paper")
-    seed: int = described(0, "seed of the split, of the initial critic and of the mini-batches")
-    steps: int = described(2000, "most optimiser steps of one training")
-    folds: int = described(2, "cross-fitting folds: each test row is tested once per seed")
-    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
-    batch_size: int = described(512, "rows in a mini-batch")
-    learning_rate: float = described(3e-3, "peak learning rate")
-    sigmas: tuple[float, ...] = described(
-        (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "noise: the curve's noise levels, in units of its scale"
-    )
-    sigma: float = described(4.0, "noise: the level whose value is shown as the estimate; one of the sigmas")
-    scale: Literal["std", "rms"] = described(
-        "std", "noise: scale of the noise, each dimension's standard deviation or the overall rms"
-    )
-    outer_rows: int = described(0, "noise: rows whose distances to all others are taken; 0 means all of them")
-    segment_size: int = described(0, "mine-paper: columns per segment, reported one by one; 0 means no cutting")
-
-    def __post_init__(self) -> None:
-        require_choice("estimator", self.name, EstimatorName)
-        require_choice("scale", self.scale, Literal["std", "rms"])
-        for name, least in (("steps", 1), ("folds", 1), ("seeds", 1), ("batch_size", 2), ("outer_rows", 0), ("segment_size", 0)):
-            require_at_least(name, getattr(self, name), least)
-        if not 0 < self.learning_rate < 1:
-            raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
-        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
-        if self.outer_rows == 1:
-            raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
-        if self.name == "noise" and self.sigma not in self.sigmas:
-            raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
-
-
-NOISE_OPTIONS = ("sigmas", "sigma", "scale", "outer_rows")
-PAPER_OPTIONS = ("segment_size",)
-
-
-def relevant_options(spec: EstimatorSpec) -> dict[str, Any]:
-    """The options of ``spec`` that can change this estimator's results: its identity, equal where results are equal."""
-    own: tuple[str, ...] = tuple(f.name for f in fields(spec) if f.name not in (*NOISE_OPTIONS, *PAPER_OPTIONS))
-    if spec.name == "exact":
-        own = ()
-    elif spec.name == "noise":
-        own = (*NOISE_OPTIONS, "seed") if spec.outer_rows else NOISE_OPTIONS
-    elif spec.name == "mine-paper":
-        own = ("seed", "seeds", *PAPER_OPTIONS)
-    return {"name": spec.name} | {name: getattr(spec, name) for name in own}
-
-
-@dataclass(frozen=True, kw_only=True)
 class EstimateSpec:
     """What stage two is asked to do."""
 
     store: str = described("", "the store: a local folder or an s3:// address")
     name: str = described("", "MODEL/CORPUS in the store")
-    estimators: tuple[EstimatorSpec, ...] = described((EstimatorSpec(),), "the estimators, beside exact, which always runs")
+    estimators: tuple[EstimatorSpec[Any], ...] = described((estimator_spec(),), "the estimators, beside exact, which always runs")
     blocks: str = described("all", "blocks to estimate: all that are stored, last, or a list like 0,5,10 or 2-5")
     positions: str = described("last", "positions of the growth curve: last, all that are stored, or a list like 0,3,7")
     device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
@@ -148,9 +89,7 @@ class EstimateSpec:
 
     def __post_init__(self) -> None:
         if not self.estimators:
-            raise InputError(
-                "no estimator was asked for; give at least one EstimatorSpec, for example EstimatorSpec(name='mine')"
-            )
+            raise InputError("no estimator was asked for; give at least one, for example estimator_spec('mine')")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +98,7 @@ class CheckSpec:
 
     store: str = described("", "the store: a local folder or an s3:// address")
     name: str = described("", "MODEL/CORPUS in the store")
-    estimators: tuple[EstimatorSpec, ...] = described((EstimatorSpec(),), "the estimators to check")
+    estimators: tuple[EstimatorSpec[Any], ...] = described((estimator_spec(),), "the estimators to check")
     blocks: str = described("few", "blocks to check: few (first, middle and last of those stored), or a list like 0,5,10")
     position: str = described("last", "the one position to check: last, or a number")
     rows: int = described(1000, "sequences drawn for each problem; more cost more time")

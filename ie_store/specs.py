@@ -1,23 +1,21 @@
 """The values that flow between rooms: frozen, keyword-only, of JSON types, validated on construction.
 
-Imports `errors` and `grid` alone. A spec's `digest` is its identity.
+Imports `errors`, `fields` and `grid` alone. A spec's `digest` is its identity.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ie_store.errors import InputError
+from ie_store.fields import require_at_least, require_choice
 from ie_store.grid import ceil_div, row_range
 
 StoredDtype = Literal["float16", "bfloat16", "float32"]
 BosPolicy = Literal["none", "prepend"]
 Level = Literal["macro", "micro"]
-EstimatorName = Literal["exact", "mine", "infonce", "nwj", "smile", "js", "cca", "noise", "mine-paper"]
 
 ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATS_PER_BIT = 0.6931471805599453
@@ -29,25 +27,6 @@ def digest(spec: Any) -> str:
     """SHA-256 (64 hex digits) of a spec, or of any JSON value, in canonical JSON."""
     value = asdict(spec) if hasattr(spec, "__dataclass_fields__") else spec
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def require_choice(name: str, value: str, choices: Any) -> None:
-    """Raise `InputError` unless ``value`` is one of the literals of type ``choices``."""
-    known = get_args(choices)
-    if value not in known:
-        raise InputError(f"{name} {value!r} is not known{suggestion(value, known)}; choose one of: {', '.join(known)}")
-
-
-def suggestion(value: str, known: Iterable[str]) -> str:
-    """``, did you mean 'mine'?`` where one of the known names is close to ``value``, else nothing."""
-    close = get_close_matches(str(value), list(known), n=1)
-    return f", did you mean {close[0]!r}" if close else ""
-
-
-def require_at_least(name: str, value: float, least: float) -> None:
-    """Raise `InputError` unless ``value >= least`` (NaN fails too)."""
-    if not value >= least:
-        raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +203,8 @@ _ADVICE: dict[Outcome, str] = {
 class MIEstimate:
     """One mutual information, with all that is needed to believe it or not. Unit: nats."""
 
-    estimator: EstimatorName
+    estimator: str
+    """Name of its row in the table of estimators."""
     nats: float
     interval_nats: tuple[float, float]
     """95% interval, clustered by sequence, seeds and folds included (noise: the certified bounds)."""
@@ -238,12 +218,29 @@ class MIEstimate:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     """ln_n_test, num_test, num_negatives, train_nats, train_test_gap_nats, steps, seed, wall_seconds, flops, versions, ..."""
 
+    @classmethod
+    def exactly(
+        cls, estimator: str, nats: float, population_nats: float | None = None, flags: tuple[str, ...] = ()
+    ) -> "MIEstimate":
+        """An estimate that is known: its own ceiling, without error."""
+        return cls(
+            estimator=estimator,
+            nats=nats,
+            interval_nats=(nats, nats),
+            standard_error_nats=0.0,
+            ceiling_nats=nats,
+            ceiling_population_nats=population_nats,
+            outcome=Outcome.EXACT,
+            flags=flags,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Emergence:
     """Information Emergence of one block at one position: macro minus the mean of micro over positions 0..position."""
 
-    estimator: EstimatorName
+    estimator: str
+    """Name of its row in the table of estimators."""
     block: int
     position: int
     ie_nats: float

@@ -22,8 +22,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from ie_store.options import EstimatorSpec
-from ie_store.specs import EstimatorName, MIEstimate, Outcome, StoreLayout
+from ie_store.estimators import ESTIMATORS, NAMES, Estimator
+from ie_store.specs import MIEstimate, Outcome, StoreLayout
 from ie_store.store.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
 from ie_store.store.layout import coordinate_values, state_template
 
@@ -34,7 +34,7 @@ Schema = dict[str, Any]
 class ShownEstimate:
     """One Information Emergence in ``ie-store show --json``; null stands where a value is unknown or infinite."""
 
-    estimator: EstimatorName
+    estimator: str
     block: int
     position: int
     ie_nats: float | None
@@ -51,7 +51,7 @@ class ShownEstimate:
     flags: tuple[str, ...]
     curve_nats: tuple[tuple[float | None, float | None], ...]
     """noise: certified interval at each of the estimator's sigmas."""
-    options: EstimatorSpec
+    options: dict[str, Any]
     results: str
     """Name of the group of results."""
 
@@ -73,16 +73,12 @@ CONTRACTS: dict[str, type] = {
     "show": Shown,
     "mi-estimate": MIEstimate,
 }
-PARTIAL = {EstimatorSpec: ["name"]}
-"""Classes of which only these fields are always written."""
 OPEN = {ShownEstimate: {"^macro_(?!interval_nats$|outcome$)": {"type": ["number", "null"]}}}
 """Classes that are written with further fields, by pattern of their names: every number that an estimate carries, for one."""
 SEALED: dict[str, Schema] = {
     "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "SHA-256 of the canonical JSON of the other fields."}
 }
 """What every group of ours carries besides its attributes."""
-SPECIFIC: dict[type, dict[str, Any]] = {ResultsAttributes: {"estimator": EstimatorSpec}}
-"""Fields that hold the values of another class, as far as they can change the results."""
 LIMITS: dict[str, Schema] = {
     r".*digest|fingerprint": {"pattern": "^[0-9a-f]{64}$"},
     r"num_(layers|positions|sequences|tokens|blocks)|hidden_size|vocab_size|.*_per_.*|rows": {"minimum": 1},
@@ -128,12 +124,12 @@ def _union(members: list[Schema]) -> Schema:
 
 def object_schema(model: Any, definitions: dict[str, Schema]) -> Schema:
     """Schema of a dataclass in its `asdict` form."""
-    hints, notes = get_type_hints(model) | SPECIFIC.get(model, {}), _field_notes(model)
+    hints, notes = get_type_hints(model), _field_notes(model)
     properties: dict[str, Schema] = {}
     for field in fields(model):
         limits = [limit for name, limit in LIMITS.items() if re.fullmatch(name, field.name)]
         note = notes.get(field.name) or field.metadata.get("help")
-        properties[field.name] = schema_of(hints[field.name], definitions)
+        properties[field.name] = _of_table(model, field.name, definitions) or schema_of(hints[field.name], definitions)
         for extra in (*limits, *([{"description": note}] if note else [])):
             properties[field.name] |= extra
     if model in get_args(Attributes):
@@ -144,9 +140,24 @@ def object_schema(model: Any, definitions: dict[str, Schema]) -> Schema:
         "type": "object",
         "properties": properties,
         **further,
-        "required": PARTIAL.get(model, list(properties)),
+        "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _of_table(model: Any, field: str, definitions: dict[str, Schema]) -> Schema | None:
+    """Schema of what the table of estimators says: a name in it, or the identity of one of its rows; None for other fields."""
+    if (model, field) in ((ShownEstimate, "estimator"), (MIEstimate, "estimator")):
+        return {"enum": list(NAMES)}
+    if (model, field) in ((ShownEstimate, "options"), (ResultsAttributes, "estimator")):
+        return {"oneOf": [_identity_schema(row, definitions) for row in ESTIMATORS]}
+    return None
+
+
+def _identity_schema(row: Estimator, definitions: dict[str, Schema]) -> Schema:
+    options = object_schema(row.options, definitions)
+    properties = {"name": {"const": row.name}, "version": {"const": row.version}} | options["properties"]
+    return options | {"description": row.summary, "properties": properties, "required": list(properties)}
 
 
 def _field_notes(model: type) -> dict[str, str]:

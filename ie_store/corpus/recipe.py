@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
 from ie_store.errors import InputError
-from ie_store.specs import require_choice, suggestion
+from ie_store.fields import require_choice, suggestion
 
 Kind = Literal["icl", "text", "jsonl", "parquet", "hf", "tokens"]
 WITH_COLUMN = ("jsonl", "parquet", "hf")

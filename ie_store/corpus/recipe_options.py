@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ie_store.corpus.recipe import Kind, Recipe, read_options
 from ie_store.errors import InputError
-from ie_store.specs import require_at_least, suggestion
+from ie_store.fields import require_at_least, suggestion
 
 LIST_DEFAULTS: dict[str, dict[str, str]] = {
     "country": {"names": "25", "shots": "4"},

@@ -17,12 +17,11 @@ from math import log
 import torch
 from torch import Tensor
 
-from ie_store.estimate.bounds import PairStatistics, validation_nats
+from ie_store.estimate.bounds import Bound, PairStatistics, validation_nats
 from ie_store.estimate.linear import LinearCritic, fit_linear
 from ie_store.estimate.marginals import fit_marginals, normal_scores
 from ie_store.estimate.scores import Factors, Side, capped_exp, log_means, pair_means, soft_cap
 from ie_store.estimate.split import Fold
-from ie_store.specs import EstimatorName
 
 STRENGTHS = (1.0, 0.95, 0.8)
 """Factors on all canonical correlations."""
@@ -113,9 +112,9 @@ def normalised(factors: Factors, reference: Factors, side: Side, by_row: Tensor)
     return factors.shifted(torch.where(by_row[:, None], -log_means(factors, reference, log_probabilities), 0.0))
 
 
-def plain_cap(name: EstimatorName, fold: Fold) -> float:
+def plain_cap(bound: Bound, fold: Fold) -> float:
     """Cap of scores that one constant centres."""
-    if name == "infonce":
+    if bound == "infonce":
         return INFONCE_CAP
     return log(fold.train.num_sequences) + (TABLE_CAP_MARGIN if fold.train.is_table else CAP_MARGIN)
 
@@ -125,22 +124,22 @@ def row_cap(reference: Side, plain: float) -> float:
     return plain if reference.is_table else log(reference.num_sequences)
 
 
-def choose_base(rows: Rows, fold: Fold, name: EstimatorName) -> Base:
-    """The base of the highest validation value of the bound ``name``, over ridges, strengths, tempers and constants.
+def choose_base(rows: Rows, fold: Fold, bound: Bound) -> Base:
+    """The base of the highest validation value of the `Bound`, over ridges, strengths, tempers and constants.
 
     A few rows choose among candidates of one kind of constant; all validation rows choose the kind.
     """
-    cap = torch.full((len(rows.x),), plain_cap(name, fold), device=rows.x.device)
-    plain, by_row = _best_candidates(rows, fold, name, cap)
+    cap = torch.full((len(rows.x),), plain_cap(bound, fold), device=rows.x.device)
+    plain, by_row = _best_candidates(rows, fold, bound, cap)
     bases = []
     for best, normalise in ((plain, False), (by_row, True)):
         factors = best.chosen.factors(rows.x, rows.y).tempered(best.temper)
         factors = factors.shifted(_constant(factors.at(fold.validation.rows), fold.validation, cap))
         kind = torch.full_like(cap, normalise, dtype=torch.bool)
         bases.append(Base(factors=factors, by_row=kind, saturated=torch.zeros_like(kind), plain_cap=float(cap[0])))
-    if name == "infonce":
+    if bound == "infonce":
         return bases[0]
-    plain_nats, by_row_nats = (base_nats(base, fold, name) for base in bases)
+    plain_nats, by_row_nats = (base_nats(base, fold, bound) for base in bases)
     reference = fold.train.head(ROWS_TO_VALIDATE)
     saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_table)
     is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
@@ -148,14 +147,14 @@ def choose_base(rows: Rows, fold: Fold, name: EstimatorName) -> Base:
     return Base(factors=factors, by_row=is_by_row, saturated=saturated, plain_cap=float(cap[0]))
 
 
-def base_nats(base: Base, fold: Fold, name: EstimatorName) -> Tensor:
-    """Value (problem,) of the bound ``name`` on validation rows."""
+def base_nats(base: Base, fold: Fold, bound: Bound) -> Tensor:
+    """Value (problem,) of the `Bound` on validation rows."""
     side, reference = fold.validation.head(ROWS_TO_VALIDATE), fold.train.head(ROWS_TO_VALIDATE)
     factors = normalised(base.factors.at(side.rows), base.factors.at(reference.rows), reference, base.by_row)
-    return validation_nats(name, statistics(factors, side, base.cap(reference)))
+    return validation_nats(bound, statistics(factors, side, base.cap(reference)))
 
 
-def _best_candidates(rows: Rows, fold: Fold, name: EstimatorName, cap: Tensor) -> "tuple[_Best, _Best]":
+def _best_candidates(rows: Rows, fold: Fold, bound: Bound, cap: Tensor) -> "tuple[_Best, _Best]":
     """The best candidates of either kind of constant: plain, and by row."""
     validation, reference = fold.validation.head(ROWS_TO_CHOOSE), fold.train.head(ROWS_TO_CHOOSE)
     log_p, log_r = (side.probabilities.log().to(rows.x.dtype) for side in (validation, reference))
@@ -168,18 +167,18 @@ def _best_candidates(rows: Rows, fold: Fold, name: EstimatorName, cap: Tensor) -
         for temper in TEMPERS:
             scores = among * temper
             constant = torch.logsumexp((scores + log_p + log_p[:, None]).flatten(1), 1)
-            plain.offer(_matrix_nats(name, scores - constant[:, None, None], validation, cap), critic, temper)
+            plain.offer(_matrix_nats(bound, scores - constant[:, None, None], validation, cap), critic, temper)
             even = scores - torch.logsumexp(against * temper + log_r, 2, keepdim=True)
-            by_row.offer(_matrix_nats(name, even, validation, by_row_cap), critic, temper)
+            by_row.offer(_matrix_nats(bound, even, validation, by_row_cap), critic, temper)
     return plain, by_row
 
 
-def _matrix_nats(name: EstimatorName, scores: Tensor, side: Side, cap: Tensor) -> Tensor:
-    """Value (problem,) of the bound ``name``, its scores centred within the cap first."""
+def _matrix_nats(bound: Bound, scores: Tensor, side: Side, cap: Tensor) -> Tensor:
+    """Value (problem,) of the `Bound`, its scores centred within the cap first."""
     found, _ = matrix_statistics(scores, side, cap)
-    if name == "nwj":
+    if bound == "nwj":
         found, _ = matrix_statistics(scores - found.log_marginal[:, None, None], side, cap)
-    return validation_nats(name, found)
+    return validation_nats(bound, found)
 
 
 def linear_nats(rows: Rows, fold: Fold) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,13 +8,14 @@ constant: Barber and Agakov's TUBA in Poole et al. 2019, eq. 6.
 
 from dataclasses import dataclass
 from math import log
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ie_store.specs import EstimatorName
-
+Bound = Literal["mine", "infonce", "nwj", "smile", "js"]
+"""What a critic is trained for."""
 SMILE_CLIP = 5.0
 
 
@@ -82,29 +83,37 @@ def resolution_floor(mean_joint: Tensor, num_rows: int) -> Tensor:
     return mean_joint - log(num_rows) + 1
 
 
-def validation_nats(name: EstimatorName, statistics: PairStatistics) -> Tensor:
-    """What training of the bound ``name`` raises on validation rows (problem,): its own value, or Donsker and Varadhan's."""
-    if name == "infonce":
-        return infonce(statistics)[0]
-    if name == "nwj":
-        return constant_form(statistics, torch.zeros_like(statistics.mean_joint))[0]
-    return statistics.mean_joint - statistics.log_marginal
+def validation_nats(bound: Bound, statistics: PairStatistics) -> Tensor:
+    """What training for ``bound`` raises on validation rows (problem,): its own value, or Donsker and Varadhan's."""
+    match bound:
+        case "infonce":
+            return infonce(statistics)[0]
+        case "nwj":
+            return constant_form(statistics, torch.zeros_like(statistics.mean_joint))[0]
+        case "mine" | "smile" | "js":
+            return statistics.mean_joint - statistics.log_marginal
+        case _:
+            assert_never(bound)
 
 
-def loss(name: EstimatorName, statistics: PairStatistics, exponentials: Tensor, log_average: Tensor) -> Tensor:
+def loss(bound: Bound, statistics: PairStatistics, exponentials: Tensor, log_average: Tensor) -> Tensor:
     """Loss (problem,) of a mini-batch whose pair matrix of exp(score) is ``exponentials`` (problem, row, row).
 
     ``log_average`` (problem,) is the running ln E_q[exp T]: dividing by it instead of the batch's own mean takes the
     bias out of the Donsker-Varadhan gradient (Belghazi et al. 2018, section 3.2).
     """
-    if name == "infonce":
-        by_row, by_column = (statistics.with_joint(means).log() for means in (statistics.row_means, statistics.column_means))
-        return ((by_row + by_column) / 2 - statistics.joint) @ statistics.probabilities
-    if name in ("js", "smile"):
-        others = statistics.probabilities
-        negatives = torch.einsum("i,pij,j->p", others, exponentials.log1p(), others)
-        if not statistics.is_table:
-            negatives = negatives / (1 - others.square().sum())
-        return softplus(-statistics.joint) @ statistics.probabilities + negatives
-    mean = statistics.row_means @ statistics.probabilities
-    return mean * (-log_average).exp() - statistics.mean_joint
+    match bound:
+        case "infonce":
+            by_row, by_column = (statistics.with_joint(means).log() for means in (statistics.row_means, statistics.column_means))
+            return ((by_row + by_column) / 2 - statistics.joint) @ statistics.probabilities
+        case "js" | "smile":
+            others = statistics.probabilities
+            negatives = torch.einsum("i,pij,j->p", others, exponentials.log1p(), others)
+            if not statistics.is_table:
+                negatives = negatives / (1 - others.square().sum())
+            return softplus(-statistics.joint) @ statistics.probabilities + negatives
+        case "mine" | "nwj":
+            mean = statistics.row_means @ statistics.probabilities
+            return mean * (-log_average).exp() - statistics.mean_joint
+        case _:
+            assert_never(bound)

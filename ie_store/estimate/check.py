@@ -1,6 +1,7 @@
 """Diagnostics on request: can an estimator be believed on this dataset? A few problems, a verdict for each estimator."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,18 +11,14 @@ from ie_store.estimate import consistency
 from ie_store.estimate.arrays import mutual_information
 from ie_store.estimate.consistency import Answer, Measure, Rows
 from ie_store.estimate.device import choose_device
+from ie_store.estimate.estimators.cross_fit import cross_fit
 from ie_store.estimate.problems import choose_targets, stored_blocks
 from ie_store.estimate.slabs import read_states
-from ie_store.estimate.stack import estimate_stack
-from ie_store.options import CheckSpec, EstimatorSpec, OnProgress, Progress, ignore_progress
-from ie_store.specs import EstimatorName, MIEstimate, Slab
+from ie_store.estimators import EstimatorSpec
+from ie_store.options import CheckSpec, OnProgress, Progress, ignore_progress
+from ie_store.specs import MIEstimate, Slab
 from ie_store.store.read import DatasetReader, open_reader
 
-BY_CONSTRUCTION: dict[EstimatorName, tuple[bool, str]] = {
-    "exact": (True, "counted from the tokens, not estimated; it holds where no shared states are flagged"),
-    "noise": (True, "two proven bounds, computed without training: nothing to check but their distance"),
-    "mine-paper": (False, "the maximum over training, on its own training rows, is no bound whatever the checks say"),
-}
 SHUFFLES_AT_ONCE = 8
 """Shuffled problems that are trained together."""
 
@@ -39,7 +36,7 @@ class Finding:
 class Verdict:
     """Whether an estimator can be believed on a dataset, and why."""
 
-    estimator: EstimatorName
+    estimator: str
     believed: bool
     sentence: str
     findings: tuple[Finding, ...] = ()
@@ -62,8 +59,8 @@ def check(spec: CheckSpec, on_progress: OnProgress = ignore_progress) -> list[Ve
     reader = open_reader(spec.store, spec.name)
     device = choose_device(spec.device)
     blocks, position = _choose(spec, reader)
-    tested = [estimator for estimator in spec.estimators if estimator.name not in BY_CONSTRUCTION]
-    found: dict[EstimatorSpec, list[Finding]] = {estimator: [] for estimator in spec.estimators}
+    tested = [estimator for estimator in spec.estimators if estimator.row.belief is None]
+    found: dict[EstimatorSpec[Any], list[Finding]] = {estimator: [] for estimator in spec.estimators}
     for block in blocks if tested else ():
         x, y = _draw(reader, block, position, spec)
         for estimator in tested:
@@ -93,8 +90,8 @@ def _draw(reader: DatasetReader, block: int, position: int, spec: CheckSpec) -> 
     return x, y
 
 
-def _answers(estimator: EstimatorSpec, x: Rows, y: Rows, spec: CheckSpec, device: torch.device) -> list[Answer]:
-    measure, seed = _measure_with(estimator, device), estimator.seed
+def _answers(estimator: EstimatorSpec[Any], x: Rows, y: Rows, spec: CheckSpec, device: torch.device) -> list[Answer]:
+    measure, seed = _measure_with(estimator, device), estimator.options.seed
     base = measure(x, y, seed)
     return [
         consistency.permutation_null(base, _shuffled(estimator, x, y, spec, device)),
@@ -105,15 +102,15 @@ def _answers(estimator: EstimatorSpec, x: Rows, y: Rows, spec: CheckSpec, device
     ]
 
 
-def _measure_with(estimator: EstimatorSpec, device: torch.device) -> Measure:
+def _measure_with(estimator: EstimatorSpec[Any], device: torch.device) -> Measure:
     def measure(x: Rows, y: Rows, seed: int) -> MIEstimate:
         on_device = (torch.from_numpy(rows).to(device) for rows in (x, y))
-        return mutual_information(*on_device, estimator=replace(estimator, seed=seed))
+        return mutual_information(*on_device, estimator=replace(estimator, options=replace(estimator.options, seed=seed)))
 
     return measure
 
 
-def _shuffled(estimator: EstimatorSpec, x: Rows, y: Rows, spec: CheckSpec, device: torch.device) -> list[MIEstimate]:
+def _shuffled(estimator: EstimatorSpec[Any], x: Rows, y: Rows, spec: CheckSpec, device: torch.device) -> list[MIEstimate]:
     """Estimates from shuffled pairs, with the budget of one estimate each."""
     generator = np.random.default_rng(spec.seed + 1)
     orders = [generator.permutation(len(y)) for _ in range(spec.permutations)]
@@ -122,14 +119,14 @@ def _shuffled(estimator: EstimatorSpec, x: Rows, y: Rows, spec: CheckSpec, devic
     for start in range(0, len(orders), SHUFFLES_AT_ONCE):
         together = torch.stack([right[torch.from_numpy(order).to(device)] for order in orders[start : start + SHUFFLES_AT_ONCE]])
         same = left.expand(len(together), *left.shape)
-        estimates += estimate_stack(same, together, estimator, groups=np.arange(len(x)))
+        estimates += cross_fit(same, together, estimator, groups=np.arange(len(x)))
     return estimates
 
 
-def _verdict(estimator: EstimatorSpec, findings: list[Finding]) -> Verdict:
-    if estimator.name in BY_CONSTRUCTION:
-        believed, sentence = BY_CONSTRUCTION[estimator.name]
-        return Verdict(estimator=estimator.name, believed=believed, sentence=sentence)
+def _verdict(estimator: EstimatorSpec[Any], findings: list[Finding]) -> Verdict:
+    if estimator.row.belief is not None:
+        believed = estimator.row.guarantee != "none"
+        return Verdict(estimator=estimator.name, believed=believed, sentence=estimator.row.belief)
     failed = [f"{finding.answer.check} (block {finding.block})" for finding in findings if finding.answer.passed is False]
     applied = sum(finding.answer.passed is not None for finding in findings)
     return Verdict(

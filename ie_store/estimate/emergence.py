@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from math import hypot
 from statistics import fmean
 
+from ie_store.estimators import estimator_row
 from ie_store.specs import Emergence, MIEstimate, Outcome
 
 FROM_BEST_TO_WORST = (
@@ -26,8 +27,6 @@ FROM_BEST_TO_WORST = (
     Outcome.REFUSED,
 )
 AT_LEAST = (Outcome.SATURATED, Outcome.STEP_LIMIT)
-LOWER_BOUNDS = ("mine", "infonce", "nwj", "js", "cca")
-"""Estimators whose test value is a lower bound in the mean, where it did not break."""
 HOLDS = (Outcome.CONVERGED, Outcome.UNSTABLE, *AT_LEAST)
 
 
@@ -41,7 +40,11 @@ def _known_range(estimate: MIEstimate) -> tuple[float, float] | None:
     low, high = estimate.interval_nats
     if estimate.outcome in (Outcome.EXACT, Outcome.CERTIFIED):
         return low, high
-    if estimate.estimator in LOWER_BOUNDS and estimate.outcome in HOLDS and estimate.ceiling_nats is not None:
+    if (
+        estimator_row(estimate.estimator).guarantee == "lower bound"
+        and estimate.outcome in HOLDS
+        and estimate.ceiling_nats is not None
+    ):
         return max(0.0, low), max(high, estimate.ceiling_nats)
     return None
 

@@ -4,24 +4,27 @@ import torch
 from torch import Tensor
 
 from ie_store.estimate.base import ROWS_TO_VALIDATE, Base, Rows, matrix_statistics, normalised, statistics
-from ie_store.estimate.bounds import loss, validation_nats
+from ie_store.estimate.bounds import Bound, loss, validation_nats
 from ie_store.estimate.critic import Parameters, encoder_factors, make_encoders
 from ie_store.estimate.sample import batches
 from ie_store.estimate.scores import Factors
 from ie_store.estimate.split import Fold
 from ie_store.estimate.train import Average, Trained, fit
-from ie_store.options import EstimatorSpec, OnProgress, Progress
+from ie_store.estimators import TrainedOptions
+from ie_store.options import OnProgress, Progress
 
 
-def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed: int, on_progress: OnProgress) -> Trained:
-    """Train encoders for the bound ``spec.name`` on top of ``base``; problems that are saturated keep the base as it is.
+def train_encoders(
+    rows: Rows, base: Base, fold: Fold, bound: Bound, options: TrainedOptions, seed: int, on_progress: OnProgress
+) -> Trained:
+    """Train encoders for ``bound`` on top of ``base``; problems that are saturated keep the base as it is.
 
     A batch of a problem that is normalised by row is trained with the contrastive loss, which is what its bound becomes.
     """
     generator = torch.Generator().manual_seed(seed)
     device = rows.x.device
     initial = make_encoders(len(rows.x), rows.x.shape[-1], rows.y.shape[-1], generator)
-    stream = batches(fold.train, spec.batch_size, generator)
+    stream = batches(fold.train, options.batch_size, generator)
     average = Average()
     validation, reference = fold.validation.head(ROWS_TO_VALIDATE), fold.train.head(ROWS_TO_VALIDATE)
     plain = torch.full_like(base.factors.row[:, 0], base.plain_cap)
@@ -32,7 +35,7 @@ def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed
         factors = _total(rows, base, parameters, side.rows)
         found, exponentials = matrix_statistics(factors.against(0, len(side.rows), factors), side, plain)
         mean = average.after(found.log_marginal.detach().exp())
-        wanted = loss(spec.name, found, exponentials, torch.zeros_like(mean) if spec.name == "nwj" else mean.log())
+        wanted = loss(bound, found, exponentials, torch.zeros_like(mean) if bound == "nwj" else mean.log())
         return torch.where(base.by_row, loss("infonce", found, exponentials, mean), wanted)
 
     def validate(parameters: Parameters) -> Tensor:
@@ -40,15 +43,15 @@ def train_encoders(rows: Rows, base: Base, fold: Fold, spec: EstimatorSpec, seed
             factors = _total(rows, base, parameters, validation.rows)
             if bool(base.by_row.any()):
                 factors = normalised(factors, _total(rows, base, parameters, reference.rows), reference, base.by_row)
-            return torch.where(base.saturated, 0.0, validation_nats(spec.name, statistics(factors, validation, cap)))
+            return torch.where(base.saturated, 0.0, validation_nats(bound, statistics(factors, validation, cap)))
 
     return fit(
         {name: tensor.to(device) for name, tensor in initial.items()},
         batch_loss,
         validate,
-        steps=0 if bool(base.saturated.all()) else spec.steps,
-        learning_rate=spec.learning_rate,
-        on_step=lambda step: on_progress(Progress(stage=spec.name, done=step, total=spec.steps, unit="steps")),
+        steps=0 if bool(base.saturated.all()) else options.steps,
+        learning_rate=options.learning_rate,
+        on_step=lambda step: on_progress(Progress(stage=bound, done=step, total=options.steps, unit="steps")),
     )
 
 

@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.estimate.bounds import PairStatistics, constant_form, infonce, resolution_floor, smile
+from ie_store.estimate.bounds import Bound, PairStatistics, constant_form, infonce, resolution_floor, smile
 from ie_store.estimate.scores import Side
 from ie_store.estimate.split import Fold
-from ie_store.specs import EstimatorName
 
 NORMAL_95 = 1.959963984540054
 
@@ -43,12 +42,12 @@ class SideStatistics:
     """The test statistics with SMILE's clip."""
 
 
-def bound_value(name: EstimatorName, found: SideStatistics, test: Side) -> FoldValue:
-    """The bound ``name`` on test rows; its constant, where it has one, comes from validation rows."""
-    log_constant = torch.zeros_like(found.validation.mean_joint) if name == "nwj" else found.validation.log_marginal
+def bound_value(bound: Bound, found: SideStatistics, test: Side) -> FoldValue:
+    """The ``bound`` on test rows; its constant, where it has one, comes from validation rows."""
+    log_constant = torch.zeros_like(found.validation.mean_joint) if bound == "nwj" else found.validation.log_marginal
     if not test.is_table:
         log_constant = torch.maximum(log_constant, resolution_floor(found.validation.mean_joint, test.num_sequences))
-    if name == "infonce":
+    if bound == "infonce":
         (nats, influence), (train_nats, _) = infonce(found.test), infonce(found.train)
     elif found.clipped_test is not None:
         nats, influence = smile(found.test, found.clipped_test)

@@ -4,7 +4,7 @@ from math import isfinite, log
 from typing import Any
 
 from ie_store.estimate.evaluate import Combined
-from ie_store.specs import EstimatorName, MIEstimate, Outcome
+from ie_store.specs import MIEstimate, Outcome
 
 SATURATED_SHARE = 0.85
 SWING_SHARE = 0.05
@@ -14,9 +14,10 @@ ROUNDING_NATS = 1e-5
 
 
 def judge(
-    name: EstimatorName,
+    name: str,
     combined: Combined,
     *,
+    is_bound: bool,
     ceiling_nats: float | None,
     ceiling_population_nats: float | None,
     num_test: int,
@@ -31,7 +32,7 @@ def judge(
     limit = log(num_test) if num_test else float("inf")
     swings = combined.swing_nats > max(SWING_SHARE * abs(nats), SWING_NATS)
     outcome = Outcome.CONVERGED
-    if name == "smile":
+    if not is_bound:
         outcome = Outcome.NOT_A_BOUND
     elif not isfinite(nats) or nats < -3 * combined.standard_error_nats - SWING_NATS:
         outcome = Outcome.DIVERGED

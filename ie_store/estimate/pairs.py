@@ -22,7 +22,8 @@ from ie_store.estimate.sample import batches
 from ie_store.estimate.scores import Factors, Side, capped_exp, row_blocks, soft_cap
 from ie_store.estimate.split import Fold
 from ie_store.estimate.train import Average, Trained, fit
-from ie_store.options import EstimatorSpec, OnProgress, Progress
+from ie_store.estimators import TrainedOptions
+from ie_store.options import OnProgress, Progress
 
 STEPS_SHARE = 8
 """The residual takes at most one step for this many of the encoders'."""
@@ -111,13 +112,13 @@ def _gather(values: Tensor, index: Tensor) -> Tensor:
 
 
 def train_pairs(
-    rows: Rows, factors: Factors, cap: Tensor, fold: Fold, spec: EstimatorSpec, seed: int, on_progress: OnProgress
+    rows: Rows, factors: Factors, cap: Tensor, fold: Fold, options: TrainedOptions, seed: int, on_progress: OnProgress
 ) -> Trained:
     """Train the residual on top of the separable ``factors`` of all rows, for the Donsker-Varadhan value."""
     generator = torch.Generator().manual_seed(seed)
     device = rows.x.device
     initial = make_pair_network(len(rows.x), rows.x.shape[-1], rows.y.shape[-1], generator)
-    stream = batches(fold.train, spec.batch_size, generator)
+    stream = batches(fold.train, options.batch_size, generator)
     average = Average()
     validation = fold.validation.head(VALIDATION_ROWS)
     seen = factors.at(validation.rows)
@@ -136,15 +137,15 @@ def train_pairs(
             found = pair_statistics(parameters, rows, seen, validation, cap, drawn)
             return found.mean_joint - found.log_marginal
 
-    steps = max(1, spec.steps // STEPS_SHARE)
+    steps = max(1, options.steps // STEPS_SHARE)
     return fit(
         {name: tensor.to(device) for name, tensor in initial.items()},
         batch_loss,
         validate,
         steps=steps,
-        learning_rate=spec.learning_rate / SLOWER,
+        learning_rate=options.learning_rate / SLOWER,
         patience=PATIENCE,
-        on_step=lambda step: on_progress(Progress(stage=f"{spec.name}, residual", done=step, total=steps, unit="steps")),
+        on_step=lambda step: on_progress(Progress(stage="mine, residual", done=step, total=steps, unit="steps")),
     )
 
 

@@ -5,33 +5,31 @@ corpus rows -> ceilings -> plan -> slabs -> estimates, stack by stack -> emergen
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from ie_store.errors import FlaggedError, InputError, StoreError
-from ie_store.estimate.cost import require_agreed
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import emergence
 from ie_store.estimate.measure import StackStates, corrections, examine, known_value, measure_stack
 from ie_store.estimate.outcomes import CorpusRows
-from ie_store.estimate.paper import rows_per_step
 from ie_store.estimate.problems import STACK_BYTES, Stack, Targets, checkable_targets, choose_targets, only, plan_stacks
 from ie_store.estimate.slabs import stream_states
 from ie_store.estimate.split import FEWEST_SEQUENCES
-from ie_store.options import EstimateSpec, EstimatorSpec, OnProgress, Progress, ignore_progress, relevant_options
+from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
+from ie_store.options import EstimateSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import Emergence, MIEstimate, Problem, digest
 from ie_store.store.read import DatasetReader, open_reader
 from ie_store.store.results import ResultsWriter, open_results, read_results
-
-UNTRAINED = ("exact", "noise")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One estimator and what it still has to do."""
 
-    estimator: EstimatorSpec
+    estimator: EstimatorSpec[Any]
     missing: frozenset[Problem]
 
 
@@ -83,33 +81,33 @@ def _open_complete(store: str, name: str) -> DatasetReader:
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:
-    choose = checkable_targets if all(estimator.name == "exact" for estimator in spec.estimators) else choose_targets
+    choose = checkable_targets if not any(estimator.row.needs_states for estimator in spec.estimators) else choose_targets
     return choose(reader.layout, spec.blocks, spec.positions)
 
 
-def _with_exact(estimators: tuple[EstimatorSpec, ...]) -> list[EstimatorSpec]:
+def _with_exact(estimators: tuple[EstimatorSpec[Any], ...]) -> list[EstimatorSpec[Any]]:
     """Each estimator once, by what is relevant to it, and exact before all."""
-    every = (EstimatorSpec(name="exact"), *estimators)
-    return list({digest(relevant_options(estimator)): estimator for estimator in every}.values())
+    every = (estimator_spec(EXACT), *estimators)
+    return list({digest(estimator.identity): estimator for estimator in every}.values())
 
 
-def _task(spec: EstimateSpec, estimator: EstimatorSpec, targets: Targets) -> Task:
+def _task(spec: EstimateSpec, estimator: EstimatorSpec[Any], targets: Targets) -> Task:
     stored = read_results(spec.store, spec.name, estimator)
-    if estimator.name == "exact":  # its values need no states; what is done is a target whose states were looked at
+    if not estimator.row.needs_states:  # its values need no states; what is done is a target whose states were looked at
         stored = {p: e for p, e in stored.items() if not np.isnan(e.diagnostics.get("collisions", np.nan))}
     return Task(estimator=estimator, missing=frozenset(targets.problems) - stored.keys())
 
 
 def _require_possible(task: Task, spec: EstimateSpec, reader: DatasetReader, corpus: CorpusRows, device: torch.device) -> None:
     layout = reader.layout
-    if task.estimator.name not in UNTRAINED and layout.num_sequences < FEWEST_SEQUENCES:
+    if task.estimator.row.trained and layout.num_sequences < FEWEST_SEQUENCES:
         raise InputError(
             f"{reader.address} has {layout.num_sequences} sequences; {task.estimator.name} needs at least "
             f"{FEWEST_SEQUENCES} to train and test on: extract more, or use --estimator exact or noise"
         )
-    if task.estimator.name == "mine-paper" and task.missing and not spec.yes:
-        rows = [rows_per_step(corpus.num_outcomes(problem), layout.num_sequences) for problem in task.missing]
-        require_agreed(task.estimator, layout.hidden_size, rows, device)
+    if task.estimator.row.require_consent is not None and task.missing and not spec.yes:
+        outcomes = [corpus.num_outcomes(problem) for problem in task.missing]
+        resolve(task.estimator.row.require_consent)(task.estimator, layout.hidden_size, outcomes, layout.num_sequences, device)
 
 
 def _commit_exact_values(writer: ResultsWriter, corpus: CorpusRows, reader: DatasetReader) -> None:
@@ -123,7 +121,7 @@ def _commit_exact_values(writer: ResultsWriter, corpus: CorpusRows, reader: Data
             macro = Problem(level="macro", block=block, position=position)
             micro = Problem(level="micro", block=block, position=position)
             for problem, extra in ((macro, of_prefix if block else of_token), (micro, of_token)):
-                values[problem] = replace(known_value("exact", corpus, problem), diagnostics=extra)
+                values[problem] = replace(known_value(EXACT, corpus, problem), diagnostics=extra)
     writer.commit({problem: value for problem, value in values.items() if problem not in writer.estimates})
 
 
@@ -143,7 +141,7 @@ def _measure_all(
         for task, writer in zip(tasks, writers, strict=True):
             for stack in only([whole], task.missing):
                 states = StackStates(stack=stack, slabs=slabs, corpus=corpus, device=device)
-                if task.estimator.name == "exact":
+                if not task.estimator.row.needs_states:
                     found = {problem: writer.estimates[problem] for problem in stack.problems}
                 else:
                     found = measure_stack(task.estimator, states, on_progress)
@@ -157,8 +155,8 @@ def _combine(task: Task, writer: ResultsWriter, targets: Targets, reader: Datase
     layout, found = reader.layout, writer.estimates
     whole = Targets(blocks=tuple(range(layout.num_layers - 1)), positions=tuple(range(layout.num_positions)))
     made = {}
-    for block in (whole if task.estimator.name == "exact" else targets).blocks:
-        for position in (whole if task.estimator.name == "exact" else targets).positions:
+    for block in (targets if task.estimator.row.needs_states else whole).blocks:
+        for position in (targets if task.estimator.row.needs_states else whole).positions:
             macro = found[Problem(level="macro", block=block, position=position)]
             micro = [found[Problem(level="micro", block=block, position=s)] for s in range(position + 1)]
             made[block, position] = emergence(block, position, macro, micro)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.specs import Emergence, EstimatorName, Level, MIEstimate, Outcome, Problem
+from ie_store.specs import Emergence, Level, MIEstimate, Outcome, Problem
 from ie_store.store.layout import ArrayTemplate
 
 LEVELS: tuple[Level, Level] = ("macro", "micro")
@@ -164,7 +164,7 @@ def flags_of(estimates: Mapping[Problem, MIEstimate], emergences: Iterable[Emerg
     return {key: found for key, found in flags.items() if found}
 
 
-def estimates_of(arrays: Arrays, flags: Flags, estimator: EstimatorName) -> dict[Problem, MIEstimate]:
+def estimates_of(arrays: Arrays, flags: Flags, estimator: str) -> dict[Problem, MIEstimate]:
     """The estimates that `arrays_of` and `flags_of` were made from."""
     found: dict[Problem, MIEstimate] = {}
     for level in LEVELS:
@@ -175,7 +175,7 @@ def estimates_of(arrays: Arrays, flags: Flags, estimator: EstimatorName) -> dict
     return found
 
 
-def _estimate_at(arrays: Arrays, problem: Problem, flags: tuple[str, ...], estimator: EstimatorName) -> MIEstimate:
+def _estimate_at(arrays: Arrays, problem: Problem, flags: tuple[str, ...], estimator: str) -> MIEstimate:
     level, at = problem.level, (problem.block, problem.position)
     return MIEstimate(
         estimator=estimator,
@@ -204,7 +204,7 @@ def _diagnostics_at(arrays: Arrays, problem: Problem) -> dict[str, Any]:
     return found
 
 
-def emergences_of(arrays: Arrays, flags: Flags, estimator: EstimatorName) -> list[Emergence]:
+def emergences_of(arrays: Arrays, flags: Flags, estimator: str) -> list[Emergence]:
     """The emergences that `arrays_of` and `flags_of` were made from, by block, then position."""
     codes = arrays.get("outcome_ie", np.empty((0, 0)))
     return [

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ie_store.errors import IdentityError, StoreError
-from ie_store.options import EstimatorSpec, relevant_options
+from ie_store.estimators import EstimatorSpec
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, Problem, digest
 from ie_store.store.attributes import DatasetAttributes, GroupAttributes, ResultsAttributes
 from ie_store.store.door import Files, Lock
@@ -36,18 +36,18 @@ LOCK_FOLDER = "block"
 COMMIT_MARK = "outcome_"
 
 
-def results_key(name: str, spec: EstimatorSpec) -> str:
+def results_key(name: str, spec: EstimatorSpec[Any]) -> str:
     """Key of the group of an estimator's results on dataset ``name``."""
-    return f"{name}/estimates/{spec.name}-{digest(relevant_options(spec))[:12]}"
+    return f"{name}/estimates/{spec.name}-{digest(spec.identity)[:12]}"
 
 
-def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, Any]) -> "ResultsWriter":
+def open_results(store: str, name: str, spec: EstimatorSpec[Any], session: dict[str, Any]) -> "ResultsWriter":
     """Create or resume the results of ``spec`` on dataset ``name``, held exclusively until closed.
 
     Args:
         store: local folder or s3://BUCKET/PREFIX.
         name: MODEL/CORPUS.
-        spec: the estimator; its relevant options are the results' identity.
+        spec: the estimator; its name, version and options are the results' identity.
         session: provenance of this run (versions, device, threads, time); kept with the problems it estimates.
 
     Raises:
@@ -82,12 +82,12 @@ def _dataset_attributes(files: Files, name: str) -> DatasetAttributes:
 
 
 def _resumed(
-    files: Files, key: str, spec: EstimatorSpec, dataset: DatasetAttributes, session: dict[str, Any]
+    files: Files, key: str, spec: EstimatorSpec[Any], dataset: DatasetAttributes, session: dict[str, Any]
 ) -> ResultsAttributes:
     """Attributes of the results group: those of a new one, or the stored ones with one more session."""
     layout = dataset.identity.layout
     attributes = ResultsAttributes(
-        estimator=relevant_options(spec),
+        estimator=spec.identity,
         activations_digest=digest(dataset.identity),
         num_blocks=layout.num_layers - 1,
         num_positions=layout.num_positions,
@@ -104,7 +104,7 @@ def _resumed(
     return replace(attributes, sessions=(*stored.sessions, session), flags=stored.flags)
 
 
-def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MIEstimate]:
+def read_results(store: str, name: str, spec: EstimatorSpec[Any]) -> dict[Problem, MIEstimate]:
     """The estimates of ``spec`` on dataset ``name`` so far; empty where there are none.
 
     Raises:

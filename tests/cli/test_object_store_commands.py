@@ -23,7 +23,7 @@ def test_extract_estimate_and_remove(server, store, model_folder, tokens_file):
     assert ie_store_json("verify", ADDRESS, NAME)["faults"] == []
     assert ie_store_json("info", ADDRESS, NAME)["complete"]
     for place in (store, ADDRESS):
-        result = ie_store("estimate", place, NAME, "--estimator", "cca", "--blocks", 1)
+        result = ie_store("estimate", place, NAME, "--estimator", "cca", "--blocks", 1, "--folds", 3)
         assert result.exit_code == 0, result.output
     here, there = (ie_store_json("show", place, NAME)["estimates"] for place in (store, ADDRESS))
     assert [[e[key] for key in COMPARED] for e in here] == [[e[key] for key in COMPARED] for e in there] != []

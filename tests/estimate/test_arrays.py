@@ -8,7 +8,7 @@ import torch
 
 import ie_store
 from ie_store.errors import InputError
-from ie_store.options import EstimatorSpec
+from ie_store.estimators import estimator_spec
 from ie_store.specs import Outcome
 
 TRAINED = ("mine", "infonce", "nwj", "smile", "js")
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_bits_and_tensors_the_same_as_arrays():
 
 def test_a_whole_spec_and_seeds():
     x, y = gaussian(300, 4, 4, 1.0, 0)
-    found = ie_store.mutual_information(x, y, estimator=EstimatorSpec(name="infonce", steps=50, seeds=2, folds=3))
+    found = ie_store.mutual_information(x, y, estimator=estimator_spec("infonce", steps=50, seeds=2, folds=3))
     assert len(found.diagnostics["fold_nats"]) == 6
     assert found.standard_error_nats > 0
     low, high = found.interval_nats

@@ -7,7 +7,8 @@ from known_store import NAME, random_tokens, write_store
 from ie_store.errors import InputError
 from ie_store.estimate import consistency
 from ie_store.estimate.check import check
-from ie_store.options import CheckSpec, EstimatorSpec
+from ie_store.estimators import estimator_spec
+from ie_store.options import CheckSpec
 from ie_store.specs import MIEstimate, Outcome
 
 
@@ -61,7 +62,7 @@ def test_additivity_fails_where_halves_do_not_add_and_does_not_apply_where_they_
 @pytest.mark.slow
 def test_a_whole_check_of_a_store(tmp_path):
     store = write_store(tmp_path / "store", random_tokens(300, kinds=3))
-    estimators = tuple(EstimatorSpec(name=name) for name in ("cca", "noise", "exact", "mine-paper"))
+    estimators = tuple(estimator_spec(name) for name in ("cca", "noise", "exact", "mine-paper"))
     found = check(CheckSpec(store=store, name=NAME, estimators=estimators, rows=300, permutations=4))
     assert [verdict.estimator for verdict in found] == ["cca", "noise", "exact", "mine-paper"]
     assert [verdict.believed for verdict in found[1:]] == [True, True, False]

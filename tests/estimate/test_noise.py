@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ie_store.errors import InputError
-from ie_store.estimate.noise import noise_curve, noise_estimate
-from ie_store.options import EstimatorSpec
+from ie_store.estimate.estimators.noise import noise_curve, noise_estimate
+from ie_store.estimators import NoiseOptions
 from ie_store.specs import Outcome
 
-SPEC = EstimatorSpec(name="noise")
+SPEC = NoiseOptions()
 
 
 def brute_force(rows, weights, sigma, scale="std"):
@@ -28,7 +28,7 @@ def test_equals_brute_force(scale, offset):
     rng = np.random.default_rng(0)
     rows = (rng.standard_normal((700, 24)) * rng.uniform(0.1, 30, 24) + offset).astype(np.float32)
     weights = rng.integers(1, 9, 700)
-    spec = EstimatorSpec(name="noise", scale=scale)
+    spec = NoiseOptions(scale=scale)
     curve = noise_curve(torch.from_numpy(rows), weights, spec)
     for index, sigma in enumerate(spec.sigmas):
         lower, upper = brute_force(rows, weights, sigma, scale)
@@ -66,7 +66,7 @@ def test_bounds_bracket_a_monte_carlo_value_in_all_of_50_trials():
         rng = np.random.default_rng(trial)
         num_rows, dimensions, sigma = int(rng.integers(2, 20)), int(rng.integers(1, 6)), float(rng.uniform(0.3, 3))
         rows, weights = rng.standard_normal((num_rows, dimensions)), rng.integers(1, 6, num_rows)
-        spec = EstimatorSpec(name="noise", sigmas=(sigma,), sigma=sigma)
+        spec = NoiseOptions(sigmas=(sigma,), sigma=sigma)
         curve = noise_curve(torch.from_numpy(rows), weights, spec)
         value, error = monte_carlo(rows, weights / weights.sum(), sigma, rng)
         assert curve.lower_nats[0] - 4 * error <= value <= curve.upper_nats[0] + 4 * error, trial
@@ -74,7 +74,7 @@ def test_bounds_bracket_a_monte_carlo_value_in_all_of_50_trials():
 
 def test_small_noise_returns_the_entropy_and_large_noise_nothing():
     rows = torch.from_numpy(np.random.default_rng(2).standard_normal((500, 32)))
-    curve = noise_curve(rows, np.ones(500), EstimatorSpec(name="noise", sigmas=(1e-3, 4.0, 1e4)))
+    curve = noise_curve(rows, np.ones(500), NoiseOptions(sigmas=(1e-3, 4.0, 1e4)))
     assert curve.lower_nats[0] == pytest.approx(np.log(500), abs=1e-6)
     assert curve.upper_nats[-1] == pytest.approx(0, abs=1e-5)
     assert np.all(np.diff(curve.lower_nats) < 0)
@@ -120,7 +120,7 @@ def test_sampled_outer_rows_come_with_an_error_bar_that_holds():
     whole = noise_curve(rows, weights, SPEC)
     deviations = []
     for seed in range(20):
-        curve = noise_curve(rows, weights, EstimatorSpec(name="noise", outer_rows=300, seed=seed))
+        curve = noise_curve(rows, weights, NoiseOptions(outer_rows=300, seed=seed))
         assert 0 < curve.num_outer <= 300
         deviations.append((curve.lower_nats[2] - whole.lower_nats[2]) / curve.lower_se_nats[2])
     assert np.abs(deviations).max() < 4
@@ -136,14 +136,14 @@ def test_sigma_half_lies_between_the_levels_that_bracket_the_half():
     assert (
         curve.upper_nats[np.searchsorted(SPEC.sigmas, high) - 1] >= half >= curve.upper_nats[np.searchsorted(SPEC.sigmas, high)]
     )
-    fine = noise_curve(rows, np.ones(1000), EstimatorSpec(name="noise", sigmas=(low, high), sigma=low))
+    fine = noise_curve(rows, np.ones(1000), NoiseOptions(sigmas=(low, high), sigma=low))
     assert fine.lower_nats[0] == pytest.approx(half, rel=0.1)
 
 
 def test_sigma_half_is_open_where_the_levels_end():
     rows = torch.from_numpy(np.random.default_rng(8).standard_normal((200, 64)))
-    assert noise_curve(rows, np.ones(200), EstimatorSpec(name="noise", sigmas=(0.1, 0.2), sigma=0.1)).sigma_half[1] == np.inf
-    assert noise_curve(rows, np.ones(200), EstimatorSpec(name="noise", sigmas=(1e3, 1e4), sigma=1e3)).sigma_half[0] == 0.0
+    assert noise_curve(rows, np.ones(200), NoiseOptions(sigmas=(0.1, 0.2), sigma=0.1)).sigma_half[1] == np.inf
+    assert noise_curve(rows, np.ones(200), NoiseOptions(sigmas=(1e3, 1e4), sigma=1e3)).sigma_half[0] == 0.0
 
 
 def test_wrong_weights_are_refused():

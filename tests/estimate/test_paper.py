@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ie_store.estimate.paper import paper_estimate, published_critic, run_published
-from ie_store.options import EstimatorSpec
+from ie_store.estimate.estimators.mine_paper import paper_estimate, published_critic, run_published
+from ie_store.estimators import PaperOptions
 from ie_store.specs import Outcome
 
 STEPS = 60
@@ -76,10 +76,8 @@ def test_a_table_is_the_same_as_its_sequences() -> None:
 
 def test_segments_are_reported_one_by_one() -> None:
     x, y = pairs(60)
-    estimate = paper_estimate(x, y, EstimatorSpec(name="mine-paper", segment_size=2), steps=5)
-    alone = [
-        paper_estimate(x[:, cut], y[:, cut], EstimatorSpec(name="mine-paper"), steps=5).nats for cut in (slice(2), slice(2, 3))
-    ]
+    estimate = paper_estimate(x, y, PaperOptions(segment_size=2), steps=5)
+    alone = [paper_estimate(x[:, cut], y[:, cut], PaperOptions(), steps=5).nats for cut in (slice(2), slice(2, 3))]
     assert estimate.diagnostics["segment_nats"] == pytest.approx(alone)
     assert estimate.nats == pytest.approx(max(alone))
     assert estimate.outcome is Outcome.NOT_A_BOUND

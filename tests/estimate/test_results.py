@@ -12,12 +12,13 @@ from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import IdentityError, InputError, StoreError
 from ie_store.estimate.run import estimate
-from ie_store.options import EstimateSpec, EstimatorSpec
+from ie_store.estimators import estimator_spec
+from ie_store.options import EstimateSpec
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem, digest
 from ie_store.store.result_arrays import arrays_of, emergences_of, estimates_of, flags_of
 from ie_store.store.results import read_results, results_key, show_results
 
-NOISE = EstimatorSpec(name="noise")
+NOISE = estimator_spec("noise")
 numbers = st.floats(-1e6, 1e6)
 maybe = st.none() | numbers
 flags = st.lists(st.text("abc", min_size=1), max_size=2).map(tuple)
@@ -93,7 +94,7 @@ def test_a_missing_shard_is_named(store):
     for shard in Path(store, NAME, "macro", "c").rglob("1"):
         shutil.rmtree(shard, ignore_errors=True)
     with pytest.raises(StoreError, match="shard 1"):
-        estimate(EstimateSpec(store=store, name=NAME, estimators=(EstimatorSpec(name="noise", scale="rms"),)))
+        estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("noise", scale="rms"),)))
 
 
 def test_unknown_stores_and_names_are_refused(store, tmp_path):
@@ -105,11 +106,11 @@ def test_unknown_stores_and_names_are_refused(store, tmp_path):
         show_results(store, "toy")
 
 
-def test_irrelevant_options_share_results(store):
-    assert results_key(NAME, EstimatorSpec(name="noise", steps=7, seed=3)) == results_key(NAME, NOISE)
-    assert results_key(NAME, EstimatorSpec(name="noise", outer_rows=60, seed=3)) != results_key(
-        NAME, EstimatorSpec(name="noise", outer_rows=60)
-    )
-    assert results_key(NAME, EstimatorSpec(name="mine", scale="rms")) == results_key(NAME, EstimatorSpec(name="mine"))
-    assert results_key(NAME, EstimatorSpec(name="mine", seed=1)) != results_key(NAME, EstimatorSpec(name="mine"))
-    assert len(read_results(store, NAME, EstimatorSpec(name="noise", steps=7))) == 2 + 6
+def test_options_are_identity_and_only_an_estimators_own_are_taken(store):
+    assert results_key(NAME, estimator_spec("noise", sigma=4.0)) == results_key(NAME, NOISE)
+    assert results_key(NAME, estimator_spec("noise", outer_rows=60)) != results_key(NAME, NOISE)
+    assert results_key(NAME, estimator_spec("mine", seed=1)) != results_key(NAME, estimator_spec("mine"))
+    for name, options in (("noise", {"steps": 7}), ("mine", {"scale": "rms"}), ("exact", {"seed": 1}), ("cca", {"steps": 7})):
+        with pytest.raises(InputError, match=f"not an option of {name}"):
+            estimator_spec(name, **options)
+    assert len(read_results(store, NAME, NOISE)) == 2 + 6

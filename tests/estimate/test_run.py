@@ -11,14 +11,15 @@ import xarray as xr
 from known_store import NAME, make_states, random_tokens, write_store
 
 from ie_store.errors import BusyError, FlaggedError, InputError, NonFiniteError, StoreError
-from ie_store.estimate.noise import noise_curve
+from ie_store.estimate.estimators.noise import noise_curve
 from ie_store.estimate.run import estimate
-from ie_store.options import EstimateSpec, EstimatorSpec
+from ie_store.estimators import estimator_spec
+from ie_store.options import EstimateSpec
 from ie_store.specs import Outcome
 from ie_store.store.results import open_results, results_key, show_results
 
-NOISE = EstimatorSpec(name="noise")
-EXACT = EstimatorSpec(name="exact")
+NOISE = estimator_spec("noise")
+EXACT = estimator_spec("exact")
 
 
 @pytest.fixture
@@ -73,8 +74,8 @@ def test_noise_is_the_bounds_of_each_layer_over_outcomes(store, tokens):
     macro, micro = make_states(tokens, 3, 6)
     entry = next(e for e in found if (e.estimator, e.block, e.position) == ("noise", 1, 2))
     rows = torch.from_numpy(macro[1, 2].astype(np.float32))
-    whole = noise_curve(rows, np.ones(len(rows)), NOISE)  # one row per sequence, repeats and all
-    lone = [noise_curve(torch.from_numpy(micro[1].astype(np.float32)), counts, NOISE) for counts in token_counts(tokens)]
+    whole = noise_curve(rows, np.ones(len(rows)), NOISE.options)  # one row per sequence, repeats and all
+    lone = [noise_curve(torch.from_numpy(micro[1].astype(np.float32)), counts, NOISE.options) for counts in token_counts(tokens)]
     middle = [(c.lower_nats[3] + c.upper_nats[3]) / 2 for c in (whole, *lone)]
     assert NOISE.sigmas[3] == NOISE.sigma
     assert entry.ie_nats == pytest.approx(middle[0] - np.mean(middle[1:]), abs=1e-5)
@@ -101,7 +102,7 @@ def test_block_0_is_seen_through_its_last_token_only(store, tokens):
 def test_trained_estimators_go_through_the_table_and_the_rows(tmp_path):
     tokens = random_tokens(400, kinds=3)
     store = write_store(tmp_path / "store", tokens)
-    found = run(store, EstimatorSpec(name="cca"), EstimatorSpec(name="mine", steps=100), positions="0,2")
+    found = run(store, estimator_spec("cca"), estimator_spec("mine", steps=100), positions="0,2")
     assert {(e.estimator, e.block, e.position) for e in found} == {
         (name, b, t) for name in ("exact", "cca", "mine") for b in (0, 1) for t in (0, 2)
     }
@@ -174,7 +175,7 @@ def test_each_slab_is_read_once(store, monkeypatch):
     real = module.read_states
     monkeypatch.setattr(module, "read_states", lambda reader, slab: read.append(slab) or real(reader, slab))
     monkeypatch.setattr("ie_store.estimate.run.STACK_BYTES", {"cpu": 1})
-    run(store, NOISE, EstimatorSpec(name="noise", scale="rms"), positions="all")
+    run(store, NOISE, estimator_spec("noise", scale="rms"), positions="all")
     assert len(read) == len(set(read)) == 3 * 3 + 3
 
 
@@ -216,15 +217,15 @@ def test_an_incomplete_dataset_is_refused(tmp_path, tokens):
 def test_too_few_sequences_train_nothing(tmp_path):
     store = write_store(tmp_path / "store", random_tokens(30))
     with pytest.raises(InputError, match=r"30 sequences.*50"):
-        run(store, EstimatorSpec(name="mine"))
+        run(store, estimator_spec("mine"))
     assert "30 sequences are too few" in run(store, NOISE)[-1].flags[0]
 
 
 def test_long_published_runs_want_a_yes(tmp_path, tokens, monkeypatch):
     store = write_store(tmp_path / "store", tokens)
-    monkeypatch.setattr("ie_store.estimate.cost.matmul_flops_per_second", lambda device: 1e6)
+    monkeypatch.setattr("ie_store.estimate.estimators.mine_paper_cost.matmul_flops_per_second", lambda device: 1e6)
     with pytest.raises(InputError, match=r"mine-paper would take about .*days.*--yes"):
-        run(store, EstimatorSpec(name="mine-paper"))
+        run(store, estimator_spec("mine-paper"))
     assert show_results(store, NAME)["estimates"] == []
 
 

@@ -10,12 +10,13 @@ from made_store import make
 
 from ie_store.errors import InputError, StoreError
 from ie_store.estimate.run import estimate
-from ie_store.options import EstimateSpec, EstimatorSpec
+from ie_store.estimators import estimator_spec
+from ie_store.options import EstimateSpec
 from ie_store.store.layout import dataset_name
 from ie_store.store.removal import remove_dataset
 from ie_store.store.results import results_key
 
-NOISE = EstimatorSpec(name="noise")
+NOISE = estimator_spec("noise")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ie_store.corpus.make import make_corpus
-from ie_store.options import EstimatorSpec
+from ie_store.estimators import estimator_spec
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, ModelSpec, Outcome, Problem, StoreLayout
 from ie_store.store.results import open_results, show_results
 from ie_store.store.write import open_writer
@@ -30,7 +30,7 @@ INVALID = {
     "dataset--text-for-positions": ("type", "identity/layout/positions"),
     "group--no-format": ("required", ""),
     "ledger--sessions-not-listed": ("type", "sessions"),
-    "results--misspelt-estimator": ("enum", "estimator/name"),
+    "results--misspelt-estimator": ("oneOf", "estimator"),
     "results--flag-not-listed": ("type", "flags/macro/0/1"),
     "show--nan-as-text": ("type", "estimates/0/ie_nats"),
     "show--one-sided-interval": ("minItems", "estimates/0/interval_nats"),
@@ -125,7 +125,7 @@ def write_results(path):
         ceiling_population_nats=None,
         outcome=Outcome.CONVERGED,
     )
-    with open_results(path, NAME, EstimatorSpec(name="mine"), SESSION) as results:
+    with open_results(path, NAME, estimator_spec("mine"), SESSION) as results:
         results.commit({Problem(level=level, block=0, position=1): estimate() for level in ("macro", "micro")})
         results.set_emergences([emergence])
 

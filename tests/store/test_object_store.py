@@ -16,7 +16,7 @@ import zarr
 from made_store import make
 
 from ie_store.errors import BusyError, IdentityError, InputError, StoreError
-from ie_store.options import EstimatorSpec
+from ie_store.estimators import estimator_spec
 from ie_store.specs import MIEstimate, Outcome, Problem, Slab
 from ie_store.store import creation, object_files, object_lock
 from ie_store.store.catalog import describe_dataset, list_datasets
@@ -143,7 +143,7 @@ def test_a_creation_that_failed_is_taken_up(store, monkeypatch):
 
 
 def test_results(made, server):
-    spec, problem = EstimatorSpec(name="cca"), Problem(level="macro", block=0, position=1)
+    spec, problem = estimator_spec("cca"), Problem(level="macro", block=0, position=1)
     estimate = MIEstimate(
         estimator="cca", nats=1.5, interval_nats=(1.0, 2.0), standard_error_nats=0.1, ceiling_nats=3.0,
         ceiling_population_nats=None, outcome=Outcome.CONVERGED,

@@ -10,7 +10,7 @@ distance of two rows in units of the scale, and w the rows' weights::
 One matmul of distances serves all sigmas and both bounds (`kernel`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.errors import InputError
+from ie_store.estimate.discrete import PairedClasses
 from ie_store.estimate.kernel import log_kernel_sums
-from ie_store.options import EstimatorSpec, OnProgress, ignore_progress
-from ie_store.specs import MIEstimate, Outcome
+from ie_store.estimate.measure import StackStates, ceilings_at
+from ie_store.estimators import EstimatorSpec, NoiseOptions
+from ie_store.options import OnProgress, ignore_progress
+from ie_store.prefixes import entropy_nats
+from ie_store.specs import MIEstimate, Outcome, Problem
 
 NORMAL_95 = 1.959963984540054
 ROWS_AT_ONCE = 4096
@@ -84,27 +88,27 @@ def standardise(rows: Tensor, probabilities: NDArray[np.float64], scale: str) ->
     return torch.cat([((piece.double() - mean) / unit).float() for piece, _ in pieces])
 
 
-def draw_outer(probabilities: NDArray[np.float64], spec: EstimatorSpec) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def draw_outer(probabilities: NDArray[np.float64], options: NoiseOptions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Rows (outer,) whose distances to all others are taken, and their weights (outer,): all, or a seeded draw by weight."""
-    if not _is_sampled(len(probabilities), spec):
+    if not _is_sampled(len(probabilities), options):
         return np.arange(len(probabilities)), probabilities
-    draws = np.random.default_rng(spec.seed).multinomial(spec.outer_rows, probabilities)
-    return np.flatnonzero(draws), draws[draws > 0] / spec.outer_rows
+    draws = np.random.default_rng(options.seed).multinomial(options.outer_rows, probabilities)
+    return np.flatnonzero(draws), draws[draws > 0] / options.outer_rows
 
 
-def _is_sampled(num_rows: int, spec: EstimatorSpec) -> bool:
-    return 0 < spec.outer_rows < num_rows
+def _is_sampled(num_rows: int, options: NoiseOptions) -> bool:
+    return 0 < options.outer_rows < num_rows
 
 
 def noise_curve(
-    rows: Tensor, weights: NDArray[np.number], spec: EstimatorSpec, on_progress: OnProgress = ignore_progress
+    rows: Tensor, weights: NDArray[np.number], options: NoiseOptions, on_progress: OnProgress = ignore_progress
 ) -> NoiseCurve:
     """Bounds on I(S; h + sigma * scale * Z) for rows that stand for distinct outcomes of S.
 
     Args:
         rows: (row, dimension), finite, on the device that computes.
         weights: (row,) non-negative; normalised here. Rows of weight 0 do not take part.
-        spec: its ``sigmas``, ``scale``, ``outer_rows`` and ``seed`` are used.
+        options: their ``sigmas``, ``scale``, ``outer_rows`` and ``seed`` are used.
         on_progress: told of rows whose distances are taken.
 
     Raises:
@@ -114,20 +118,20 @@ def noise_curve(
         raise InputError(f"noise: {len(rows)} rows and {len(weights)} weights; give one weight >= 0 per row, not all 0")
     kept = np.flatnonzero(weights)
     probabilities = weights[kept].astype(np.float64) / float(weights[kept].sum())
-    scaled = standardise(rows[torch.from_numpy(kept).to(rows.device)], probabilities, spec.scale)
-    outer, outer_weights = draw_outer(probabilities, spec)
-    rates = sorted({1 / (k * sigma**2) for k in (8, 2) for sigma in spec.sigmas})
+    scaled = standardise(rows[torch.from_numpy(kept).to(rows.device)], probabilities, options.scale)
+    outer, outer_weights = draw_outer(probabilities, options)
+    rates = sorted({1 / (k * sigma**2) for k in (8, 2) for sigma in options.sigmas})
     log_sums = np.zeros((len(outer), len(rates)))
     if scaled.shape[1]:
         log_sums = log_kernel_sums(scaled, probabilities, outer, rates, on_progress)
     values = np.clip(-log_sums, 0.0, -np.log(probabilities[outer])[:, None])  # what rounding in float32 may overstep
     means = outer_weights @ values
     errors = np.zeros_like(means)
-    if _is_sampled(len(kept), spec):
-        errors = np.sqrt(outer_weights @ (values - means) ** 2 / (spec.outer_rows - 1))
-    lower, upper = ([rates.index(1 / (k * sigma**2)) for sigma in spec.sigmas] for k in (8, 2))
+    if _is_sampled(len(kept), options):
+        errors = np.sqrt(outer_weights @ (values - means) ** 2 / (options.outer_rows - 1))
+    lower, upper = ([rates.index(1 / (k * sigma**2)) for sigma in options.sigmas] for k in (8, 2))
     return NoiseCurve(
-        sigmas=spec.sigmas,
+        sigmas=options.sigmas,
         lower_nats=means[lower],
         upper_nats=means[upper],
         lower_se_nats=errors[lower],
@@ -142,20 +146,20 @@ def noise_curve(
 def noise_estimate(
     rows: Tensor,
     weights: NDArray[np.number],
-    spec: EstimatorSpec,
+    options: NoiseOptions,
     *,
     ceiling_nats: float | None = None,
     ceiling_population_nats: float | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> MIEstimate:
-    """The noise-resolved information at ``spec.sigma`` as an estimate, with the whole curve in its diagnostics.
+    """The noise-resolved information at ``options.sigma`` as an estimate, with the whole curve in its diagnostics.
 
     ``nats`` is the middle of the certified bounds, ``interval_nats`` the bounds themselves, widened by 1.96 standard
     errors where outer rows were sampled. Arguments and errors as `noise_curve`.
     """
     started = perf_counter()
-    curve = noise_curve(rows, weights, spec, on_progress)
-    at = curve.sigmas.index(spec.sigma)
+    curve = noise_curve(rows, weights, options, on_progress)
+    at = curve.sigmas.index(options.sigma)
     lower, upper = float(curve.lower_nats[at]), float(curve.upper_nats[at])
     lower_se, upper_se = float(curve.lower_se_nats[at]), float(curve.upper_se_nats[at])
     half_low, half_high = curve.sigma_half
@@ -168,7 +172,7 @@ def noise_estimate(
         ceiling_population_nats=ceiling_population_nats,
         outcome=Outcome.CERTIFIED,
         diagnostics={
-            "sigma": spec.sigma,
+            "sigma": options.sigma,
             "sigma_half_low": half_low,
             "sigma_half_high": half_high,
             "num_rows": curve.num_rows,
@@ -180,3 +184,50 @@ def noise_estimate(
             "curve_high_nats": tuple(np.minimum(curve.entropy_nats, curve.upper_nats + NORMAL_95 * curve.upper_se_nats).tolist()),
         },
     )
+
+
+def measure(
+    spec: EstimatorSpec[NoiseOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
+) -> list[MIEstimate]:
+    """Estimate each problem's input layer, and the last layer with the block that writes it."""
+    last_layer = len(states.corpus.listed.macro)
+    estimates = []
+    for problem in problems:
+        estimate = _of_layer(spec.options, states, problem, problem.block, on_progress)
+        if problem.block + 1 == last_layer:  # no block reads the last layer: its curve goes with the block that writes it
+            output = _of_layer(spec.options, states, problem, last_layer, on_progress).diagnostics
+            named = {f"output_{name}": output[name] for name in ("curve_low_nats", "curve_high_nats")}
+            estimate = replace(estimate, diagnostics=estimate.diagnostics | named)
+        estimates.append(estimate)
+    return estimates
+
+
+def _of_layer(options: NoiseOptions, states: StackStates, problem: Problem, layer: int, on_progress: OnProgress) -> MIEstimate:
+    outcomes = states.outcomes_of(layer)
+    listed, population = ceilings_at(states.corpus, problem)
+    return noise_estimate(
+        states.table(layer, outcomes),
+        outcomes.counts,
+        options,
+        ceiling_nats=listed,
+        ceiling_population_nats=population,
+        on_progress=on_progress,
+    )
+
+
+def of_arrays(
+    spec: EstimatorSpec[NoiseOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
+) -> MIEstimate:
+    """I(y; x + noise) of anyone's rows ``x`` and ``y`` (row, dimension).
+
+    Raises:
+        InputError: y does not determine x.
+    """
+    if classes.joint.max() != classes.y.max():
+        raise InputError(
+            "noise is I(y; x + noise) where y determines x, and here equal rows of y stand beside different rows of x; use mine"
+        )
+    first_rows = torch.from_numpy(np.unique(classes.x, return_index=True)[1]).to(x.device)
+    counts = np.bincount(classes.x, weights=classes.weights)
+    ceiling = entropy_nats(counts)
+    return noise_estimate(x[first_rows], counts, spec.options, ceiling_nats=ceiling, on_progress=on_progress)

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ie_store.estimate.critic import PUBLISHED_WIDTHS
-from ie_store.options import EstimatorSpec, OnProgress, Progress, ignore_progress
-from ie_store.specs import MIEstimate, Outcome
+from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.measure import StackStates, ceilings_at
+from ie_store.estimators import EstimatorSpec, PaperOptions
+from ie_store.options import OnProgress, Progress, ignore_progress
+from ie_store.specs import MIEstimate, Outcome, Problem
 
 PUBLISHED_STEPS = 10_000
 WARM_UP_STEPS = 5
@@ -124,7 +127,7 @@ def column_segments(size: int, segment_size: int) -> tuple[slice, ...]:
 def paper_estimate(
     x: Tensor,
     y: Tensor,
-    spec: EstimatorSpec,
+    options: PaperOptions,
     *,
     row_of_sequence: Tensor | None = None,
     ceiling_nats: float | None = None,
@@ -134,13 +137,13 @@ def paper_estimate(
 ) -> MIEstimate:
     """The published value of ``x`` and ``y`` (row, dimension), one row per sequence or a table (`run_published`).
 
-    With ``spec.segment_size`` the columns are cut and every segment is a run of its own; the value is the largest of
-    them, and all stand in ``diagnostics["segment_nats"]``. The standard error is the spread over ``spec.seeds``.
+    With ``options.segment_size`` the columns are cut and every segment is a run of its own; the value is the largest of
+    them, and all stand in ``diagnostics["segment_nats"]``. The standard error is the spread over ``options.seeds``.
     """
     started = perf_counter()
     num_sequences = len(x) if row_of_sequence is None else len(row_of_sequence)
-    segments = column_segments(max(x.shape[1], y.shape[1]), spec.segment_size)
-    seeds = range(spec.seed, spec.seed + spec.seeds)
+    segments = column_segments(max(x.shape[1], y.shape[1]), options.segment_size)
+    seeds = range(options.seed, options.seed + options.seeds)
     runs = [[_run_seed(x[:, cut], y[:, cut], row_of_sequence, seed, steps, on_progress) for cut in segments] for seed in seeds]
     maxima = torch.tensor([[run.maximum_nats for run in of_seed] for of_seed in runs], dtype=torch.float64)
     values = maxima.max(dim=1).values
@@ -160,8 +163,8 @@ def paper_estimate(
             "last_nats": runs[0][0].last_nats,
             "maximum_step": runs[0][0].maximum_step,
             "steps": steps,
-            "seed": spec.seed,
-            "seeds": spec.seeds,
+            "seed": options.seed,
+            "seeds": options.seeds,
             "num_train": num_sequences,
             "num_negatives": num_sequences,
             "flops": published_flops(rows_per_step(len(x), num_sequences), x.shape[1], y.shape[1], steps),
@@ -183,3 +186,35 @@ def _run_seed(
     return run_published(
         critic, x.float(), y.float(), permutation, row_of_sequence=row_of_sequence, steps=steps, on_progress=on_progress
     )
+
+
+def measure(
+    spec: EstimatorSpec[PaperOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
+) -> list[MIEstimate]:
+    """Run the procedure on each problem."""
+    outcomes = states.outcomes
+    has_repeats = len(outcomes.counts) < len(outcomes.of_sequence)
+    of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device) if has_repeats else None
+    estimates = []
+    for problem in problems:
+        x, y = (states.table(layer, outcomes) for layer in (problem.block, problem.block + 1))
+        listed, population = ceilings_at(states.corpus, problem)
+        estimates.append(
+            paper_estimate(
+                x,
+                y,
+                spec.options,
+                row_of_sequence=of_sequence,
+                ceiling_nats=listed,
+                ceiling_population_nats=population,
+                on_progress=on_progress,
+            )
+        )
+    return estimates
+
+
+def of_arrays(
+    spec: EstimatorSpec[PaperOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
+) -> MIEstimate:
+    """Run the procedure on anyone's rows ``x`` and ``y`` (row, dimension)."""
+    return paper_estimate(x, y, spec.options, ceiling_nats=classes.ceiling_nats, on_progress=on_progress)

@@ -6,8 +6,8 @@ from time import perf_counter
 import torch
 
 from ie_store.errors import InputError
-from ie_store.estimate.paper import PUBLISHED_STEPS, published_flops
-from ie_store.options import EstimatorSpec
+from ie_store.estimate.estimators.mine_paper import PUBLISHED_STEPS, published_flops, rows_per_step
+from ie_store.estimators import EstimatorSpec, PaperOptions
 
 LONGEST_SECONDS = 600.0
 """Predicted time of mine-paper beyond which ``yes`` is wanted."""
@@ -28,24 +28,28 @@ def matmul_flops_per_second(device: torch.device) -> float:
     return count * 2 * PROBE_SIZE**3 / (perf_counter() - started)
 
 
-def predicted_seconds(spec: EstimatorSpec, hidden_size: int, rows: Sequence[int], device: torch.device) -> float:
+def predicted_seconds(options: PaperOptions, hidden_size: int, rows: Sequence[int], device: torch.device) -> float:
     """Seconds that mine-paper will take on this device for problems of ``rows`` (problem,) pairs a step."""
-    flops = sum(published_flops(count, hidden_size, hidden_size) for count in rows) * spec.seeds
+    flops = sum(published_flops(count, hidden_size, hidden_size) for count in rows) * options.seeds
     return flops / (SHARE_OF_PEAK * matmul_flops_per_second(device))
 
 
-def require_agreed(spec: EstimatorSpec, hidden_size: int, rows: Sequence[int], device: torch.device) -> None:
+def require_consent(
+    spec: EstimatorSpec[PaperOptions], hidden_size: int, outcomes: Sequence[int], num_sequences: int, device: torch.device
+) -> None:
     """Raise `InputError` with the predicted time where mine-paper takes long.
 
     Args:
         spec: of mine-paper.
         hidden_size: of the states.
-        rows: (problem,) from `paper.rows_per_step`.
+        outcomes: (problem,) distinct prefixes or tokens of each problem.
+        num_sequences: of the corpus.
         device: that computes.
     """
-    seconds = predicted_seconds(spec, hidden_size, rows, device)
+    rows = [rows_per_step(count, num_sequences) for count in outcomes]
+    seconds = predicted_seconds(spec.options, hidden_size, rows, device)
     if seconds > LONGEST_SECONDS:
-        longest = predicted_seconds(spec, hidden_size, [max(rows)], device)
+        longest = predicted_seconds(spec.options, hidden_size, [max(rows)], device)
         raise InputError(
             f"mine-paper would take about {_duration(seconds)} for {len(rows)} problems, up to {_duration(longest)} each "
             f"({max(rows):,} rows, {PUBLISHED_STEPS:,} steps) on {device}; say yes to that (--yes), or choose fewer --blocks, "

@@ -1,0 +1,18 @@
+"""The Gaussian value: mutual information of a Gaussian with the canonical correlations of x and y."""
+
+from torch import Tensor
+
+from ie_store.estimate.base import linear_nats, score_rows
+from ie_store.estimate.evaluate import FoldValue, linear_value
+from ie_store.estimate.split import Fold
+from ie_store.estimate.train import Trained
+from ie_store.estimators import CrossFitOptions, EstimatorSpec
+from ie_store.options import OnProgress
+
+
+def run_fold(
+    x: Tensor, y: Tensor, fold: Fold, spec: EstimatorSpec[CrossFitOptions], seed: int, on_progress: OnProgress
+) -> tuple[FoldValue, list[Trained]]:
+    """Fit the correlations on one fold's train rows of ``x`` and ``y`` (problem, row, dimension), score its test rows."""
+    rows = score_rows(x, y, fold.train)
+    return linear_value(*linear_nats(rows, fold), fold.test), []

@@ -1,0 +1,184 @@
+"""Cross-fitting: problems of one shape, every fold and seed fitted, tested and combined. What is fitted, the table says."""
+
+from collections.abc import Callable, Sequence
+from math import log
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.evaluate import FoldValue, combine
+from ie_store.estimate.judge import judge
+from ie_store.estimate.measure import StackStates, ceilings_at
+from ie_store.estimate.split import Fold, make_folds, table_fold
+from ie_store.estimate.train import Trained
+from ie_store.estimators import CrossFitOptions, EstimatorSpec, TrainedOptions, resolve
+from ie_store.options import OnProgress, ignore_progress
+from ie_store.specs import MIEstimate, Problem
+
+TABLE_SHARE = 0.5
+"""A side of the split is a table of distinct rows where at most this share of the sequences' rows is distinct."""
+RunFold = Callable[
+    [Tensor, Tensor, Fold, EstimatorSpec[CrossFitOptions], int, OnProgress],
+    tuple[FoldValue, list[Trained]],
+]
+"""Fits x and y (problem, row, dimension) on one fold under a seed; the test value, and the trainings that led to it."""
+
+
+def measure(
+    spec: EstimatorSpec[CrossFitOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
+) -> list[MIEstimate]:
+    """Estimate problems of one shape from their states."""
+    outcomes = states.outcomes
+    is_table = len(outcomes.counts) <= TABLE_SHARE * len(outcomes.of_sequence)
+    tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
+    if not is_table:
+        index = torch.from_numpy(outcomes.of_sequence).to(states.device)
+        tables = {layer: table[index] for layer, table in tables.items()}
+    ceilings = [ceilings_at(states.corpus, problem) for problem in problems]
+    return cross_fit(
+        torch.stack([tables[problem.block] for problem in problems]),
+        torch.stack([tables[problem.block + 1] for problem in problems]),
+        spec,
+        groups=states.corpus.groups,
+        row_of_sequence=outcomes.of_sequence if is_table else None,
+        ceilings_nats=[listed for listed, _ in ceilings],
+        ceilings_population_nats=[population for _, population in ceilings],
+        on_progress=on_progress,
+    )
+
+
+def of_arrays(
+    spec: EstimatorSpec[CrossFitOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
+) -> MIEstimate:
+    """Estimate from anyone's rows ``x`` and ``y`` (row, dimension)."""
+    row_of_sequence = None
+    if classes.joint_repeats and not classes.is_table:
+        first_rows, row_of_sequence = np.unique(classes.joint, return_index=True)[1], classes.joint
+        x, y = x[first_rows], y[first_rows]
+    return cross_fit(
+        x[None],
+        y[None],
+        spec,
+        groups=np.arange(0 if classes.is_table else len(classes.x)),
+        row_of_sequence=row_of_sequence,
+        weights=classes.weights if classes.is_table else None,
+        ceilings_nats=(classes.ceiling_nats,),
+        on_progress=on_progress,
+    )[0]
+
+
+def cross_fit(
+    x: Tensor,
+    y: Tensor,
+    spec: EstimatorSpec[CrossFitOptions],
+    *,
+    groups: NDArray[np.int64],
+    row_of_sequence: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+    ceilings_nats: Sequence[float | None] = (),
+    ceilings_population_nats: Sequence[float | None] = (),
+    on_progress: OnProgress = ignore_progress,
+) -> list[MIEstimate]:
+    """Mutual information of each problem by the fold runner of ``spec``'s row.
+
+    Args:
+        x: (problem, row, x dimension) finite rows, float16 to float64.
+        y: (problem, row, y dimension)
+        spec: the estimator.
+        groups: (sequence,) sequences of one group (identical full sequences) stay on one side and are one cluster.
+        row_of_sequence: (sequence,) row of x and y that each sequence has, where rows are a table; None where
+            every sequence has a row of its own, in order.
+        weights: (row,) of a table that is its own population: no split, ``groups`` empty.
+        ceilings_nats: (problem,) exact value of the rows as listed; empty or None where unknown.
+        ceilings_population_nats: (problem,) likewise for the population.
+        on_progress: told of every optimiser step.
+
+    Raises:
+        InputError: too few sequences.
+    """
+    started = perf_counter()
+    options, run_fold = spec.options, _run_fold(spec)
+    values: list[list[FoldValue]] = []
+    folds: list[list[Fold]] = []
+    trainings: list[Trained] = []
+    for seed in range(options.seed, options.seed + options.seeds):
+        split = make_folds(groups, row_of_sequence, options.folds, options.seed) if weights is None else (table_fold(weights),)
+        folds.append([fold.to(x.device) for fold in split])
+        values.append([])
+        for number, fold in enumerate(folds[-1]):
+            value, trained = run_fold(x, y, fold, spec, seed * 1000 + number, on_progress)
+            values[-1].append(value)
+            trainings += trained
+    return [
+        _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started, len(x))
+        for problem in range(len(x))
+    ]
+
+
+def _run_fold(spec: EstimatorSpec[CrossFitOptions]) -> RunFold:
+    if spec.row.run_fold is None:
+        raise TypeError(f"{spec.name} is not cross-fitted: its row names no run_fold")
+    return resolve(spec.row.run_fold)
+
+
+def training_flops(trained: Trained, batch_size: int) -> float:
+    """Floating-point operations of one problem's training: forward and backward of every weight, for every row of every batch."""
+    weights = sum(tensor[0].numel() for tensor in trained.parameters.values())
+    return 6.0 * weights * batch_size * trained.steps
+
+
+def _flops(spec: EstimatorSpec[CrossFitOptions], trainings: list[Trained]) -> float:
+    options = spec.options
+    if not isinstance(options, TrainedOptions):
+        return 0.0
+    return sum(training_flops(trained, options.batch_size) for trained in trainings)
+
+
+def _estimate(
+    problem: int,
+    spec: EstimatorSpec[CrossFitOptions],
+    values: list[list[FoldValue]],
+    folds: list[list[Fold]],
+    trainings: list[Trained],
+    groups: NDArray[np.int64],
+    ceilings_nats: Sequence[float | None],
+    ceilings_population_nats: Sequence[float | None],
+    started: float,
+    num_problems: int,
+) -> MIEstimate:
+    combined = combine(values, folds, groups, problem)
+    first = values[0][0]
+    train_nats = float(np.mean([value.train_nats[problem].item() for of_seed in values for value in of_seed]))
+    is_table = folds[0][0].test.is_table
+    return judge(
+        spec.name,
+        combined,
+        is_bound=spec.row.guarantee != "none",
+        ceiling_nats=ceilings_nats[problem] if ceilings_nats else None,
+        ceiling_population_nats=ceilings_population_nats[problem] if ceilings_population_nats else None,
+        num_test=first.num_test,
+        is_table=is_table,
+        still_rising=any(bool(trained.still_rising[problem]) for trained in trainings),
+        diagnostics={
+            "raw_nats": combined.nats,
+            "fold_nats": combined.fold_nats,
+            "folds": spec.options.folds,
+            "seeds": spec.options.seeds,
+            "seed": spec.options.seed,
+            "num_test": first.num_test,
+            "ln_n_test": log(first.num_test),
+            "num_negatives": first.num_negatives,
+            "is_table": is_table,
+            "train_nats": train_nats,
+            "train_test_gap_nats": train_nats - combined.nats,
+            "steps": max((trained.steps for trained in trainings), default=0),
+            "best_step": max((int(trained.best_step[problem]) for trained in trainings), default=0),
+            "flops": _flops(spec, trainings),
+            "torch_version": str(torch.__version__),
+            "wall_seconds": (perf_counter() - started) / num_problems,
+        },
+    )

@@ -1,0 +1,42 @@
+"""Fields of specs: a default with its help text, and the checks of a value. Imports `errors` alone."""
+
+from collections.abc import Iterable
+from dataclasses import field, fields
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from ie_store.errors import InputError
+
+
+def described(default: Any, text: str) -> Any:
+    """A dataclass field with a default and the help text that documents it and its command-line option."""
+    return field(default=default, metadata={"help": text})
+
+
+def field_help(spec: type, name: str) -> str:
+    """The help text of field ``name`` of a spec class."""
+    return str({f.name: f.metadata.get("help", "") for f in fields(spec)}[name])
+
+
+def require_choice(name: str, value: str, choices: Any) -> None:
+    """Raise `InputError` unless ``value`` is one of the literals of type ``choices``."""
+    require_known(name, value, get_args(choices))
+
+
+def require_known(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise `InputError` unless ``value`` is one of the ``known`` names."""
+    known = tuple(known)
+    if value not in known:
+        raise InputError(f"{name} {value!r} is not known{suggestion(value, known)}; choose one of: {', '.join(known)}")
+
+
+def suggestion(value: str, known: Iterable[str]) -> str:
+    """``, did you mean 'mine'?`` where one of the known names is close to ``value``, else nothing."""
+    close = get_close_matches(str(value), list(known), n=1)
+    return f", did you mean {close[0]!r}" if close else ""
+
+
+def require_at_least(name: str, value: float, least: float) -> None:
+    """Raise `InputError` unless ``value >= least`` (NaN fails too)."""
+    if not value >= least:
+        raise InputError(f"{name} is {value}; it must be at least {least}")
