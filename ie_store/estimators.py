@@ -1,6 +1,6 @@
 """The table of estimators: one row each, with its options, what is true of it, and where its function stands.
 
-Imports `errors` and `fields` alone; functions are named here and loaded when they are used. Command-line options and
+Imports `errors`, `estimator_options`, `fields` and `variables` alone; functions are named here and loaded when they are used. Command-line options and
 their help, the identity of results, `check`, `mutual_information`, the schemas and the documentation follow from this
 table. A new estimator is a file in ``estimate/estimators/`` and a row here.
 """
@@ -12,79 +12,67 @@ from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from ie_store.errors import InputError
-from ie_store.fields import described, require_at_least, require_choice, require_known, suggestion
+from ie_store.estimator_options import CrossFitOptions, ExactOptions, NoiseOptions, PaperOptions, TrainedOptions
+from ie_store.fields import require_known, suggestion
+from ie_store.variables import Variable
 
 Options = TypeVar("Options")
 Guarantee = Literal["exact", "certified", "lower bound", "none"]
 _ROOM = "ie_store.estimate.estimators"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExactOptions:
-    """Counting has no options."""
+def _at_problem(name: str, long_name: str, units: str | None = None) -> Variable:
+    return Variable(name=name, dimensions=("block", "position"), long_name=long_name, units=units)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CrossFitOptions:
-    """What is fitted on some sequences and tested on others."""
-
-    seed: int = described(0, "seed of the split, of the initial critic and of every draw")
-    folds: int = described(2, "cross-fitting folds: each test row is tested once per seed")
-    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
-
-    def __post_init__(self) -> None:
-        for name in ("folds", "seeds"):
-            require_at_least(name, getattr(self, name), 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedOptions(CrossFitOptions):
-    """A critic trained on mini-batches."""
-
-    steps: int = described(2000, "most optimiser steps of one training")
-    batch_size: int = described(512, "rows in a mini-batch")
-    learning_rate: float = described(3e-3, "peak learning rate")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least("steps", self.steps, 1)
-        require_at_least("batch_size", self.batch_size, 2)
-        if not 0 < self.learning_rate < 1:
-            raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoiseOptions:
-    """Gaussian noise of several sizes."""
-
-    sigmas: tuple[float, ...] = described((0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "the curve's noise levels, in units of its scale")
-    sigma: float = described(4.0, "the level whose value is shown as the estimate; one of the sigmas")
-    scale: Literal["std", "rms"] = described("std", "scale of the noise, each dimension's standard deviation or the overall rms")
-    outer_rows: int = described(0, "rows whose distances to all others are taken; 0 means all of them")
-    seed: int = described(0, "seed of the draw of outer rows")
-
-    def __post_init__(self) -> None:
-        require_choice("scale", self.scale, Literal["std", "rms"])
-        require_at_least("outer_rows", self.outer_rows, 0)
-        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
-        if self.outer_rows == 1:
-            raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
-        if self.sigma not in self.sigmas:
-            raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperOptions:
-    """The published procedure."""
-
-    seed: int = described(0, "seed of the initial critic and of the permutations")
-    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
-    segment_size: int = described(0, "columns per segment, reported one by one; 0 means no cutting")
-
-    def __post_init__(self) -> None:
-        require_at_least("seeds", self.seeds, 1)
-        require_at_least("segment_size", self.segment_size, 0)
+_TIMED = _at_problem("wall_seconds", "time taken", "s")
+_CROSS_FIT = (
+    _TIMED,
+    _at_problem("raw_nats", "value before it is cut off at 0", "nat"),
+    _at_problem("folds", "cross-fitting folds"),
+    _at_problem("seeds", "repeats with other seeds"),
+    _at_problem("seed", "first seed"),
+    _at_problem("num_test", "test sequences"),
+    _at_problem("ln_n_test", "ln(test sequences): the most that they can show", "nat"),
+    _at_problem("num_negatives", "pairs of the product of the marginals in the test value"),
+    _at_problem("is_table", "1 where a few distinct rows stand for all, with their weights"),
+    _at_problem("train_nats", "the same statistic on train rows", "nat"),
+    _at_problem("train_test_gap_nats", "train value minus test value", "nat"),
+    _at_problem("steps", "optimiser steps taken"),
+    _at_problem("best_step", "optimiser step of the best validation value"),
+    _at_problem("flops", "floating-point operations of the training"),
+)
+_COUNTED = (
+    _at_problem("num_outcomes", "distinct prefixes or tokens"),
+    _at_problem("coverage", "share of the population that the sample has seen, Good's estimate", "1"),
+    _at_problem("miller_madow_nats", "entropy of the population, Miller-Madow estimate", "nat"),
+    _at_problem("chao_shen_nats", "entropy of the population, Chao-Shen estimate", "nat"),
+)
+_NOISE = (
+    _TIMED,
+    _at_problem("sigma", "noise level of the value"),
+    _at_problem("sigma_half_low", "least noise level at which half of the information may be left"),
+    _at_problem("sigma_half_high", "largest noise level at which half of the information may be left"),
+    _at_problem("num_rows", "distinct rows"),
+    _at_problem("num_outer", "rows whose distances to all others were taken"),
+    _at_problem("num_dimensions", "dimensions with variance"),
+)
+_PAPER = (
+    _TIMED,
+    _at_problem("last_nats", "value of the last step", "nat"),
+    _at_problem("maximum_step", "step of the maximum"),
+    _at_problem("steps", "optimiser steps taken"),
+    _at_problem("seed", "first seed"),
+    _at_problem("seeds", "repeats with other seeds"),
+    _at_problem("num_train", "sequences trained on"),
+    _at_problem("num_negatives", "sequences in the shuffled batch"),
+    _at_problem("flops", "floating-point operations"),
+)
+OF_EVERY_ESTIMATE = (
+    _at_problem("collisions", "prefixes or tokens whose stored state is that of another"),
+    _at_problem("session", "run that made the value: an index into the attribute sessions"),
+)
+"""What is known of every estimate from stored states, whatever the estimator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +91,8 @@ class Estimator:
     """Fitted on some sequences and tested on others, so that it needs enough of them."""
     needs_states: bool
     """False where tokens alone give the value."""
+    diagnostics: tuple[Variable, ...]
+    """Numbers of `MIEstimate.diagnostics` that are stored with its value."""
     run_fold: str | None = None
     """``module:function`` that fits and tests one fold, of what is cross-fitted: `RunFold` in ``estimators/cross_fit.py``."""
     measure: str = f"{_ROOM}.cross_fit:measure"
@@ -124,6 +114,7 @@ def _critic(name: str, summary: str, guarantee: Guarantee) -> Estimator:
         guarantee=guarantee,
         trained=True,
         needs_states=True,
+        diagnostics=_CROSS_FIT,
         run_fold=f"{_ROOM}.trained:{name}",
     )
 
@@ -137,6 +128,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         guarantee="exact",
         trained=False,
         needs_states=False,
+        diagnostics=_COUNTED,
         measure=f"{_ROOM}.exact:measure",
         measure_arrays=f"{_ROOM}.exact:of_arrays",
         belief="counted from the tokens, not estimated; it holds where no shared states are flagged",
@@ -154,6 +146,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         guarantee="lower bound",
         trained=True,
         needs_states=True,
+        diagnostics=_CROSS_FIT,
         run_fold=f"{_ROOM}.cca:run_fold",
     ),
     Estimator(
@@ -164,6 +157,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         guarantee="certified",
         trained=False,
         needs_states=True,
+        diagnostics=_NOISE,
         measure=f"{_ROOM}.noise:measure",
         measure_arrays=f"{_ROOM}.noise:of_arrays",
         belief="two proven bounds, computed without training: nothing to check but their distance",
@@ -176,6 +170,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         guarantee="none",
         trained=True,
         needs_states=True,
+        diagnostics=_PAPER,
         measure=f"{_ROOM}.mine_paper:measure",
         measure_arrays=f"{_ROOM}.mine_paper:of_arrays",
         require_consent=f"{_ROOM}.mine_paper_cost:require_consent",

@@ -10,7 +10,7 @@ from ie_store.estimate.sample import batches
 from ie_store.estimate.scores import Factors
 from ie_store.estimate.split import Fold
 from ie_store.estimate.train import Average, Trained, fit
-from ie_store.estimators import TrainedOptions
+from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
 
 

@@ -16,6 +16,7 @@ from ie_store.estimate.split import FEWEST_SEQUENCES
 from ie_store.estimators import EXACT, EstimatorSpec, resolve
 from ie_store.options import OnProgress
 from ie_store.specs import MIEstimate, Problem, Slab
+from ie_store.variables import Piece
 
 Slabs = dict[Slab, SlabStates]
 
@@ -58,8 +59,18 @@ class StackStates:
         return num_collisions(classes[rows], numbers)
 
 
-Measure = Callable[[EstimatorSpec[Any], StackStates, list[Problem], OnProgress], list[MIEstimate]]
-"""Estimates some problems of a stack; one estimate each, in order."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What an estimator finds out about some problems of a stack."""
+
+    estimates: list[MIEstimate]
+    """One for each problem, in order."""
+    pieces: tuple[Piece, ...] = ()
+    """Of further variables: curves over layers, for one."""
+
+
+Measure = Callable[[EstimatorSpec[Any], StackStates, list[Problem], OnProgress], Measured]
+"""Estimates some problems of a stack."""
 
 
 def ceilings_at(corpus: CorpusRows, problem: Problem) -> tuple[float, float | None]:
@@ -74,15 +85,21 @@ def known_value(estimator: str, corpus: CorpusRows, problem: Problem) -> MIEstim
     return MIEstimate.exactly(estimator, listed, population)
 
 
-def measure_stack(spec: EstimatorSpec[Any], states: StackStates, on_progress: OnProgress) -> dict[Problem, MIEstimate]:
-    """Estimate every problem of a stack; where there is nothing to learn, the value is exactly 0 without training."""
+def measure_stack(
+    spec: EstimatorSpec[Any], states: StackStates, on_progress: OnProgress
+) -> tuple[dict[Problem, MIEstimate], tuple[Piece, ...]]:
+    """The estimate of every problem of a stack, and pieces of further variables.
+
+    Where there is nothing to learn, the value is exactly 0 without training.
+    """
     empty = [p for p in states.stack.problems if spec.row.trained and ceilings_at(states.corpus, p)[0] == 0.0]
     left = [problem for problem in states.stack.problems if problem not in empty]
     found = {problem: known_value(spec.name, states.corpus, problem) for problem in empty}
-    if left:
-        measure: Measure = resolve(spec.row.measure)
-        found.update(zip(left, measure(spec, states, left, on_progress), strict=True))
-    return found
+    if not left:
+        return found, ()
+    measure: Measure = resolve(spec.row.measure)
+    measured = measure(spec, states, left, on_progress)
+    return found | dict(zip(left, measured.estimates, strict=True)), measured.pieces
 
 
 def examine(estimates: dict[Problem, MIEstimate], states: StackStates) -> dict[Problem, MIEstimate]:

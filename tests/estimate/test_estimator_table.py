@@ -14,7 +14,8 @@ from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import InputError
 from ie_store.estimate.bounds import Bound
-from ie_store.estimators import ESTIMATORS, NAMES, EstimatorSpec, NoiseOptions, TrainedOptions, estimator_spec, resolve
+from ie_store.estimator_options import NoiseOptions, TrainedOptions
+from ie_store.estimators import ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, resolve
 
 ROOT = Path(__file__).parents[2]
 MAY_NAME = (

@@ -6,7 +6,7 @@ import torch
 
 from ie_store.errors import InputError
 from ie_store.estimate.estimators.noise import noise_curve, noise_estimate
-from ie_store.estimators import NoiseOptions
+from ie_store.estimator_options import NoiseOptions
 from ie_store.specs import Outcome
 
 SPEC = NoiseOptions()

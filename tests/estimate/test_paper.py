@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ie_store.estimate.estimators.mine_paper import paper_estimate, published_critic, run_published
-from ie_store.estimators import PaperOptions
+from ie_store.estimator_options import PaperOptions
 from ie_store.specs import Outcome
 
 STEPS = 60

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND = ("errors", "estimators", "fields", "grid", "options", "prefixes", "specs")
+GROUND = ("errors", "estimator_options", "estimators", "fields", "grid", "options", "prefixes", "specs", "variables")
 MAY_IMPORT = {
     "ground": {"ground"},
     "store": {"ground", "store"},

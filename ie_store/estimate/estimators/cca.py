@@ -6,7 +6,8 @@ from ie_store.estimate.base import linear_nats, score_rows
 from ie_store.estimate.evaluate import FoldValue, linear_value
 from ie_store.estimate.split import Fold
 from ie_store.estimate.train import Trained
-from ie_store.estimators import CrossFitOptions, EstimatorSpec
+from ie_store.estimator_options import CrossFitOptions
+from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress
 
 

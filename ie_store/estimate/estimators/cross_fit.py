@@ -12,10 +12,11 @@ from torch import Tensor
 from ie_store.estimate.discrete import PairedClasses
 from ie_store.estimate.evaluate import FoldValue, combine
 from ie_store.estimate.judge import judge
-from ie_store.estimate.measure import StackStates, ceilings_at
+from ie_store.estimate.measure import Measured, StackStates, ceilings_at
 from ie_store.estimate.split import Fold, make_folds, table_fold
 from ie_store.estimate.train import Trained
-from ie_store.estimators import CrossFitOptions, EstimatorSpec, TrainedOptions, resolve
+from ie_store.estimator_options import CrossFitOptions, TrainedOptions
+from ie_store.estimators import EstimatorSpec, resolve
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.specs import MIEstimate, Problem
 
@@ -30,7 +31,7 @@ RunFold = Callable[
 
 def measure(
     spec: EstimatorSpec[CrossFitOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> list[MIEstimate]:
+) -> Measured:
     """Estimate problems of one shape from their states."""
     outcomes = states.outcomes
     is_table = len(outcomes.counts) <= TABLE_SHARE * len(outcomes.of_sequence)
@@ -39,7 +40,7 @@ def measure(
         index = torch.from_numpy(outcomes.of_sequence).to(states.device)
         tables = {layer: table[index] for layer, table in tables.items()}
     ceilings = [ceilings_at(states.corpus, problem) for problem in problems]
-    return cross_fit(
+    estimates = cross_fit(
         torch.stack([tables[problem.block] for problem in problems]),
         torch.stack([tables[problem.block + 1] for problem in problems]),
         spec,
@@ -49,6 +50,7 @@ def measure(
         ceilings_population_nats=[population for _, population in ceilings],
         on_progress=on_progress,
     )
+    return Measured(estimates=estimates)
 
 
 def of_arrays(

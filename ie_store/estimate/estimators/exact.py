@@ -4,17 +4,18 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.discrete import PairedClasses
-from ie_store.estimate.measure import StackStates, known_value
-from ie_store.estimators import EstimatorSpec, ExactOptions
+from ie_store.estimate.measure import Measured, StackStates, known_value
+from ie_store.estimator_options import ExactOptions
+from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress
 from ie_store.specs import MIEstimate, Problem
 
 
 def measure(
     spec: EstimatorSpec[ExactOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> list[MIEstimate]:
+) -> Measured:
     """The listed ceilings of the problems."""
-    return [known_value(spec.name, states.corpus, problem) for problem in problems]
+    return Measured(estimates=[known_value(spec.name, states.corpus, problem) for problem in problems])
 
 
 def of_arrays(

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from ie_store.estimate.critic import PUBLISHED_WIDTHS
 from ie_store.estimate.discrete import PairedClasses
-from ie_store.estimate.measure import StackStates, ceilings_at
-from ie_store.estimators import EstimatorSpec, PaperOptions
+from ie_store.estimate.measure import Measured, StackStates, ceilings_at
+from ie_store.estimator_options import PaperOptions
+from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, Progress, ignore_progress
 from ie_store.specs import MIEstimate, Outcome, Problem
 
@@ -190,7 +191,7 @@ def _run_seed(
 
 def measure(
     spec: EstimatorSpec[PaperOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> list[MIEstimate]:
+) -> Measured:
     """Run the procedure on each problem."""
     outcomes = states.outcomes
     has_repeats = len(outcomes.counts) < len(outcomes.of_sequence)
@@ -210,7 +211,7 @@ def measure(
                 on_progress=on_progress,
             )
         )
-    return estimates
+    return Measured(estimates=estimates)
 
 
 def of_arrays(

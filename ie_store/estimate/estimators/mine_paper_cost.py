@@ -7,7 +7,8 @@ import torch
 
 from ie_store.errors import InputError
 from ie_store.estimate.estimators.mine_paper import PUBLISHED_STEPS, published_flops, rows_per_step
-from ie_store.estimators import EstimatorSpec, PaperOptions
+from ie_store.estimator_options import PaperOptions
+from ie_store.estimators import EstimatorSpec
 
 LONGEST_SECONDS = 600.0
 """Predicted time of mine-paper beyond which ``yes`` is wanted."""

@@ -10,7 +10,7 @@ distance of two rows in units of the scale, and w the rows' weights::
 One matmul of distances serves all sigmas and both bounds (`kernel`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -21,11 +21,14 @@ from torch import Tensor
 from ie_store.errors import InputError
 from ie_store.estimate.discrete import PairedClasses
 from ie_store.estimate.kernel import log_kernel_sums
-from ie_store.estimate.measure import StackStates, ceilings_at
-from ie_store.estimators import EstimatorSpec, NoiseOptions
+from ie_store.estimate.measure import Measured, StackStates, ceilings_at
+from ie_store.estimator_options import NoiseOptions
+from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import MIEstimate, Outcome, Problem
+from ie_store.store.estimate_variables import CURVES, coordinate
+from ie_store.variables import Piece, piece
 
 NORMAL_95 = 1.959963984540054
 ROWS_AT_ONCE = 4096
@@ -188,18 +191,23 @@ def noise_estimate(
 
 def measure(
     spec: EstimatorSpec[NoiseOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> list[MIEstimate]:
-    """Estimate each problem's input layer, and the last layer with the block that writes it."""
+) -> Measured:
+    """The value of each problem's input layer, and the curves of all layers that the problems touch."""
     last_layer = len(states.corpus.listed.macro)
-    estimates = []
+    estimates, pieces = [], []
     for problem in problems:
         estimate = _of_layer(spec.options, states, problem, problem.block, on_progress)
+        pieces += _curve_pieces(problem, problem.block, estimate)
         if problem.block + 1 == last_layer:  # no block reads the last layer: its curve goes with the block that writes it
-            output = _of_layer(spec.options, states, problem, last_layer, on_progress).diagnostics
-            named = {f"output_{name}": output[name] for name in ("curve_low_nats", "curve_high_nats")}
-            estimate = replace(estimate, diagnostics=estimate.diagnostics | named)
+            pieces += _curve_pieces(problem, last_layer, _of_layer(spec.options, states, problem, last_layer, on_progress))
         estimates.append(estimate)
-    return estimates
+    return Measured(estimates=estimates, pieces=(coordinate("sigma", spec.options.sigmas), *pieces))
+
+
+def _curve_pieces(problem: Problem, layer: int, estimate: MIEstimate) -> list[Piece]:
+    at = ((layer,), (problem.position,), tuple(range(len(estimate.diagnostics["curve_sigmas"]))))
+    ends = zip(CURVES[problem.level], ("curve_low_nats", "curve_high_nats"), strict=True)
+    return [piece(variable, at, estimate.diagnostics[name]) for variable, name in ends]
 
 
 def _of_layer(options: NoiseOptions, states: StackStates, problem: Problem, layer: int, on_progress: OnProgress) -> MIEstimate:

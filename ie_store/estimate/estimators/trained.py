@@ -11,7 +11,8 @@ from ie_store.estimate.evaluate import FoldValue, SideStatistics, bound_value
 from ie_store.estimate.pairs import keep_residual, residual_statistics, train_pairs
 from ie_store.estimate.split import Fold
 from ie_store.estimate.train import Trained
-from ie_store.estimators import EstimatorSpec, TrainedOptions
+from ie_store.estimator_options import TrainedOptions
+from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress
 
 TRAIN_ROWS_SHOWN = 2048

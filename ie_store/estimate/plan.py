@@ -1,0 +1,72 @@
+"""The plan of stage two as data: one list of work that can be printed, counted, split between workers, and resumed.
+
+An item is one estimator on one batch of problems. Executing it needs only the item, the dataset's address and a device
+(`execute.execute`); it ends as one record. Which problems meet in an item follows from the plan alone::
+
+    targets -> batches in reading order -> items: each batch once for every estimator that misses something of it
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ie_store.estimate.problems import Stack, Targets, only, plan_stacks
+from ie_store.estimators import EstimatorSpec
+from ie_store.specs import Problem, StoreLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkItem:
+    """One estimator on one batch of problems."""
+
+    estimator: EstimatorSpec[Any]
+    stack: Stack
+
+    @property
+    def key(self) -> str:
+        """Its name among the estimator's items: ``macro-position7-blocks0-29``."""
+        return f"{self.stack.level}-position{self.stack.position}-blocks{runs(self.stack.blocks)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatePlan:
+    """What is left to do, in order; items of one batch follow each other, so that its slabs are read once."""
+
+    items: tuple[WorkItem, ...]
+
+    @property
+    def num_problems(self) -> int:
+        """Problems of all items."""
+        return sum(len(item.stack.problems) for item in self.items)
+
+
+def runs(numbers: Sequence[int], separator: str = ".") -> str:
+    """Rising numbers, neighbours joined: ``0-3.7``."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return separator.join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found)
+
+
+def make_plan(
+    targets: Targets, layout: StoreLayout, missing: Mapping[EstimatorSpec[Any], frozenset[Problem]], stack_bytes: int
+) -> EstimatePlan:
+    """The items that are left.
+
+    Args:
+        targets: what is wanted in the end; it alone decides which problems meet.
+        layout: of the dataset.
+        missing: problems that each estimator has no record of, in the order in which estimators take their turns.
+        stack_bytes: most bytes of float32 states in one batch.
+    """
+    stacks = plan_stacks(targets, layout, stack_bytes)
+    items = [
+        WorkItem(estimator=estimator, stack=left)
+        for stack in stacks
+        for estimator, problems in missing.items()
+        for left in only([stack], problems)
+    ]
+    return EstimatePlan(items=tuple(items))

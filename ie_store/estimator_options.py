@@ -1,0 +1,77 @@
+"""The options of each estimator: only what it uses, validated on construction. Imports `errors` and `fields` alone."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ie_store.errors import InputError
+from ie_store.fields import described, require_at_least, require_choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactOptions:
+    """Counting has no options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossFitOptions:
+    """What is fitted on some sequences and tested on others."""
+
+    seed: int = described(0, "seed of the split, of the initial critic and of every draw")
+    folds: int = described(2, "cross-fitting folds: each test row is tested once per seed")
+    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
+
+    def __post_init__(self) -> None:
+        for name in ("folds", "seeds"):
+            require_at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOptions(CrossFitOptions):
+    """A critic trained on mini-batches."""
+
+    steps: int = described(2000, "most optimiser steps of one training")
+    batch_size: int = described(512, "rows in a mini-batch")
+    learning_rate: float = described(3e-3, "peak learning rate")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least("steps", self.steps, 1)
+        require_at_least("batch_size", self.batch_size, 2)
+        if not 0 < self.learning_rate < 1:
+            raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseOptions:
+    """Gaussian noise of several sizes."""
+
+    sigmas: tuple[float, ...] = described((0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "the curve's noise levels, in units of its scale")
+    sigma: float = described(4.0, "the level whose value is shown as the estimate; one of the sigmas")
+    scale: Literal["std", "rms"] = described("std", "scale of the noise, each dimension's standard deviation or the overall rms")
+    outer_rows: int = described(0, "rows whose distances to all others are taken; 0 means all of them")
+    seed: int = described(0, "seed of the draw of outer rows")
+
+    def __post_init__(self) -> None:
+        require_choice("scale", self.scale, Literal["std", "rms"])
+        require_at_least("outer_rows", self.outer_rows, 0)
+        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
+            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
+        if self.outer_rows == 1:
+            raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
+        if self.sigma not in self.sigmas:
+            raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperOptions:
+    """The published procedure."""
+
+    seed: int = described(0, "seed of the initial critic and of the permutations")
+    seeds: int = described(1, "repeats of the whole with seeds seed, seed+1, ...")
+    segment_size: int = described(0, "columns per segment, reported one by one; 0 means no cutting")
+
+    def __post_init__(self) -> None:
+        require_at_least("seeds", self.seeds, 1)
+        require_at_least("segment_size", self.segment_size, 0)
+
+
