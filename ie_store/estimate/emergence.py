@@ -7,11 +7,11 @@ bound nothing have only their sampling intervals, which combine in quadrature; m
 erred together, since they share split and critics. The standard error combines that way always.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import hypot
 from statistics import fmean
 
-from ie_store.specs import Emergence, MIEstimate, Outcome
+from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
 
 FROM_BEST_TO_WORST = (
     Outcome.EXACT,
@@ -82,6 +82,18 @@ def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEs
         flags=_flags(macro, micro),
         curve_nats=_curve(macro, micro),
     )
+
+
+def grid_emergences(estimates: Mapping[Problem, MIEstimate]) -> dict[tuple[int, int], Emergence]:
+    """Emergences by (block, position), rising, where the macro estimate and all its micro estimates are there."""
+    found: dict[tuple[int, int], Emergence] = {}
+    for problem in sorted((p for p in estimates if p.level == "macro"), key=lambda p: (p.block, p.position)):
+        block, position = problem.block, problem.position
+        lone = [estimates.get(Problem(level="micro", block=block, position=s)) for s in range(position + 1)]
+        micro = [estimate for estimate in lone if estimate is not None]
+        if len(micro) == len(lone):
+            found[block, position] = emergence(block, position, estimates[problem], micro)
+    return found
 
 
 def _curve(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[tuple[float, float], ...]:

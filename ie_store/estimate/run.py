@@ -4,7 +4,8 @@ corpus rows -> ceilings -> plan -> slabs -> estimates, stack by stack -> emergen
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,20 @@ import torch
 from ie_store.errors import FlaggedError, InputError, StoreError
 from ie_store.estimate.cost import require_agreed
 from ie_store.estimate.device import choose_device, describe_session
-from ie_store.estimate.emergence import emergence
-from ie_store.estimate.measure import StackStates, corrections, examine, known_value, measure_stack
+from ie_store.estimate.emergence import grid_emergences
+from ie_store.estimate.exact_results import ExactResults, exact_values
+from ie_store.estimate.measure import StackStates, examine, measure_stack
 from ie_store.estimate.outcomes import CorpusRows
 from ie_store.estimate.paper import rows_per_step
 from ie_store.estimate.problems import STACK_BYTES, Stack, Targets, checkable_targets, choose_targets, only, plan_stacks
 from ie_store.estimate.slabs import stream_states
 from ie_store.estimate.split import FEWEST_SEQUENCES
 from ie_store.options import EstimateSpec, EstimatorSpec, OnProgress, Progress, ignore_progress, relevant_options
-from ie_store.specs import Emergence, MIEstimate, Problem, digest
+from ie_store.specs import Emergence, Problem, digest
 from ie_store.store.read import DatasetReader, open_reader
-from ie_store.store.results import ResultsWriter, open_results, read_results
+from ie_store.store.results import ResultsWriter, hold_run, open_results, read_results
 
+EXACT = EstimatorSpec(name="exact")
 UNTRAINED = ("exact", "noise")
 
 
@@ -59,14 +62,25 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     corpus = CorpusRows(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
     for task in tasks:
         _require_possible(task, spec, reader, corpus, device)
+    session = describe_session(device)
     with ExitStack() as opened:
-        session = describe_session(device)
-        writers = [opened.enter_context(open_results(spec.store, spec.name, task.estimator, session)) for task in tasks]
-        _commit_exact_values(writers[0], corpus, reader)
-        stacks = plan_stacks(targets, reader.layout, STACK_BYTES[device.type])
-        _measure_all(reader, stacks, tasks, writers, corpus, device, on_progress)
-        found = [_combine(task, writer, targets, reader) for task, writer in zip(tasks, writers, strict=True)]
-    emergences = [item for items in found for item in items]
+        place, identity = (spec.store, spec.name), reader.identity
+        opening = (open_results(*place, task.estimator, session, identity=identity) for task in tasks[1:])
+        writers = [opened.enter_context(writer) for writer in opening]
+        if not writers:
+            opened.enter_context(hold_run(*place, EXACT, identity))
+        exact = _exact(spec, reader, corpus, session)
+        try:
+            stacks = plan_stacks(targets, reader.layout, STACK_BYTES[device.type])
+            _measure_all(reader, stacks, tasks, [exact, *writers], corpus, device, on_progress)
+        finally:
+            exact.flush()
+        of_targets = [_of_targets(exact.emergences, targets)]
+        for writer in writers:
+            made = _of_targets(grid_emergences(writer.estimates), targets)
+            writer.set_emergences(made)
+            of_targets.append(made)
+    emergences = [item for made in of_targets for item in made]
     if spec.strict:
         _require_unflagged(emergences)
     return emergences
@@ -89,7 +103,7 @@ def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:
 
 def _with_exact(estimators: tuple[EstimatorSpec, ...]) -> list[EstimatorSpec]:
     """Each estimator once, by what is relevant to it, and exact before all."""
-    every = (EstimatorSpec(name="exact"), *estimators)
+    every = (EXACT, *estimators)
     return list({digest(relevant_options(estimator)): estimator for estimator in every}.values())
 
 
@@ -112,26 +126,19 @@ def _require_possible(task: Task, spec: EstimateSpec, reader: DatasetReader, cor
         require_agreed(task.estimator, layout.hidden_size, rows, device)
 
 
-def _commit_exact_values(writer: ResultsWriter, corpus: CorpusRows, reader: DatasetReader) -> None:
-    """The ceilings of every block and position, whatever states are stored; for a sample also corrected entropies."""
-    is_sample = not reader.corpus.complete
-    values: dict[Problem, MIEstimate] = {}
-    for position in range(reader.layout.num_positions):
-        of_prefix = corrections(corpus.prefixes(position)) if is_sample else {}
-        of_token = corrections(corpus.last_tokens(position)) if is_sample else {}
-        for block in range(reader.layout.num_layers - 1):
-            macro = Problem(level="macro", block=block, position=position)
-            micro = Problem(level="micro", block=block, position=position)
-            for problem, extra in ((macro, of_prefix if block else of_token), (micro, of_token)):
-                values[problem] = replace(known_value("exact", corpus, problem), diagnostics=extra)
-    writer.commit({problem: value for problem, value in values.items() if problem not in writer.estimates})
+def _exact(spec: EstimateSpec, reader: DatasetReader, corpus: CorpusRows, session: dict[str, Any]) -> ExactResults:
+    def open_writer(wait_seconds: float) -> ResultsWriter:
+        place = (spec.store, spec.name, EXACT, session)
+        return open_results(*place, identity=reader.identity, wait_seconds=wait_seconds, sheltered=True)
+
+    return ExactResults(open_writer, exact_values(corpus, reader.layout, reader.corpus))
 
 
 def _measure_all(
     reader: DatasetReader,
     stacks: tuple[Stack, ...],
     tasks: list[Task],
-    writers: list[ResultsWriter],
+    writers: list[ExactResults | ResultsWriter],
     corpus: CorpusRows,
     device: torch.device,
     on_progress: OnProgress,
@@ -152,18 +159,8 @@ def _measure_all(
                 on_progress(Progress(stage="estimates", done=done, total=total, unit="problems"))
 
 
-def _combine(task: Task, writer: ResultsWriter, targets: Targets, reader: DatasetReader) -> list[Emergence]:
-    """Emergences of the targets from all estimates there are; for exact, those of the whole grid are kept too."""
-    layout, found = reader.layout, writer.estimates
-    whole = Targets(blocks=tuple(range(layout.num_layers - 1)), positions=tuple(range(layout.num_positions)))
-    made = {}
-    for block in (whole if task.estimator.name == "exact" else targets).blocks:
-        for position in (whole if task.estimator.name == "exact" else targets).positions:
-            macro = found[Problem(level="macro", block=block, position=position)]
-            micro = [found[Problem(level="micro", block=block, position=s)] for s in range(position + 1)]
-            made[block, position] = emergence(block, position, macro, micro)
-    writer.set_emergences(made.values())
-    return [e for (block, position), e in made.items() if block in targets.blocks and position in targets.positions]
+def _of_targets(emergences: dict[tuple[int, int], Emergence], targets: Targets) -> list[Emergence]:
+    return [e for (block, position), e in emergences.items() if block in targets.blocks and position in targets.positions]
 
 
 def _require_unflagged(emergences: list[Emergence]) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from ie_store.errors import BusyError, StoreError
+from ie_store.errors import StoreError
 from ie_store.store.door import Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import LOCK_FOLDER, RESERVED, dataset_name
@@ -70,20 +70,12 @@ def wipe_dataset(files: Files, name: str) -> list[str]:
     Raises:
         BusyError: a living process estimates from it; nothing is touched.
     """
-    held: dict[str, Lock] = {}
+    held = _hold_results(files, name)
     try:
-        _hold_results(files, name, held)
-        certificate = files.read(f"{name}/zarr.json")
         files.delete(f"{name}/zarr.json")
-        try:
-            _hold_results(files, name, held)  # of those that began meanwhile; any later one finds no dataset and ends
-        except BusyError:
-            if certificate is not None:
-                files.write_atomic(f"{name}/zarr.json", [certificate], scratch=f"{name}/{LOCK_FOLDER}")
-            raise
         return _wipe_rest(files, name)
     finally:
-        for lock in held.values():
+        for lock in held:
             lock.release()
 
 
@@ -96,15 +88,22 @@ def _wipe_rest(files: Files, name: str) -> list[str]:
     return sorted(strange)
 
 
-def _hold_results(files: Files, name: str, held: dict[str, Lock]) -> None:
-    """Take the locks of all results of a dataset, so that nobody estimates from it; those already in ``held`` are.
+def _hold_results(files: Files, name: str) -> list[Lock]:
+    """The locks of all results of a dataset; whoever wants one more must hold the dataset's own, which the caller does.
 
     Raises:
-        BusyError: a living process does.
+        BusyError: a living process estimates from it; nothing is held.
     """
-    for key, kind in list(files.list_entries(f"{name}/estimates")):
-        if kind == "file" and key.endswith("/.lock") and key not in held:
-            held[key] = files.lock(key)
+    held: list[Lock] = []
+    try:
+        for key, kind in list(files.list_entries(f"{name}/estimates")):
+            if kind == "file" and key.endswith("/.lock"):
+                held.append(files.lock(key))
+    except BaseException:
+        for lock in held:
+            lock.release()
+        raise
+    return held
 
 
 def _leftovers(files: Files, name: str) -> bool:

@@ -17,31 +17,40 @@ from typing import Any
 
 import numpy as np
 
-from ie_store.errors import IdentityError, StoreError
 from ie_store.options import EstimatorSpec, relevant_options
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, Problem, digest
-from ie_store.store.attributes import DatasetAttributes, GroupAttributes, ResultsAttributes
+from ie_store.store.attributes import GroupAttributes, ResultsAttributes
 from ie_store.store.door import Files, Lock
 from ie_store.store.files import open_files
+from ie_store.store.holds import hold_results, patiently, require_states
 from ie_store.store.layout import dataset_name
-from ie_store.store.metadata import read_dataset, read_document, read_group, require_dataset, write_document, write_group
-from ie_store.store.plain import read_plain, sealed
+from ie_store.store.metadata import read_document, require_dataset, write_document, write_group
+from ie_store.store.plain import sealed
 from ie_store.store.removal import is_temporary
-from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
+from ie_store.store.result_arrays import Arrays, arrays_of, flags_of, template_of
+from ie_store.store.results_group import contents_of, read_arrays, read_results_group, results_key
+
+__all__ = ["ResultsWriter", "hold_run", "open_results", "read_results", "results_key", "show_results"]
 
 FLUSH_SECONDS = 10.0
 """Problems that end within this time of the last flush wait for the next: so much work a kill may cost."""
 LOCK_FOLDER = "block"
 """Array folder that keeps a group's lock and scratch files: strays in a group's folder make Zarr readers warn."""
+RUN_FOLDER = "position"
+"""Array folder of the lock of a run that holds its results only while it writes them."""
 COMMIT_MARK = "outcome_"
 
 
-def results_key(name: str, spec: EstimatorSpec) -> str:
-    """Key of the group of an estimator's results on dataset ``name``."""
-    return f"{name}/estimates/{spec.name}-{digest(relevant_options(spec))[:12]}"
-
-
-def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, Any]) -> "ResultsWriter":
+def open_results(
+    store: str,
+    name: str,
+    spec: EstimatorSpec,
+    session: dict[str, Any],
+    *,
+    identity: DatasetIdentity | None = None,
+    wait_seconds: float = 0.0,
+    sheltered: bool = False,
+) -> "ResultsWriter":
     """Create or resume the results of ``spec`` on dataset ``name``, held exclusively until closed.
 
     Args:
@@ -49,59 +58,56 @@ def open_results(store: str, name: str, spec: EstimatorSpec, session: dict[str, 
         name: MODEL/CORPUS.
         spec: the estimator; its relevant options are the results' identity.
         session: provenance of this run (versions, device, threads, time); kept with the problems it estimates.
+        identity: of the states that are estimated from, as they were read; by default those that stand there now.
+        wait_seconds: how long to wait for another process that holds the results.
+        sheltered: this process holds other results of the dataset, so that it cannot be removed meanwhile.
 
     Raises:
-        InputError, StoreError: no such store or dataset.
+        InputError, StoreError: no such store or dataset, or not the one of that identity any more.
         IdentityError: the results there were computed from other activations.
         BusyError: a living process estimates the same.
     """
     files = open_files(store)
-    attributes = _dataset_attributes(files, name)
+    identity = identity or _identity(files, name)
     key = results_key(name, spec)
-    lock = files.lock(f"{key}/{LOCK_FOLDER}/.lock")
+    lock_of = f"{key}/{LOCK_FOLDER}/.lock"
+    lock = patiently(lambda: files.lock(lock_of) if sheltered else hold_results(files, name, lock_of, identity), wait_seconds)
     try:
-        if _still_there(files, name) != attributes.identity:
-            lock.remove()
-            raise StoreError(
-                f"{files.address(name)} was removed or replaced just now; look at it with 'ie-store info', then estimate"
-            )
         files.delete(*filter(is_temporary, list(files.list_keys(key))))
-        return ResultsWriter(files, key, lock, _resumed(files, key, spec, attributes, session))
+        return ResultsWriter(files, name, key, lock, identity, _resumed(files, name, spec, identity, session), session)
     except BaseException:
         lock.release()
         raise
 
 
-def _still_there(files: Files, name: str) -> DatasetIdentity | None:
-    found = read_dataset(files, name)
-    return found.identity if found else None
+def hold_run(store: str, name: str, spec: EstimatorSpec, identity: DatasetIdentity) -> Lock:
+    """Hold a whole run of an estimator whose results are held only while they are written, until released.
+
+    Raises:
+        InputError, StoreError, BusyError: as `open_results`.
+    """
+    files = open_files(store)
+    return hold_results(files, name, f"{results_key(name, spec)}/{RUN_FOLDER}/.lock", identity)
 
 
-def _dataset_attributes(files: Files, name: str) -> DatasetAttributes:
-    return require_dataset(files, dataset_name(name))
+def _identity(files: Files, name: str) -> DatasetIdentity:
+    return require_dataset(files, dataset_name(name)).identity
 
 
 def _resumed(
-    files: Files, key: str, spec: EstimatorSpec, dataset: DatasetAttributes, session: dict[str, Any]
+    files: Files, name: str, spec: EstimatorSpec, identity: DatasetIdentity, session: dict[str, Any]
 ) -> ResultsAttributes:
     """Attributes of the results group: those of a new one, or the stored ones with one more session."""
-    layout = dataset.identity.layout
-    attributes = ResultsAttributes(
+    stored = read_results_group(files, name, results_key("", spec).rpartition("/")[2], identity)
+    known = stored.sessions if stored else ()
+    return ResultsAttributes(
         estimator=relevant_options(spec),
-        activations_digest=digest(dataset.identity),
-        num_blocks=layout.num_layers - 1,
-        num_positions=layout.num_positions,
-        sessions=(session,),
+        activations_digest=digest(identity),
+        num_blocks=identity.layout.num_layers - 1,
+        num_positions=identity.layout.num_positions,
+        sessions=known if session in known else (*known, session),
+        flags=stored.flags if stored else {},
     )
-    stored = read_group(files, key, ResultsAttributes)
-    if stored is None:
-        return attributes
-    if stored.activations_digest != attributes.activations_digest:
-        raise IdentityError(
-            f"{files.address(key)} was computed from other activations (digest {stored.activations_digest[:12]}, "
-            f"the dataset's is {attributes.activations_digest[:12]}); remove that folder and estimate again"
-        )
-    return replace(attributes, sessions=(*stored.sessions, session), flags=stored.flags)
 
 
 def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MIEstimate]:
@@ -109,38 +115,37 @@ def read_results(store: str, name: str, spec: EstimatorSpec) -> dict[Problem, MI
 
     Raises:
         InputError, StoreError: no such store or dataset.
+        IdentityError: they were computed from other states than those that stand there.
     """
     files = open_files(store)
-    _dataset_attributes(files, name)
     key = results_key(name, spec)
-    attributes = read_group(files, key, ResultsAttributes)
-    return _contents(files, key, read_arrays(files, key), attributes)[0] if attributes else {}
-
-
-def _contents(
-    files: Files, key: str, arrays: Arrays, attributes: ResultsAttributes
-) -> tuple[dict[Problem, MIEstimate], list[Emergence]]:
-    """The estimates and emergences in a results group; `StoreError` where an array is gone."""
-    estimator, flags = attributes.estimator["name"], attributes.flags
-    try:
-        return estimates_of(arrays, flags, estimator), emergences_of(arrays, flags, estimator)
-    except KeyError as error:
-        raise StoreError(f"{files.address(key)} has no array {error}: remove that folder and estimate again") from error
+    attributes = read_results_group(files, name, key.rpartition("/")[2], _identity(files, name))
+    return contents_of(files, key, read_arrays(files, key), attributes)[0] if attributes else {}
 
 
 class ResultsWriter:
     """The results of one estimator on one dataset. `open_results` makes it; close it to write what is left and let go."""
 
-    def __init__(self, files: Files, key: str, lock: Lock, attributes: ResultsAttributes) -> None:
-        self._files, self._key, self._lock, self._attributes = files, key, lock, attributes
+    def __init__(
+        self,
+        files: Files,
+        name: str,
+        key: str,
+        lock: Lock,
+        identity: DatasetIdentity,
+        attributes: ResultsAttributes,
+        session: dict[str, Any],
+    ) -> None:
+        self._files, self._name, self._key, self._lock, self._identity = files, name, key, lock, identity
+        self._attributes, self._session = attributes, attributes.sessions.index(session)
         self._attributes_written: ResultsAttributes | None = None
         self._written = read_arrays(files, key)
         self._flushed = monotonic()
-        self.estimates, self.emergences = _contents(files, key, self._written, attributes)
+        self.estimates, self.emergences = contents_of(files, key, self._written, attributes)
 
     def commit(self, estimates: Mapping[Problem, MIEstimate]) -> None:
         """Keep estimates; they reach the disk within `FLUSH_SECONDS` of work, or when the writer closes."""
-        session = {"session": len(self._attributes.sessions) - 1}
+        session = {"session": self._session}
         for problem, estimate in estimates.items():
             self.estimates[problem] = replace(estimate, diagnostics=estimate.diagnostics | session)
         if monotonic() - self._flushed > FLUSH_SECONDS:
@@ -152,7 +157,12 @@ class ResultsWriter:
         self.emergences = [kept[at] for at in sorted(kept)]
 
     def flush(self) -> None:
-        """Write what changed."""
+        """Write what changed.
+
+        Raises:
+            StoreError: the states were removed or replaced by somebody who minds no locks.
+        """
+        require_states(self._files, self._name, self._identity)
         shape = (self._attributes.num_blocks, self._attributes.num_positions)
         arrays = arrays_of(self.estimates, self.emergences, *shape)
         changed = {name: values for name, values in arrays.items() if not _same(values, self._written.get(name))}
@@ -196,14 +206,6 @@ def _same(values: Any, written: Any) -> bool:
     return written is not None and bool(np.array_equal(values, written, equal_nan=True))
 
 
-def read_arrays(files: Files, key: str) -> Arrays:
-    """All arrays of a results group that are whole; empty where there is no group."""
-    if read_document(files, key) is None:
-        return {}
-    names = [name for name in files.list_folders(key) if read_document(files, f"{key}/{name}") is not None]
-    return {name: read_plain(files, f"{key}/{name}") for name in names}
-
-
 def show_results(store: str, name: str) -> dict[str, Any]:
     """Every emergence estimated on dataset ``name``.
 
@@ -214,17 +216,18 @@ def show_results(store: str, name: str) -> dict[str, Any]:
 
     Raises:
         InputError, StoreError: no such store or dataset.
+        IdentityError: results that were computed from other states than those that stand there.
     """
     files = open_files(store)
-    _dataset_attributes(files, name)
+    identity = _identity(files, name)
     model, corpus = name.split("/")
     entries: list[dict[str, Any]] = []
     for folder in files.list_folders(f"{name}/estimates"):
         key = f"{name}/estimates/{folder}"
-        attributes = read_group(files, key, ResultsAttributes)
+        attributes = read_results_group(files, name, folder, identity)
         if attributes is None:
             continue
-        estimates, emergences = _contents(files, key, read_arrays(files, key), attributes)
+        estimates, emergences = contents_of(files, key, read_arrays(files, key), attributes)
         for emergence in emergences:
             macro = estimates[Problem(level="macro", block=emergence.block, position=emergence.position)]
             entries.append(_entry(emergence, macro, attributes.estimator, folder))
