@@ -17,8 +17,7 @@ from ie_store.store.metadata import read_dataset, read_document, read_group, wri
 from ie_store.store.plain import write_plain
 from ie_store.store.removal import is_temporary, named, strange_entries, wipe_dataset
 
-_BEFORE_THE_ROOT = re.compile(rf"[^/]+/[^/]+/{LOCK_FOLDER}/(\.lock|[^/]+\.tmp)")
-"""What a creation writes before the root says that the folder is a store."""
+_LOCK = re.compile(rf"[^/]+/[^/]+/{LOCK_FOLDER}/\.lock")
 
 
 def require_creatable(files: Files, name: str) -> None:
@@ -31,11 +30,11 @@ def require_creatable(files: Files, name: str) -> None:
 
 
 def _holds_others(files: Files) -> bool:
-    """True where a folder without a root of ours holds what a creation that just began would not have written.
+    """True where a folder without a root of ours holds more than the locks of creations that just began.
 
     Another process may create another dataset meanwhile: its root comes before all else, so who sees more sees it too.
     """
-    if all(_BEFORE_THE_ROOT.fullmatch(key) for key in files.list_keys("")):
+    if all(_LOCK.fullmatch(key) or is_temporary(key) for key in files.list_keys("")):
         return False
     return read_group(files, "", GroupAttributes) is None
 

@@ -11,9 +11,10 @@ from ie_store.store.metadata import read_dataset, read_document, require_store
 
 MOST_NAMED = 5
 """Strange entries that a message names."""
-_FILE = r"(zarr\.json|c(/\d+)+|\.lock)"
-_TEMPORARY = r"([^/]+\.[0-9a-f]{8}\.tmp|.+\?uploadId=[^/]+\.tmp)"
-_OURS = re.compile(rf"((ledger|estimates|estimates/[^/]+)/)?([^/]+/)?({_FILE}|{_TEMPORARY})")
+_UNFINISHED = r"(\.[0-9a-f]+|\?uploadId=[^/]+)\.tmp"
+_FILE = rf"((zarr\.json|c(/\d+)+)({_UNFINISHED})?|\.lock)"
+_OURS = re.compile(rf"((ledger|estimates|estimates/[^/]+)/)?([^/]+/)?{_FILE}")
+_TEMPORARY = re.compile(rf"(.*/)?(zarr\.json|\d+){_UNFINISHED}")
 
 
 def lock_key(name: str) -> str:
@@ -35,7 +36,7 @@ def strange_entries(files: Files, name: str) -> list[str]:
 
 def is_temporary(key: str) -> bool:
     """True for an unfinished file that a killed writer of ours left."""
-    return key.endswith(".tmp")
+    return _TEMPORARY.fullmatch(key) is not None
 
 
 def _is_ours(files: Files, name: str, key: str) -> bool:
@@ -82,7 +83,8 @@ def wipe_dataset(files: Files, name: str) -> list[str]:
 def _wipe_rest(files: Files, name: str) -> list[str]:
     strange = set(strange_entries(files, name))
     entries = [(key, kind) for key, kind in files.list_entries(name) if key not in strange and key != lock_key(name)]
-    files.delete(*(key for key, kind in entries if kind == "file"))
+    found = [key for key, kind in entries if kind == "file"]
+    files.delete(*sorted(found, key=lambda key: key.endswith("/zarr.json")))  # which says to the last that an array is ours
     for key in (key for key, kind in entries if kind == "folder"):
         files.delete_empty_folder(key)
     return sorted(strange)
