@@ -79,7 +79,7 @@ def show(
     store: Store, name: Name, as_json: Annotated[bool, typer.Option("--json", help="one JSON object, in nats")] = False
 ) -> None:
     """Show every estimate of a dataset beside its exact ceiling, in bits."""
-    from ie_store.store.results import show_results
+    from ie_store.store.show import show_results
 
     shown = show_results(store, name)
     if as_json:

@@ -73,5 +73,3 @@ class PaperOptions:
     def __post_init__(self) -> None:
         require_at_least("seeds", self.seeds, 1)
         require_at_least("segment_size", self.segment_size, 0)
-
-

@@ -1,8 +1,8 @@
 """The table of estimators: one row each, with its options, what is true of it, and where its function stands.
 
-Imports `errors`, `estimator_options`, `fields` and `variables` alone; functions are named here and loaded when they are used. Command-line options and
-their help, the identity of results, `check`, `mutual_information`, the schemas and the documentation follow from this
-table. A new estimator is a file in ``estimate/estimators/`` and a row here.
+Imports `errors`, `estimator_options`, `fields` and `variables` alone; functions are named here and loaded when they are used.
+Command-line options and their help, the identity of results, `check`, `mutual_information`, the schemas and the documentation
+follow from this table. A new estimator is a file in ``estimate/estimators/`` and a row here.
 """
 
 from collections.abc import Callable
@@ -68,10 +68,7 @@ _PAPER = (
     _at_problem("num_negatives", "sequences in the shuffled batch"),
     _at_problem("flops", "floating-point operations"),
 )
-OF_EVERY_ESTIMATE = (
-    _at_problem("collisions", "prefixes or tokens whose stored state is that of another"),
-    _at_problem("session", "run that made the value: an index into the attribute sessions"),
-)
+OF_EVERY_ESTIMATE = (_at_problem("collisions", "prefixes or tokens whose stored state is that of another"),)
 """What is known of every estimate from stored states, whatever the estimator."""
 
 

@@ -4,6 +4,7 @@ Everything computed from a dataset (mutual information, curves, spectra, a user'
 below. A part of one, as a piece of work yields it, is a `Piece`; arrays are put together from pieces.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ DIMENSIONS: dict[str, str] = {
 """What a variable may be indexed by, and what the index means."""
 DTYPES = ("float64", "float32", "int64", "int8")
 NOT_KNOWN_CODE = -1
+Flags = dict[str, tuple[str, ...]]
+"""Sentences of the input checks by place: ``level/block/position``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,19 @@ def piece(variable: Variable, index: tuple[tuple[int, ...], ...], values: Any) -
     return Piece(variable=variable, index=index, values=array.astype(variable.dtype).reshape(tuple(map(len, index))))
 
 
-def assemble(pieces: list[Piece], sizes: dict[str, int]) -> dict[str, tuple[Variable, NDArray[Any]]]:
+WholeArrays = dict[str, tuple[Variable, NDArray[Any]]]
+"""Variables with all their values, by name."""
+
+
+def coordinate(dimension: str, values: Iterable[float]) -> Piece:
+    """The values of a dimension, as a variable of its own name."""
+    found = np.array(list(values))
+    dtype = "float64" if found.dtype.kind == "f" else "int64"
+    variable = Variable(name=dimension, dimensions=(dimension,), long_name=DIMENSIONS[dimension], dtype=dtype)
+    return piece(variable, (tuple(range(len(found))),), found)
+
+
+def assemble(pieces: list[Piece], sizes: dict[str, int]) -> WholeArrays:
     """Whole arrays from their pieces, later ones over earlier ones, by name.
 
     Args:
@@ -87,7 +102,7 @@ def assemble(pieces: list[Piece], sizes: dict[str, int]) -> dict[str, tuple[Vari
         ValueError: two variables of one name, or an index outside a dimension.
     """
     lengths = _lengths(pieces, sizes)
-    made: dict[str, tuple[Variable, NDArray[Any]]] = {}
+    made: WholeArrays = {}
     for part in pieces:
         variable = part.variable
         if variable.name not in made:

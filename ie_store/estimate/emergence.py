@@ -8,11 +8,14 @@ erred together, since they share split and critics. The standard error combines 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import hypot
 from statistics import fmean
 
 from ie_store.estimators import estimator_row
-from ie_store.specs import Emergence, MIEstimate, Outcome
+from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
+from ie_store.store.estimate_variables import CURVES, Arrays, emergence_pieces, estimates_of, values_of
+from ie_store.variables import Flags, Piece, WholeArrays
 
 FROM_BEST_TO_WORST = (
     Outcome.EXACT,
@@ -40,11 +43,8 @@ def _known_range(estimate: MIEstimate) -> tuple[float, float] | None:
     low, high = estimate.interval_nats
     if estimate.outcome in (Outcome.EXACT, Outcome.CERTIFIED):
         return low, high
-    if (
-        estimator_row(estimate.estimator).guarantee == "lower bound"
-        and estimate.outcome in HOLDS
-        and estimate.ceiling_nats is not None
-    ):
+    is_bound = estimator_row(estimate.estimator).guarantee == "lower bound"
+    if is_bound and estimate.outcome in HOLDS and estimate.ceiling_nats is not None:
         return max(0.0, low), max(high, estimate.ceiling_nats)
     return None
 
@@ -83,22 +83,36 @@ def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEs
         ceiling_population_nats=_difference(macro.ceiling_population_nats, [e.ceiling_population_nats for e in micro]),
         outcome=worst([macro.outcome, *(estimate.outcome for estimate in micro)]),
         flags=_flags(macro, micro),
-        curve_nats=_curve(macro, micro),
     )
 
 
-def _curve(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[tuple[float, float], ...]:
-    """noise: interval of the emergence at each sigma, low minus high of the certified bounds."""
-    if "curve_low_nats" not in macro.diagnostics or any("curve_low_nats" not in e.diagnostics for e in micro):
+def grid_emergences(arrays: Arrays, flags: Flags, estimator: str) -> dict[tuple[int, int], Emergence]:
+    """Emergences by (block, position), rising, where the macro estimate and all its micro estimates are there."""
+    estimates = estimates_of(arrays, flags, estimator)
+    found: dict[tuple[int, int], Emergence] = {}
+    for problem in sorted((p for p in estimates if p.level == "macro"), key=lambda p: (p.block, p.position)):
+        block, position = problem.block, problem.position
+        lone = [estimates.get(Problem(level="micro", block=block, position=s)) for s in range(position + 1)]
+        micro = [estimate for estimate in lone if estimate is not None]
+        if len(micro) == len(lone):
+            made = emergence(block, position, estimates[problem], micro)
+            found[block, position] = replace(made, curve_nats=_curve(arrays, block, position))
+    return found
+
+
+def derive_emergences(estimator: str, arrays: WholeArrays, flags: Flags) -> tuple[list[Piece], Flags]:
+    """Pieces and flags of all emergences that the arrays of ``estimator`` give."""
+    found = grid_emergences(values_of(arrays), flags, estimator).values()
+    return emergence_pieces(found), {f"ie/{e.block}/{e.position}": e.flags for e in found if e.flags}
+
+
+def _curve(arrays: Arrays, block: int, position: int) -> tuple[tuple[float, float], ...]:
+    """Interval of the emergence at each noise level, low minus high of the certified bounds; empty without curves."""
+    if any(end.name not in arrays for level in CURVES for end in CURVES[level]):
         return ()
-    lows = zip(*(e.diagnostics["curve_low_nats"] for e in micro), strict=True)
-    highs = zip(*(e.diagnostics["curve_high_nats"] for e in micro), strict=True)
-    return tuple(
-        (low - sum(micro_high) / len(micro), high - sum(micro_low) / len(micro))
-        for low, high, micro_low, micro_high in zip(
-            macro.diagnostics["curve_low_nats"], macro.diagnostics["curve_high_nats"], lows, highs, strict=True
-        )
-    )
+    low, high = (arrays[end.name][block, position] for end in CURVES["macro"])
+    lone_low, lone_high = (arrays[end.name][block, : position + 1].sum(axis=0) / (position + 1) for end in CURVES["micro"])
+    return tuple(zip((low - lone_high).tolist(), (high - lone_low).tolist(), strict=True))
 
 
 def _difference(macro: float | None, micro: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""Slabs in the order of the plan: read lazily through Dask, one stack ahead, each once for all blocks that touch it."""
+"""Slabs in the order of the plan: read lazily through Dask, one item ahead, each once for all items that touch it."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ie_store.errors import NonFiniteError
 from ie_store.estimate.closed_form import row_classes
-from ie_store.estimate.problems import Stack
+from ie_store.estimate.plan import WorkItem
 from ie_store.specs import Slab
 from ie_store.store.read import DatasetReader
 
@@ -44,17 +44,17 @@ def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
     return SlabStates(rows=rows, classes=row_classes(rows))
 
 
-def stream_states(reader: DatasetReader, stacks: Sequence[Stack]) -> Iterator[tuple[Stack, dict[Slab, SlabStates]]]:
-    """Every stack with its slabs; while one is worked on, the next one's slabs are read.
+def stream_states(reader: DatasetReader, items: Sequence[WorkItem]) -> Iterator[tuple[WorkItem, dict[Slab, SlabStates]]]:
+    """Every item with its slabs; while one is worked on, the next one's slabs are read.
 
-    At most the slabs of two neighbouring stacks are in memory. A slab that both use is read once.
+    At most the slabs of two neighbouring items are in memory. A slab that both use is read once.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="slabs") as pool:
         known: dict[Slab, Future[SlabStates]] = {}
-        for number, stack in enumerate(stacks):
-            wanted = stacks[number + 1].slabs if number + 1 < len(stacks) else ()
-            for slab in (*stack.slabs, *wanted):
+        for number, item in enumerate(items):
+            wanted = items[number + 1].stack.slabs if number + 1 < len(items) else ()
+            for slab in (*item.stack.slabs, *wanted):
                 if slab not in known:
                     known[slab] = pool.submit(read_states, reader, slab)
-            yield stack, {slab: known[slab].result() for slab in stack.slabs}
+            yield item, {slab: known[slab].result() for slab in item.stack.slabs}
             known = {slab: known[slab] for slab in wanted}

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ie_store.errors import StoreError
-from ie_store.specs import ITEM_BYTES, Level, StoreLayout
-from ie_store.store.attributes import DatasetAttributes, ResultsAttributes
+from ie_store.errors import IdentityError, StoreError
+from ie_store.specs import ITEM_BYTES, DatasetIdentity, Level, StoreLayout
+from ie_store.store.attributes import DatasetAttributes
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
 from ie_store.store.layout import dataset_name, is_name_part, state_array, stored_cells
 from ie_store.store.ledger import LEVELS, missing_shards, read_sessions
-from ie_store.store.metadata import read_dataset, read_document, read_group, require_dataset, require_store
+from ie_store.store.metadata import read_dataset, read_document, require_dataset, require_store
+from ie_store.store.results_group import read_results_group
 
 _DESCRIBED = ("identity", "corpus", "complete", "incomplete_reason", "audit")
 
@@ -120,17 +121,17 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
         "num_shards": {level: layout.num_shards(level) for level in LEVELS},
         "missing_shards": {level: len(missing_shards(files, name, layout, level)) for level in LEVELS},
         "bytes": _sizes(files, name, layout),
-        "estimates": [_described_results(files, name, group) for group in _estimates(files, name)],
+        "estimates": [_described_results(files, name, group, attributes.identity) for group in _estimates(files, name)],
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
 
 
-def _described_results(files: Files, name: str, group: str) -> dict[str, Any]:
-    """Attributes of a results group; where it is damaged, ``fault`` instead."""
+def _described_results(files: Files, name: str, group: str, identity: DatasetIdentity) -> dict[str, Any]:
+    """Attributes of a results group; where it is damaged or of other states, ``fault`` instead."""
     try:
-        found = read_group(files, f"{name}/estimates/{group}", ResultsAttributes)
-    except StoreError as error:
+        found = read_results_group(files, name, group, identity)
+    except (StoreError, IdentityError) as error:
         return {"group": group, "fault": str(error)}
     return {"group": group, **(asdict(found) if found else {})}
 

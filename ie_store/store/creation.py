@@ -1,5 +1,6 @@
 """Birth and death of a dataset: what may be created where, in which order, and how it is wiped."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,26 @@ from ie_store.store.metadata import read_dataset, read_document, read_group, wri
 from ie_store.store.plain import write_plain
 from ie_store.store.removal import is_temporary, named, strange_entries, wipe_dataset
 
+_LOCK = re.compile(rf"[^/]+/[^/]+/{LOCK_FOLDER}/\.lock")
+
 
 def require_creatable(files: Files, name: str) -> None:
     """Raise `StoreError` where creating ``name`` would touch anything that is not ours. Touches nothing itself."""
-    if read_group(files, "", GroupAttributes) is None and any(f"/{LOCK_FOLDER}/" not in key for key in files.list_keys("")):
+    if read_group(files, "", GroupAttributes) is None and _holds_others(files):
         raise StoreError(f"{files.address()} is not a store and not empty; give a new or empty one")
     read_group(files, name.split("/")[0], GroupAttributes)
     if read_dataset(files, name) is None:
         require_no_stranger(files, name)
+
+
+def _holds_others(files: Files) -> bool:
+    """True where a folder without a root of ours holds more than the locks of creations that just began.
+
+    Another process may create another dataset meanwhile: its root comes before all else, so who sees more sees it too.
+    """
+    if all(_LOCK.fullmatch(key) or is_temporary(key) for key in files.list_keys("")):
+        return False
+    return read_group(files, "", GroupAttributes) is None
 
 
 def require_no_stranger(files: Files, name: str) -> None:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from ie_store.estimators import OF_EVERY_ESTIMATE, estimator_row
 from ie_store.specs import Emergence, Level, MIEstimate, Outcome, Problem
-from ie_store.variables import DIMENSIONS, NOT_KNOWN_CODE, Piece, Variable, piece
+from ie_store.variables import NOT_KNOWN_CODE, Flags, Piece, Variable, WholeArrays, piece
 
 LEVELS: tuple[Level, Level] = ("macro", "micro")
 Arrays = Mapping[str, NDArray[Any]]
-Flags = dict[str, tuple[str, ...]]
 _GRID = ("block", "position")
 _OUTCOMES = tuple(outcome.value.replace(" ", "_") for outcome in Outcome)
 
@@ -58,7 +57,10 @@ def _quantity(value: str, suffix: str, meaning: str, ceiling_meaning: str, linea
     )  # fmt: skip
 
 
-_OF_LEVEL: dict[Level, str] = {"macro": "state of the prefix that ends at position", "micro": "state of the lone token at position"}
+_OF_LEVEL: dict[Level, str] = {
+    "macro": "state of the prefix that ends at position",
+    "micro": "state of the lone token at position",
+}
 QUANTITIES: dict[Level, QuantityVariables] = {
     level: _quantity(
         f"mi_{level}",
@@ -83,7 +85,9 @@ IE_MICRO = Variable(
 
 def _curve_variable(name: str, dimensions: tuple[str, ...], what: str, lineage: str) -> tuple[Variable, Variable]:
     low, high = (
-        Variable(name=f"{name}_curve_{end}_nats", dimensions=dimensions, long_name=f"{what}, {side}", units="nat", lineage=lineage)
+        Variable(
+            name=f"{name}_curve_{end}_nats", dimensions=dimensions, long_name=f"{what}, {side}", units="nat", lineage=lineage
+        )
         for end, side in (("low", "lower bound"), ("high", "upper bound"))
     )
     return low, high
@@ -101,17 +105,14 @@ CURVES: dict[Level, tuple[Variable, Variable]] = {
 IE_CURVE = _curve_variable("ie", ("block", "position", "sigma"), "information emergence under noise", "macro and micro curves")
 
 
-def coordinate(dimension: str, values: Iterable[float]) -> Piece:
-    """The values of a dimension, as a variable of its own name."""
-    found = np.array(list(values))
-    dtype = "float64" if found.dtype.kind == "f" else "int64"
-    variable = Variable(name=dimension, dimensions=(dimension,), long_name=DIMENSIONS[dimension], dtype=dtype)
-    return piece(variable, (tuple(range(len(found))),), found)
-
-
 def of_level(level: Level, diagnostic: Variable) -> Variable:
     """A diagnostic's variable for macro or micro."""
     return replace(diagnostic, name=f"{level}_{diagnostic.name}", lineage=QUANTITIES[level].value.name)
+
+
+def values_of(arrays: WholeArrays) -> dict[str, NDArray[Any]]:
+    """The values alone, by name."""
+    return {name: values for name, (_, values) in arrays.items()}
 
 
 def estimate_pieces(estimates: Mapping[Problem, MIEstimate]) -> list[Piece]:

@@ -4,13 +4,14 @@ import json
 from dataclasses import asdict
 from typing import Any, NoReturn, TypeVar
 
-from ie_store.errors import StoreError
+from ie_store.errors import REPAIR, StoreError
 from ie_store.specs import digest
 from ie_store.store.attributes import FORMAT, Attributes, DatasetAttributes, GroupAttributes
 from ie_store.store.door import Files
-from ie_store.store.typed import Malformed, parse
+from ie_store.store.typed import Malformed, encode_bytes, parse
 
 A = TypeVar("A", bound=Attributes)
+D = TypeVar("D")
 
 
 def read_document(files: Files, key: str) -> dict[str, Any] | None:
@@ -23,12 +24,16 @@ def read_document(files: Files, key: str) -> dict[str, Any] | None:
     raw = files.read(path)
     if raw is None:
         return None
+    return _parse_object(raw, files.address(path), "restore it, or remove the group")
+
+
+def _parse_object(raw: bytes, where: str, fix: str) -> dict[str, Any]:
     try:
         document = json.loads(raw, parse_constant=_refuse_constant)
         if not isinstance(document, dict):
             raise ValueError("not an object")
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{files.address(path)} is not a JSON object ({error}); restore it, or remove the group") from error
+        raise StoreError(f"{where} is not a JSON object ({error}); {fix}") from error
     return document
 
 
@@ -44,8 +49,23 @@ def write_document(files: Files, key: str, document: dict[str, Any], scratch: st
 
 def group_document(attributes: Attributes) -> dict[str, Any]:
     """The ``zarr.json`` of a group of ours, sealed with the digest of its attributes."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(attributes), allow_nan=False))
-    return {"zarr_format": 3, "node_type": "group", "attributes": values | {"digest": digest(values)}}
+    return {"zarr_format": 3, "node_type": "group", "attributes": with_digest(attributes)}
+
+
+def with_digest(model: Any) -> dict[str, Any]:
+    """The JSON values of a dataclass, bytes in base64, and the SHA-256 of their canonical JSON as ``digest``."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(model), allow_nan=False, default=encode_bytes))
+    return values | {"digest": digest(values)}
+
+
+def parse_digested(kind: type[D], raw: bytes, where: str, fix: str) -> D:
+    """A value of dataclass ``kind`` from the JSON of `with_digest`.
+
+    Raises:
+        StoreError: damaged or changed.
+    """
+    values = _parse_object(raw, where, fix)
+    return _parsed(kind, {name: value for name, value in values.items() if name != "digest"}, values.get("digest"), where, fix)
 
 
 def write_group(files: Files, key: str, attributes: Attributes, scratch: str | None = None) -> None:
@@ -69,17 +89,17 @@ def read_group(files: Files, key: str, kind: type[A]) -> A | None:
     names = kind.__dataclass_fields__
     if "ie_store_format" in names:
         require_format(attributes, files.address(key))
-    return _parsed(kind, {name: attributes[name] for name in names if name in attributes}, attributes.get("digest"), where)
+    values = {name: attributes[name] for name in names if name in attributes}
+    return _parsed(kind, values, attributes.get("digest"), where, f"restore the file, or {REPAIR}")
 
 
-def _parsed(kind: type[A], values: dict[str, Any], stored_digest: Any, where: str) -> A:
-    mend = "restore the file, or remove the dataset with 'ie-store rm' and extract it again"
+def _parsed(kind: type[D], values: dict[str, Any], stored_digest: Any, where: str, fix: str) -> D:
     try:
-        parsed: A = parse(kind, values)
+        parsed: D = parse(kind, values)
     except (Malformed, RecursionError) as error:
-        raise StoreError(f"{where} is damaged: {error}; {mend}") from error
+        raise StoreError(f"{where} is damaged: {error}; {fix}") from error
     if digest(values) != stored_digest:
-        raise StoreError(f"{where} was changed: its attributes do not have the digest that they carry; {mend}")
+        raise StoreError(f"{where} was changed: it does not have the digest that it carries; {fix}")
     return parsed
 
 

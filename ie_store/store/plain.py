@@ -28,14 +28,14 @@ def unsealed(chunk: bytes, where: str) -> bytes:
 
 
 def write_plain(files: Files, group: str, template: ArrayTemplate, values: NDArray[Any]) -> None:
-    """Write a whole array below ``group``: its chunks, then its metadata."""
+    """Write a whole array below ``group``: its metadata, which say whose it is, then its chunks."""
     key, rows = f"{group}/{template.name}", template.chunk_shape[0]
+    write_document(files, key, template.document())
     for index in range(ceil_div(template.shape[0], rows)):
         chunk = np.zeros(template.chunk_shape, dtype=values.dtype)
         found = row_range(index, rows, template.shape[0])
         chunk[: len(found)] = values[found.start : found.stop]
         files.write_atomic(f"{key}/{_chunk_name(index, values.ndim)}", [sealed(chunk)])
-    write_document(files, key, template.document())
 
 
 def read_plain(files: Files, key: str) -> NDArray[Any]:

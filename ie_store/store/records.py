@@ -18,7 +18,7 @@ import numpy as np
 from ie_store.errors import StoreError
 from ie_store.store.attributes import FORMAT, Format
 from ie_store.store.door import Files
-from ie_store.store.metadata import parse_sealed, sealed_document
+from ie_store.store.metadata import parse_digested, with_digest
 from ie_store.variables import Piece, Variable
 
 RECORDS = "position/records"
@@ -86,7 +86,7 @@ def write_record(files: Files, group: str, record: Record, estimator: dict[str, 
         variables=tuple(variables.values()),
         pieces=tuple(map(_stored, record.pieces)),
     )
-    files.write_atomic(key, [json.dumps(sealed_document(document), allow_nan=False).encode()])
+    files.write_atomic(key, [json.dumps(with_digest(document), allow_nan=False).encode()])
 
 
 def _stored(piece: Piece) -> StoredPiece:
@@ -94,26 +94,28 @@ def _stored(piece: Piece) -> StoredPiece:
     return StoredPiece(variable=piece.variable.name, index=piece.index, data=values.tobytes())
 
 
-def read_records(files: Files, group: str, activations_digest: str) -> list[Record]:
-    """All records of a group of results, by item.
+def record_items(files: Files, group: str) -> list[str]:
+    """Items that have a record, in order."""
+    folder = f"{group}/{RECORDS}/"
+    names = (key.removeprefix(folder) for key in files.list_keys(folder.rstrip("/")))
+    return sorted(name.removesuffix(ENDING) for name in names if name.endswith(ENDING))
+
+
+def read_record(files: Files, group: str, item: str, activations_digest: str) -> Record:
+    """The record of an item.
 
     Raises:
-        StoreError: one is damaged, or was made from other states.
+        StoreError: it is damaged, or was made from other states.
     """
-    folder = f"{group}/{RECORDS}"
-    names = sorted(key for key in files.list_keys(folder) if key.endswith(ENDING))
-    return [_read(files, key, activations_digest) for key in names]
-
-
-def _read(files: Files, key: str, activations_digest: str) -> Record:
-    where, fix = files.address(key), "remove that file and run the same estimate again: it makes what is missing"
-    document = parse_sealed(RecordDocument, files.read(key) or b"", where, fix)
+    key = record_key(group, item)
+    where, fix = files.address(key), "remove that file and run the same estimate command again: it makes what is missing"
+    document = parse_digested(RecordDocument, files.read(key) or b"", where, fix)
     if document.activations_digest != activations_digest:
         raise StoreError(
             f"{where} was made from other states (digest {document.activations_digest[:12]}, the dataset's is "
             f"{activations_digest[:12]}); {fix}"
         )
-    if key.rpartition("/")[2] != document.item + ENDING:
+    if item != document.item:
         raise StoreError(f"{where} is the record of {document.item}: it was renamed; {fix}")
     try:
         pieces = tuple(_pieces(document))

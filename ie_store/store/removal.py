@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from ie_store.errors import BusyError, StoreError
+from ie_store.errors import StoreError
 from ie_store.store.door import Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import LOCK_FOLDER, RESERVED, dataset_name
@@ -11,9 +11,11 @@ from ie_store.store.metadata import read_dataset, read_document, require_store
 
 MOST_NAMED = 5
 """Strange entries that a message names."""
-_FILE = r"(zarr\.json|c(/\d+)+|\.lock)"
-_TEMPORARY = r"([^/]+\.[0-9a-f]{8}\.tmp|.+\?uploadId=[^/]+\.tmp)"
-_OURS = re.compile(rf"((ledger|estimates|estimates/[^/]+)/)?([^/]+/)?({_FILE}|{_TEMPORARY})")
+_UNFINISHED = r"(\.[0-9a-f]+|\?uploadId=[^/]+)\.tmp"
+_FILE = rf"((zarr\.json|c(/\d+)+)({_UNFINISHED})?|\.lock)"
+_RECORD = r"estimates/[^/]+/position/records/[^/]+\.json"
+_OURS = re.compile(rf"((ledger|estimates|estimates/[^/]+)/)?([^/]+/)?{_FILE}|{_RECORD}({_UNFINISHED})?")
+_TEMPORARY = re.compile(rf"(.*/)?(zarr\.json|\d+|records/[^/]+\.json){_UNFINISHED}")
 
 
 def lock_key(name: str) -> str:
@@ -35,7 +37,7 @@ def strange_entries(files: Files, name: str) -> list[str]:
 
 def is_temporary(key: str) -> bool:
     """True for an unfinished file that a killed writer of ours left."""
-    return key.endswith(".tmp")
+    return _TEMPORARY.fullmatch(key) is not None
 
 
 def _is_ours(files: Files, name: str, key: str) -> bool:
@@ -70,41 +72,41 @@ def wipe_dataset(files: Files, name: str) -> list[str]:
     Raises:
         BusyError: a living process estimates from it; nothing is touched.
     """
-    held: dict[str, Lock] = {}
+    held = _hold_results(files, name)
     try:
-        _hold_results(files, name, held)
-        certificate = files.read(f"{name}/zarr.json")
         files.delete(f"{name}/zarr.json")
-        try:
-            _hold_results(files, name, held)  # of those that began meanwhile; any later one finds no dataset and ends
-        except BusyError:
-            if certificate is not None:
-                files.write_atomic(f"{name}/zarr.json", [certificate], scratch=f"{name}/{LOCK_FOLDER}")
-            raise
         return _wipe_rest(files, name)
     finally:
-        for lock in held.values():
+        for lock in held:
             lock.release()
 
 
 def _wipe_rest(files: Files, name: str) -> list[str]:
     strange = set(strange_entries(files, name))
     entries = [(key, kind) for key, kind in files.list_entries(name) if key not in strange and key != lock_key(name)]
-    files.delete(*(key for key, kind in entries if kind == "file"))
+    found = [key for key, kind in entries if kind == "file"]
+    files.delete(*sorted(found, key=lambda key: key.endswith("/zarr.json")))  # which says to the last that an array is ours
     for key in (key for key, kind in entries if kind == "folder"):
         files.delete_empty_folder(key)
     return sorted(strange)
 
 
-def _hold_results(files: Files, name: str, held: dict[str, Lock]) -> None:
-    """Take the locks of all results of a dataset, so that nobody estimates from it; those already in ``held`` are.
+def _hold_results(files: Files, name: str) -> list[Lock]:
+    """The locks of all results of a dataset; whoever wants one more must hold the dataset's own, which the caller does.
 
     Raises:
-        BusyError: a living process does.
+        BusyError: a living process estimates from it; nothing is held.
     """
-    for key, kind in list(files.list_entries(f"{name}/estimates")):
-        if kind == "file" and key.endswith("/.lock") and key not in held:
-            held[key] = files.lock(key)
+    held: list[Lock] = []
+    try:
+        for key, kind in list(files.list_entries(f"{name}/estimates")):
+            if kind == "file" and key.endswith("/.lock"):
+                held.append(files.lock(key))
+    except BaseException:
+        for lock in held:
+            lock.release()
+        raise
+    return held
 
 
 def _leftovers(files: Files, name: str) -> bool:

@@ -1,260 +1,182 @@
-"""Results of stage two, under what they were computed from; written problem by problem, readable at any moment.
+"""Results of stage two, under what they were computed from: records come in, and arrays are put together from them.
 
 ::
 
-    MODEL/CORPUS/estimates/<estimator>-<digest>/      plain Zarr, one file per array: see `result_arrays`
+    MODEL/CORPUS/estimates/<method>-<digest>/
+      position/records/ITEM.json     one sealed record for each finished item of work: the commit marks (`records`)
+      mi_macro  ie  ...              plain Zarr, one file for each array, put together from all records (`ResultGroup.assemble`)
 
-A flush writes the arrays that changed, then the attributes (flags, sessions), then the outcomes, each file whole or not
-at all. The outcomes are the commit marks: a problem without one is estimated again.
+Whoever finishes an item writes its record and needs nobody's leave. Arrays are put together by one process at a time, under a
+lock that is held for a moment; they can always be made again.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from math import isfinite
-from time import monotonic
-from types import TracebackType
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from ie_store.errors import IdentityError, StoreError
-from ie_store.estimators import EstimatorSpec
-from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, Problem, digest
-from ie_store.store.attributes import DatasetAttributes, GroupAttributes, ResultsAttributes
+from ie_store.errors import StoreError
+from ie_store.specs import DatasetIdentity, digest
+from ie_store.store.attributes import GroupAttributes, ResultsAttributes
 from ie_store.store.door import Files, Lock
 from ie_store.store.files import open_files
-from ie_store.store.layout import dataset_name
-from ie_store.store.metadata import read_dataset, read_document, read_group, require_dataset, write_document, write_group
-from ie_store.store.plain import read_plain, sealed
+from ie_store.store.holds import hold_results, patiently, require_states
+from ie_store.store.metadata import read_document, write_document, write_group
+from ie_store.store.plain import sealed
+from ie_store.store.records import Record, read_record, record_items, write_record
 from ie_store.store.removal import is_temporary
-from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
+from ie_store.store.results_group import checksum_of, group_key, read_results_group, result_template
+from ie_store.variables import Flags, Piece, Variable, WholeArrays, assemble, coordinate
 
-FLUSH_SECONDS = 10.0
-"""Problems that end within this time of the last flush wait for the next: so much work a kill may cost."""
-LOCK_FOLDER = "block"
-"""Array folder that keeps a group's lock and scratch files: strays in a group's folder make Zarr readers warn."""
-COMMIT_MARK = "outcome_"
-
-
-def results_key(name: str, spec: EstimatorSpec[Any]) -> str:
-    """Key of the group of an estimator's results on dataset ``name``."""
-    return f"{name}/estimates/{spec.name}-{digest(spec.identity)[:12]}"
+WAIT_SECONDS = 120.0
+"""For another process that puts the same arrays together: a moment, or until the claim of one that was killed expires."""
+ASSEMBLY_FOLDER, RUN_FOLDER = "block", "position"
+"""Array folders that keep the group's locks and scratch files: unexpected files in a group's folder make Zarr readers warn."""
+Derived = tuple[list[Piece], Flags]
+Derive = Callable[[WholeArrays, Flags], Derived]
+"""What follows from the arrays and flags of all records: further pieces and further flags."""
 
 
-def open_results(store: str, name: str, spec: EstimatorSpec[Any], session: dict[str, Any]) -> "ResultsWriter":
-    """Create or resume the results of ``spec`` on dataset ``name``, held exclusively until closed.
+def nothing_derived(arrays: WholeArrays, flags: Flags) -> Derived:
+    """The default `Derive`: nothing more."""
+    return [], {}
+
+
+def open_results(store: str, name: str, method: Mapping[str, Any], identity: DatasetIdentity) -> "ResultGroup":
+    """The results of ``method`` (its name and all that changes them) on dataset ``name``; nothing is written or held yet.
 
     Args:
         store: local folder or s3://BUCKET/PREFIX.
         name: MODEL/CORPUS.
-        spec: the estimator; its name, version and options are the results' identity.
-        session: provenance of this run (versions, device, threads, time); kept with the problems it estimates.
+        method: JSON values; their digest names the group.
+        identity: of the states, as they were read.
 
     Raises:
-        InputError, StoreError: no such store or dataset.
-        IdentityError: the results there were computed from other activations.
-        BusyError: a living process estimates the same.
+        StoreError: a record that is there is damaged.
+        IdentityError: the results there were computed from other states.
     """
-    files = open_files(store)
-    attributes = _dataset_attributes(files, name)
-    key = results_key(name, spec)
-    lock = files.lock(f"{key}/{LOCK_FOLDER}/.lock")
-    try:
-        if _still_there(files, name) != attributes.identity:
-            lock.remove()
-            raise StoreError(
-                f"{files.address(name)} was removed or replaced just now; look at it with 'ie-store info', then estimate"
-            )
-        files.delete(*filter(is_temporary, list(files.list_keys(key))))
-        return ResultsWriter(files, key, lock, _resumed(files, key, spec, attributes, session))
-    except BaseException:
-        lock.release()
-        raise
+    return ResultGroup(open_files(store), name, dict(method), identity)
 
 
-def _still_there(files: Files, name: str) -> DatasetIdentity | None:
-    found = read_dataset(files, name)
-    return found.identity if found else None
+class ResultGroup:
+    """The results of one method on one dataset. `open_results` makes it."""
 
+    def __init__(self, files: Files, name: str, method: dict[str, Any], identity: DatasetIdentity) -> None:
+        self.key = group_key(name, method)
+        self._files, self._name, self._method, self._identity = files, name, method, identity
+        self._records: dict[str, Record] = {}
+        read_results_group(files, name, self.key.rpartition("/")[2], identity)
+        self.refresh()
 
-def _dataset_attributes(files: Files, name: str) -> DatasetAttributes:
-    return require_dataset(files, dataset_name(name))
+    def refresh(self) -> None:
+        """Read the records that others have written meanwhile."""
+        for item in record_items(self._files, self.key):
+            if item not in self._records:
+                self._records[item] = read_record(self._files, self.key, item, digest(self._identity))
 
+    @property
+    def arrays(self) -> WholeArrays:
+        """All arrays of the records that are known, by name."""
+        return assemble([piece for record in self._records.values() for piece in record.pieces], self._sizes)
 
-def _resumed(
-    files: Files, key: str, spec: EstimatorSpec[Any], dataset: DatasetAttributes, session: dict[str, Any]
-) -> ResultsAttributes:
-    """Attributes of the results group: those of a new one, or the stored ones with one more session."""
-    layout = dataset.identity.layout
-    attributes = ResultsAttributes(
-        estimator=spec.identity,
-        activations_digest=digest(dataset.identity),
-        num_blocks=layout.num_layers - 1,
-        num_positions=layout.num_positions,
-        sessions=(session,),
-    )
-    stored = read_group(files, key, ResultsAttributes)
-    if stored is None:
-        return attributes
-    if stored.activations_digest != attributes.activations_digest:
-        raise IdentityError(
-            f"{files.address(key)} was computed from other activations (digest {stored.activations_digest[:12]}, "
-            f"the dataset's is {attributes.activations_digest[:12]}); remove that folder and estimate again"
-        )
-    return replace(attributes, sessions=(*stored.sessions, session), flags=stored.flags)
+    @property
+    def flags(self) -> Flags:
+        """Flags of the records that are known, by ``level/block/position``."""
+        return {place: found for record in self._records.values() for place, found in record.flags.items() if found}
 
+    @property
+    def _sizes(self) -> dict[str, int]:
+        layout = self._identity.layout
+        return {
+            "block": layout.num_layers - 1,
+            "layer": layout.num_layers,
+            "position": layout.num_positions,
+            "token_position": layout.num_positions,
+            "sequence": layout.num_sequences,
+        }
 
-def read_results(store: str, name: str, spec: EstimatorSpec[Any]) -> dict[Problem, MIEstimate]:
-    """The estimates of ``spec`` on dataset ``name`` so far; empty where there are none.
+    def hold_run(self) -> Lock:
+        """The right to compute these results, until released; meanwhile the dataset is neither removed nor replaced.
 
-    Raises:
-        InputError, StoreError: no such store or dataset.
-    """
-    files = open_files(store)
-    _dataset_attributes(files, name)
-    key = results_key(name, spec)
-    attributes = read_group(files, key, ResultsAttributes)
-    return _contents(files, key, read_arrays(files, key), attributes)[0] if attributes else {}
-
-
-def _contents(
-    files: Files, key: str, arrays: Arrays, attributes: ResultsAttributes
-) -> tuple[dict[Problem, MIEstimate], list[Emergence]]:
-    """The estimates and emergences in a results group; `StoreError` where an array is gone."""
-    estimator, flags = attributes.estimator["name"], attributes.flags
-    try:
-        return estimates_of(arrays, flags, estimator), emergences_of(arrays, flags, estimator)
-    except KeyError as error:
-        raise StoreError(f"{files.address(key)} has no array {error}: remove that folder and estimate again") from error
-
-
-class ResultsWriter:
-    """The results of one estimator on one dataset. `open_results` makes it; close it to write what is left and let go."""
-
-    def __init__(self, files: Files, key: str, lock: Lock, attributes: ResultsAttributes) -> None:
-        self._files, self._key, self._lock, self._attributes = files, key, lock, attributes
-        self._attributes_written: ResultsAttributes | None = None
-        self._written = read_arrays(files, key)
-        self._flushed = monotonic()
-        self.estimates, self.emergences = _contents(files, key, self._written, attributes)
-
-    def commit(self, estimates: Mapping[Problem, MIEstimate]) -> None:
-        """Keep estimates; they reach the disk within `FLUSH_SECONDS` of work, or when the writer closes."""
-        session = {"session": len(self._attributes.sessions) - 1}
-        for problem, estimate in estimates.items():
-            self.estimates[problem] = replace(estimate, diagnostics=estimate.diagnostics | session)
-        if monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
-
-    def set_emergences(self, emergences: Iterable[Emergence]) -> None:
-        """Keep emergences beside those of other blocks and positions."""
-        kept = {(e.block, e.position): e for e in [*self.emergences, *emergences]}
-        self.emergences = [kept[at] for at in sorted(kept)]
-
-    def flush(self) -> None:
-        """Write what changed."""
-        shape = (self._attributes.num_blocks, self._attributes.num_positions)
-        arrays = arrays_of(self.estimates, self.emergences, *shape)
-        changed = {name: values for name, values in arrays.items() if not _same(values, self._written.get(name))}
-        marks = {name: changed.pop(name) for name in list(changed) if name.startswith(COMMIT_MARK)}
-        self._write_arrays(changed)
-        self._write_attributes()
-        self._write_arrays(marks)
-        self._flushed = monotonic()
-
-    def _write_arrays(self, arrays: Arrays) -> None:
-        for name, values in arrays.items():
-            self._files.write_atomic("/".join([self._key, name, "c", *["0"] * values.ndim]), [sealed(values)])
-            if name not in self._written:
-                write_document(self._files, f"{self._key}/{name}", template_of(name, values).document())
-            self._written[name] = values
-
-    def _write_attributes(self) -> None:
-        self._attributes = replace(self._attributes, flags=flags_of(self.estimates, self.emergences))
-        parent, scratch = self._key.rpartition("/")[0], f"{self._key}/{LOCK_FOLDER}"
-        if read_document(self._files, parent) is None:
-            write_group(self._files, parent, GroupAttributes(), scratch=scratch)
-        if self._attributes != self._attributes_written:
-            write_group(self._files, self._key, self._attributes, scratch=scratch)
-            self._attributes_written = self._attributes
-
-    def close(self) -> None:
-        """Write what is left and let go."""
+        Raises:
+            StoreError: the states were removed or replaced.
+            BusyError: a living process computes the same.
+        """
+        lock = hold_results(self._files, self._name, f"{self.key}/{RUN_FOLDER}/.lock", self._identity)
         try:
-            self.flush()
-        finally:
-            self._lock.release()
+            self._files.delete(*filter(is_temporary, list(self._files.list_keys(self.key))))
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
-    def __enter__(self) -> "ResultsWriter":
-        return self
+    def commit(self, record: Record) -> None:
+        """Keep a record: the first of its item stays.
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        Raises:
+            StoreError: the states were removed or replaced by somebody who minds no locks.
+        """
+        require_states(self._files, self._name, self._identity)
+        write_record(self._files, self.key, record, self._method, digest(self._identity))
+        self._records[record.item] = record
 
+    def assemble(self, derive: Derive = nothing_derived) -> WholeArrays:
+        """Put the arrays together from all records, those of other processes too; what does not change is not written.
 
-def _same(values: Any, written: Any) -> bool:
-    return written is not None and bool(np.array_equal(values, written, equal_nan=True))
+        The caller holds a run on the dataset.
 
+        Raises:
+            StoreError: a record is damaged, or the states are others now.
+            BusyError: another process does the same for longer than it takes.
+        """
+        with patiently(lambda: self._files.lock(f"{self.key}/{ASSEMBLY_FOLDER}/.lock"), WAIT_SECONDS):
+            require_states(self._files, self._name, self._identity)
+            self.refresh()
+            arrays, flags = self.arrays, self.flags
+            pieces, more_flags = derive(arrays, flags)
+            arrays |= assemble([*pieces, *self._coordinates(arrays)], self._sizes)
+            self._write_parent()
+            for variable, values in arrays.values():
+                self._write_array(variable, values)
+            self._write_attributes(arrays, flags | more_flags)
+            return arrays
 
-def read_arrays(files: Files, key: str) -> Arrays:
-    """All arrays of a results group that are whole; empty where there is no group."""
-    if read_document(files, key) is None:
-        return {}
-    names = [name for name in files.list_folders(key) if read_document(files, f"{key}/{name}") is not None]
-    return {name: read_plain(files, f"{key}/{name}") for name in names}
+    def _coordinates(self, arrays: WholeArrays) -> list[Piece]:
+        """Plain numbers for the dimensions that have no values of their own yet."""
+        used = {dimension for variable, _ in arrays.values() for dimension in variable.dimensions} | {"block", "position"}
+        return [
+            coordinate(dimension, range(self._sizes[dimension]))
+            for dimension in sorted(used & self._sizes.keys() - arrays.keys())
+        ]
 
+    def _write_array(self, variable: Variable, values: Any) -> None:
+        key, document = f"{self.key}/{variable.name}", result_template(variable, values).document()
+        chunk_key, chunk = "/".join([key, "c", *["0"] * values.ndim]), sealed(values)
+        if self._read_or_none(chunk_key, len(chunk)) != chunk:
+            self._files.write_atomic(chunk_key, [chunk])
+        if self._read_or_none(f"{key}/zarr.json") != json.dumps(document, indent=2, allow_nan=False).encode():
+            write_document(self._files, key, document)
 
-def show_results(store: str, name: str) -> dict[str, Any]:
-    """Every emergence estimated on dataset ``name``.
+    def _read_or_none(self, key: str, *most_bytes: int) -> bytes | None:
+        try:
+            return self._files.read(key, *most_bytes)
+        except StoreError:  # damaged: written again
+            return None
 
-    Returns:
-        ``{"model", "corpus", "estimates": [{"estimator", "block", "position", "ie_nats", "interval_nats", "macro_nats",
-        "micro_nats", "ceiling_nats", "outcome", ...}]}``, by estimator, block and position; values in nats, None where
-        unknown or infinite.
+    def _write_parent(self) -> None:
+        parent = self.key.rpartition("/")[0]
+        if read_document(self._files, parent) is None:
+            write_group(self._files, parent, GroupAttributes(), scratch=f"{self.key}/{ASSEMBLY_FOLDER}")
 
-    Raises:
-        InputError, StoreError: no such store or dataset.
-    """
-    files = open_files(store)
-    _dataset_attributes(files, name)
-    model, corpus = name.split("/")
-    entries: list[dict[str, Any]] = []
-    for folder in files.list_folders(f"{name}/estimates"):
-        key = f"{name}/estimates/{folder}"
-        attributes = read_group(files, key, ResultsAttributes)
-        if attributes is None:
-            continue
-        estimates, emergences = _contents(files, key, read_arrays(files, key), attributes)
-        for emergence in emergences:
-            macro = estimates[Problem(level="macro", block=emergence.block, position=emergence.position)]
-            entries.append(_entry(emergence, macro, attributes.estimator, folder))
-    return {"model": model, "corpus": corpus, "estimates": entries}
-
-
-def _entry(emergence: Emergence, macro: MIEstimate, estimator: dict[str, Any], folder: str) -> dict[str, Any]:
-    numbers = {f"macro_{name}": _number(value) for name, value in macro.diagnostics.items() if isinstance(value, float)}
-    return {
-        "estimator": emergence.estimator,
-        "block": emergence.block,
-        "position": emergence.position,
-        "ie_nats": _number(emergence.ie_nats),
-        "interval_nats": [_number(end) for end in emergence.interval_nats],
-        "standard_error_nats": _number(emergence.standard_error_nats),
-        "macro_nats": _number(emergence.macro_nats),
-        "micro_nats": _number(emergence.micro_nats),
-        "ceiling_nats": _number(emergence.ceiling_nats),
-        "outcome": emergence.outcome.value,
-        "ceiling_population_nats": _number(emergence.ceiling_population_nats),
-        "macro_interval_nats": [_number(end) for end in macro.interval_nats],
-        "macro_ceiling_nats": _number(macro.ceiling_nats),
-        "macro_outcome": macro.outcome.value,
-        "flags": list(emergence.flags),
-        "curve_nats": [[_number(low), _number(high)] for low, high in emergence.curve_nats],
-        "options": estimator,
-        "results": folder,
-        **numbers,
-    }
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and isfinite(value) else None
+    def _write_attributes(self, arrays: WholeArrays, flags: Flags) -> None:
+        sessions = {json.dumps(record.session, sort_keys=True): record.session for record in self._records.values()}
+        attributes = ResultsAttributes(
+            estimator=self._method,
+            activations_digest=digest(self._identity),
+            num_blocks=self._sizes["block"],
+            num_positions=self._sizes["position"],
+            sessions=tuple(sorted(sessions.values(), key=lambda session: str(session.get("started")))),
+            flags=flags,
+            checksums={name: checksum_of(values) for name, (_, values) in sorted(arrays.items())},
+        )
+        if read_results_group(self._files, self._name, self.key.rpartition("/")[2], self._identity) != attributes:
+            write_group(self._files, self.key, attributes, scratch=f"{self.key}/{ASSEMBLY_FOLDER}")

@@ -3,6 +3,7 @@
 A value that does not fit raises `Malformed`, which says where it stands, what was found and what is expected.
 """
 
+import base64
 import math
 import types
 from collections.abc import Iterator
@@ -59,9 +60,25 @@ def _parse_plain(hint: Any, value: Any, path: str) -> Any:
         return _require(value, isinstance(value, str) and len(value) <= LONGEST_TEXT, path, f"a text of at most {LONGEST_TEXT:,}")
     if hint is int:
         return _require(value, type(value) is int and abs(value) < 2**63, path, "a 64-bit integer")
+    if hint is bytes:
+        return _parse_bytes(value, path)
     if hint in (bool, float, type(None)):
         return _require(value, type(value) is hint, path, f"a {hint.__name__}")
     raise TypeError(f"no parser for {hint}")
+
+
+def _parse_bytes(value: Any, path: str) -> bytes:
+    try:
+        return base64.b64decode(_require(value, isinstance(value, str), path, "a text in base64"), validate=True)
+    except ValueError as error:
+        raise Malformed(path, value, "a text in base64") from error
+
+
+def encode_bytes(value: Any) -> str:
+    """Bytes as JSON has them: base64; for `json.dumps`."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def _is_finite(value: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import IeStoreError, StoreError
+from ie_store.errors import IdentityError, IeStoreError, StoreError
 from ie_store.options import OnProgress, Progress, ignore_progress
 from ie_store.prefixes import first_differences
 from ie_store.specs import Level, Shard, StoreLayout
@@ -28,6 +28,7 @@ from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 from ie_store.store.reader import DatasetReader, open_reader
+from ie_store.store.results_group import read_results_group
 from ie_store.store.shards import Index, end_of_chunks, index_bytes, parse_index
 
 
@@ -52,7 +53,7 @@ def verify_dataset(store: str, name: str, on_progress: OnProgress = ignore_progr
     reader = open_reader(store, name)
     files, layout = open_files(store), reader.layout
     check = _Check(files, name, layout, on_progress)
-    faults = [*_metadata_faults(files, name, layout), *_array_faults(files, reader), *_estimate_faults(files, name)]
+    faults = [*_metadata_faults(files, name, layout), *_array_faults(files, reader), *_estimate_faults(files, reader)]
     faults += check.shard_faults(complete=reader.complete)
     return VerifyReport(num_shards=check.num_shards, num_chunks=check.num_chunks, num_bytes=check.num_bytes, faults=faults)
 
@@ -103,7 +104,13 @@ def _array_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
             yield f"{reader.address}/{array} does not hold the values that follow from the layout and token_id"
 
 
-def _estimate_faults(files: Files, name: str) -> Iterator[str]:
+def _estimate_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
+    name = reader.name
+    for group in files.list_folders(f"{name}/estimates"):
+        try:
+            read_results_group(files, name, group, reader.identity)
+        except (StoreError, IdentityError) as error:
+            yield str(error)
     for key in sorted(key for key in files.list_keys(f"{name}/estimates") if key.endswith("/zarr.json")):
         array = key.removesuffix("/zarr.json")
         try:

@@ -32,7 +32,7 @@ def make_states(tokens, layers, hidden):
 
 def write_store(
     store, tokens, *, layers=3, hidden=6, dtype="float32", stored_layers=None, stored_positions=None, change=None,
-    complete=True, **corpus_fields,
+    complete=True, replace=False, **corpus_fields,
 ):  # fmt: skip
     """Write ``tokens`` and their states; ``change(macro, micro)`` may spoil them first."""
     rows, positions = tokens.shape
@@ -61,8 +61,9 @@ def write_store(
     )
     identity = DatasetIdentity(model=model, corpus_fingerprint="f", recipe="r", layout=layout)
     with open_writer(
-        str(store), NAME, identity=identity, corpus=spec, tokens=tokens, source_row=np.arange(rows), labels={}, session={}
-    ) as writer:
+        str(store), NAME, identity=identity, corpus=spec, tokens=tokens, source_row=np.arange(rows), labels={}, session={},
+        replace=replace,
+    ) as writer:  # fmt: skip
         for level, states in (("macro", macro), ("micro", micro)):
             chosen = states[list(layout.layers)]
             chosen = chosen[:, list(layout.positions)] if level == "macro" else chosen

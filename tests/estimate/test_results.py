@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ie_store.store.result_arrays import arrays_of, emergences_of, estimates_of, flags_of
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import IdentityError, InputError, StoreError
@@ -15,8 +16,8 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem, digest
-from ie_store.store.result_arrays import arrays_of, emergences_of, estimates_of, flags_of
-from ie_store.store.results import read_results, results_key, show_results
+from ie_store.store.results_group import results_key
+from ie_store.store.show import read_results, show_results
 
 NOISE = estimator_spec("noise")
 numbers = st.floats(-1e6, 1e6)

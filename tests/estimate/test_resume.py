@@ -13,7 +13,8 @@ from known_store import NAME, random_tokens, write_store
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.results import read_results, results_key
+from ie_store.store.results_group import results_key
+from ie_store.store.show import read_results
 
 NOISE = estimator_spec("noise")
 CHILD = """

@@ -16,7 +16,10 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.specs import Outcome
-from ie_store.store.results import open_results, results_key, show_results
+from ie_store.store.read import open_reader
+from ie_store.store.results import open_results
+from ie_store.store.results_group import results_key
+from ie_store.store.show import show_results
 
 NOISE = estimator_spec("noise")
 EXACT = estimator_spec("exact")
@@ -77,7 +80,7 @@ def test_noise_is_the_bounds_of_each_layer_over_outcomes(store, tokens):
     whole = noise_curve(rows, np.ones(len(rows)), NOISE.options)  # one row per sequence, repeats and all
     lone = [noise_curve(torch.from_numpy(micro[1].astype(np.float32)), counts, NOISE.options) for counts in token_counts(tokens)]
     middle = [(c.lower_nats[3] + c.upper_nats[3]) / 2 for c in (whole, *lone)]
-    assert NOISE.sigmas[3] == NOISE.sigma
+    assert NOISE.options.sigmas[3] == NOISE.options.sigma
     assert entry.ie_nats == pytest.approx(middle[0] - np.mean(middle[1:]), abs=1e-5)
     low = whole.lower_nats[3] - np.mean([c.upper_nats[3] for c in lone])
     high = whole.upper_nats[3] - np.mean([c.lower_nats[3] for c in lone])
@@ -139,7 +142,7 @@ def test_lineage_is_kept(store):
     run(store, NOISE)
     attributes = xr.open_zarr(f"{store}/{results_key(NAME, NOISE)}", consolidated=False).attrs
     assert attributes["estimator"]["name"] == "noise"
-    assert attributes["estimator"]["sigmas"] == list(NOISE.sigmas)
+    assert attributes["estimator"]["sigmas"] == list(NOISE.options.sigmas)
     assert len(attributes["activations_digest"]) == 64
     assert attributes["sessions"][0]["torch"]
 
@@ -156,7 +159,7 @@ def test_what_is_done_is_not_done_again(store, monkeypatch):
     first = run(store, NOISE, blocks="0")
     again = run(store, NOISE, blocks="0")
     assert again == first
-    import ie_store.estimate.run as module
+    import ie_store.estimate.execute as module
 
     measured = []
     real = module.measure_stack
@@ -186,7 +189,7 @@ def test_stacks_of_any_size_give_the_same(tmp_path, tokens, monkeypatch):
 
 
 def test_a_second_process_is_refused_while_the_first_lives(store):
-    with open_results(store, NAME, NOISE, {}), pytest.raises(BusyError):
+    with open_results(store, NAME, NOISE.identity, open_reader(store, NAME).identity).hold_run(), pytest.raises(BusyError):
         run(store, NOISE)
     run(store, NOISE)
 

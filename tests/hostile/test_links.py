@@ -14,7 +14,7 @@ from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.store.layout import dataset_name
 from ie_store.store.removal import remove_dataset
-from ie_store.store.results import results_key
+from ie_store.store.results_group import results_key
 
 NOISE = estimator_spec("noise")
 

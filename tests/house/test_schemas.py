@@ -13,7 +13,8 @@ import pytest
 from ie_store.corpus.make import make_corpus
 from ie_store.estimators import estimator_spec
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, ModelSpec, Outcome, Problem, StoreLayout
-from ie_store.store.results import open_results, show_results
+from ie_store.store.results import open_results
+from ie_store.store.show import show_results
 from ie_store.store.write import open_writer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

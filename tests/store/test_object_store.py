@@ -23,7 +23,8 @@ from ie_store.store.catalog import describe_dataset, list_datasets
 from ie_store.store.files import open_files
 from ie_store.store.read import open_reader, open_store
 from ie_store.store.removal import remove_dataset
-from ie_store.store.results import open_results, read_results
+from ie_store.store.results import open_results
+from ie_store.store.show import read_results
 from ie_store.store.verify import verify_dataset
 
 BUCKET = "hidden-states"

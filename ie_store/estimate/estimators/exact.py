@@ -11,9 +11,7 @@ from ie_store.options import OnProgress
 from ie_store.specs import MIEstimate, Problem
 
 
-def measure(
-    spec: EstimatorSpec[ExactOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> Measured:
+def measure(spec: EstimatorSpec[ExactOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
     """The listed ceilings of the problems."""
     return Measured(estimates=[known_value(spec.name, states.corpus, problem) for problem in problems])
 

@@ -189,9 +189,7 @@ def _run_seed(
     )
 
 
-def measure(
-    spec: EstimatorSpec[PaperOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> Measured:
+def measure(spec: EstimatorSpec[PaperOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
     """Run the procedure on each problem."""
     outcomes = states.outcomes
     has_repeats = len(outcomes.counts) < len(outcomes.of_sequence)

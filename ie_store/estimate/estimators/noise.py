@@ -27,8 +27,8 @@ from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import MIEstimate, Outcome, Problem
-from ie_store.store.estimate_variables import CURVES, coordinate
-from ie_store.variables import Piece, piece
+from ie_store.store.estimate_variables import CURVES
+from ie_store.variables import Piece, coordinate, piece
 
 NORMAL_95 = 1.959963984540054
 ROWS_AT_ONCE = 4096
@@ -189,9 +189,7 @@ def noise_estimate(
     )
 
 
-def measure(
-    spec: EstimatorSpec[NoiseOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
-) -> Measured:
+def measure(spec: EstimatorSpec[NoiseOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
     """The value of each problem's input layer, and the curves of all layers that the problems touch."""
     last_layer = len(states.corpus.listed.macro)
     estimates, pieces = [], []
