@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.store.files import Files
 from ie_store.store.labels import LazySmall, label_variable, read_small, small_variable
 from ie_store.store.layout import LONG_NAMES
 from ie_store.store.reader import DatasetReader
 
 
-def dataset_coordinates(files: Files, reader: DatasetReader) -> xr.Coordinates:
+def dataset_coordinates(store: str, reader: DatasetReader) -> xr.Coordinates:
     """layer, position, sequence, token, source_row and the source's labels.
 
     Raises:
@@ -28,8 +27,8 @@ def dataset_coordinates(files: Files, reader: DatasetReader) -> xr.Coordinates:
             f"{reader.address}/token is not {layout.num_tokens:,} rising token ids: the dataset is damaged; {REPAIR}"
         )
     indexes = {
-        "layer": _index("layer", layout.layers, layout.num_layers, reader.address),
-        "position": _index("position", layout.positions, layout.num_positions, reader.address),
+        "layer": _index("layer", layout.layers, layout.num_layers),
+        "position": _index("position", layout.positions, layout.num_positions),
         "sequence": PandasIndex(np.arange(layout.num_sequences), "sequence"),
         "token": PandasIndex(known, "token"),
     }
@@ -39,10 +38,10 @@ def dataset_coordinates(files: Files, reader: DatasetReader) -> xr.Coordinates:
             {dimension: xr.Variable((dimension,), index.index, {"long_name": LONG_NAMES[dimension]})}
         )
     shape = (layout.num_sequences,)
-    rows = LazySmall(shape, np.dtype(np.int64), lambda: read_small(files, f"{name}/source_row", shape))
+    rows = LazySmall(shape, np.dtype(np.int64), partial(read_small, store, f"{name}/source_row", shape))
     variables["source_row"] = small_variable(("sequence",), rows, {"long_name": LONG_NAMES["source_row"]})
     for label in reader.attributes.labels:
-        variables[label] = label_variable(files, name, label, layout.num_sequences)
+        variables[label] = label_variable(store, name, label, layout.num_sequences)
     return xr.Coordinates(variables, indexes)
 
 
@@ -50,10 +49,10 @@ def token_variables(reader: DatasetReader) -> dict[str, xr.Variable]:
     """``token_id`` at the stored positions and, where these are not all, ``all_token_id`` (sequence, all_position)."""
     layout = reader.layout
     num_sequences, positions = layout.num_sequences, np.asarray(layout.positions)
-    stored = LazySmall((num_sequences, len(positions)), np.dtype(np.int32), lambda: stored_tokens(reader))
+    stored = LazySmall((num_sequences, len(positions)), np.dtype(np.int32), partial(stored_tokens, reader))
     variables = {"token_id": small_variable(("sequence", "position"), stored, {"long_name": LONG_NAMES["token_id"]})}
     if len(positions) < layout.num_positions:
-        every = LazySmall((num_sequences, layout.num_positions), np.dtype(np.int32), lambda: _tokens(reader))
+        every = LazySmall((num_sequences, layout.num_positions), np.dtype(np.int32), partial(_tokens, reader))
         described = {"long_name": "token id of each sequence at each position, stored or not"}
         variables["all_token_id"] = small_variable(("sequence", "all_position"), every, described)
     return variables
@@ -72,22 +71,33 @@ def _tokens(reader: DatasetReader) -> NDArray[np.int32]:
     return reader.tokens
 
 
-def _index(dimension: str, stored: tuple[int, ...], size: int, address: str) -> PandasIndex:
-    """The index over the stored labels of a dimension; where they are not all, choosing another says which there are."""
-    index = PandasIndex(np.asarray(stored), dimension)
-    if len(stored) < size:
-        told = f"stored {dimension}s of {address}: {list(stored)} of {size}, as chosen by --{dimension}s when it was extracted"
-        # On this one object: xarray refuses to align a subclass with the plain index of anybody else's array.
-        index.__dict__["sel"] = partial(_sel, PandasIndex(np.asarray(stored), dimension), told)
-    return index
+class _AlignsAsPlain(type):
+    """Equal to `PandasIndex`: xarray aligns only indexes of one type, and anybody else's layers have the plain one."""
+
+    def __eq__(cls, other: object) -> bool:
+        return other is PandasIndex or other is cls
+
+    def __hash__(cls) -> int:
+        return hash(PandasIndex)
 
 
-def _sel(index: PandasIndex, told: str, labels: dict[Any, Any], **options: Any) -> Any:
-    try:
-        return index.sel(labels, **options)
-    except KeyError as error:
-        dimension, label = next(iter(labels.items()))
-        raise KeyError(f"{dimension} {_brief(label)} is not stored; {told}") from error
+class StoredIndex(PandasIndex, metaclass=_AlignsAsPlain):
+    """The labels of a dimension that is stored in part: choosing another is a `KeyError` that says which there are."""
+
+    def sel(self, labels: dict[Any, Any], method: str | None = None, tolerance: Any = None) -> Any:
+        """As `PandasIndex`."""
+        try:
+            return super().sel(labels, method=method, tolerance=tolerance)
+        except KeyError as error:
+            name, label = next(iter(labels.items()))
+            raise KeyError(
+                f"{name} {_brief(label)} is not stored; stored {name}s: {self.index.tolist()}, as chosen by --{name}s of "
+                "'ie-store extract'"
+            ) from error
+
+
+def _index(dimension: str, stored: tuple[int, ...], size: int) -> PandasIndex:
+    return (PandasIndex if len(stored) == size else StoredIndex)(np.asarray(stored), dimension)
 
 
 def _brief(label: Any) -> str:

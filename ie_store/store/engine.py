@@ -31,7 +31,9 @@ class IeStoreBackend(BackendEntrypoint):
         dtype: "ShownDtype" = "float32",
         verify: bool = True,
     ) -> xr.Dataset:
-        """Open dataset STORE/MODEL/CORPUS lazily.
+        """Open dataset STORE/MODEL/CORPUS lazily, with its stored layers and positions only.
+
+        With ``chunks`` labels are Dask arrays as well, and xarray groups by none of those: `ie_store.open_store` loads them.
 
         Args:
             filename_or_obj: its path.

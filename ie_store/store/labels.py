@@ -1,6 +1,7 @@
 """The small arrays of a dataset as xarray variables: read and checked when asked for, labels as the texts they stand for."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.store.files import Files
+from ie_store.store.files import open_files
 from ie_store.store.layout import CODES_SUFFIX, MAX_CATEGORIES, label_long_name
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
@@ -36,12 +37,13 @@ class LazySmall(BackendArray):
         return values
 
 
-def read_small(files: Files, key: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def read_small(store: str, key: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """All values of a small array that must have ``shape``.
 
     Raises:
         StoreError: missing, damaged, or of another shape.
     """
+    files = open_files(store)
     values = read_plain(files, key)
     if values.shape != shape:
         raise StoreError(f"{files.address(key)} has shape {values.shape}, the dataset needs {shape}; {REPAIR}")
@@ -55,13 +57,13 @@ def small_variable(dimensions: tuple[str, ...], values: NDArray[Any] | LazySmall
     return xr.Variable(dimensions, data, attributes, {"preferred_chunks": chunks})
 
 
-def label_variable(files: Files, name: str, label: str, num_sequences: int) -> xr.Variable:
+def label_variable(store: str, name: str, label: str, num_sequences: int) -> xr.Variable:
     """Label ``label`` of dataset ``name``: texts where the file keeps codes, numbers as they are.
 
     Raises:
         StoreError: its metadata are damaged; its values are looked at when they are read.
     """
-    key, shape = f"{name}/{label}", (num_sequences,)
+    files, key, shape = open_files(store), f"{name}/{label}", (num_sequences,)
     document = read_document(files, key)
     if document is None:
         raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")
@@ -69,10 +71,10 @@ def label_variable(files: Files, name: str, label: str, num_sequences: int) -> x
     if not isinstance(attributes, dict) or not isinstance(attributes.get("long_name"), str) or dtype is None:
         raise StoreError(f"{files.address(key)}/zarr.json does not say what the label is: it was changed or is damaged; {REPAIR}")
     if not (attributes["long_name"].endswith(CODES_SUFFIX) or any(field in attributes for field in _OF_CODES)):
-        numbers = LazySmall(shape, dtype, lambda: read_small(files, key, shape))
+        numbers = LazySmall(shape, dtype, partial(read_small, store, key, shape))
         return small_variable(("sequence",), numbers, attributes)
     categories = _categories(attributes.get("categories"), files.address(key))
-    texts = LazySmall(shape, categories.dtype, lambda: _texts(read_small(files, key, shape), categories, files.address(key)))
+    texts = LazySmall(shape, categories.dtype, partial(_read_texts, store, key, shape, categories))
     return small_variable(("sequence",), texts, {"long_name": label_long_name(label)})
 
 
@@ -96,8 +98,9 @@ def _categories(found: Any, where: str) -> NDArray[Any]:
     return np.array(found, dtype=f"U{max(longest, 1)}" if longest <= LONGEST_FIXED else object)
 
 
-def _texts(codes: NDArray[Any], categories: NDArray[Any], where: str) -> NDArray[Any]:
+def _read_texts(store: str, key: str, shape: tuple[int, ...], categories: NDArray[Any]) -> NDArray[Any]:
     """The text of each sequence."""
+    codes, where = read_small(store, key, shape), open_files(store).address(key)
     if codes.dtype.kind not in "iu":
         raise StoreError(f"{where} holds {codes.dtype} in the place of codes of categories; {REPAIR}")
     wrong = np.flatnonzero((codes < 0) | (codes >= len(categories)))

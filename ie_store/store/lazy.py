@@ -100,7 +100,7 @@ def _without_integers(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any
 def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", verify: bool = True) -> xr.Dataset:
     """Dataset STORE/MODEL/CORPUS, its states and small arrays read when asked for."""
     store, name = _located(path)
-    files, reader = open_files(store), _open(path, store, name, verify)
+    reader = _open(path, store, name, verify)
     shown = shown_dtype(reader.layout.stored_dtype, dtype)
     variables: dict[str, xr.Variable] = {level: _state_variable(reader, level, shown) for level in LEVELS}
     variables |= token_variables(reader)
@@ -109,13 +109,15 @@ def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", ve
         variables["micro_state"] = _variable(LazyJoin(reader, shown), "micro_state", described)
     attributes: dict[str, Any] = group_document(reader.attributes)["attributes"]
     del attributes["coordinates"]  # for readers of the file: here coordinates are such already
-    return xr.Dataset(variables, dataset_coordinates(files, reader), attributes)
+    return xr.Dataset(variables, dataset_coordinates(store, reader), attributes)
 
 
 def _located(path: str) -> tuple[str, str]:
     """STORE and MODEL/CORPUS of a dataset's path."""
-    *store, model, corpus = ["", "", *(path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)][-3:]
-    return store[0] or "/", f"{model}/{corpus}"
+    parts = (path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)
+    if len(parts) < 3:
+        raise InputError(f"{path!r} cannot be the path of a dataset, STORE/MODEL/CORPUS")
+    return parts[0] or "/", f"{parts[1]}/{parts[2]}"
 
 
 def _open(path: str, store: str, name: str, verify: bool) -> DatasetReader:
@@ -129,22 +131,28 @@ def _open(path: str, store: str, name: str, verify: bool) -> DatasetReader:
 
 
 def _mistaken(path: str) -> str | None:
-    """What stands at ``path`` in the place of a dataset, and what to give instead; None where nothing of ours does."""
+    """Which other thing of a store ``path`` is, and what to give instead; None where it is nothing of ours."""
+    found = _group_attributes(path)
+    if found is not None and "identity" not in found and "estimator" not in found:
+        return (
+            f"{path} is a store or a model's group in one, not a dataset: give STORE/MODEL/CORPUS; "
+            "'ie-store ls STORE' lists the datasets of a store"
+        )
+    outer = path.rstrip("/")
+    for _ in range(4):
+        outer = outer.rpartition("/")[0]
+        if "identity" in (_group_attributes(outer) or {}):
+            return f"{path} lies in the dataset {outer}: give that path and choose from what it holds"
+    return None
+
+
+def _group_attributes(path: str) -> dict[str, Any] | None:
+    """The attributes of a group of ours at ``path``; None where there is none."""
     try:
-        document = read_document(open_files(path), "") or {}
+        attributes = (read_document(open_files(path), "") or {}).get("attributes")
     except (InputError, StoreError):
         return None
-    attributes = document.get("attributes")
-    if document.get("node_type") == "array":
-        return f"{path} is an array, not a dataset: give the dataset's path, STORE/MODEL/CORPUS, and choose the array from it"
-    if not isinstance(attributes, dict) or "ie_store_format" not in attributes or "identity" in attributes:
-        return None
-    if "estimator" in attributes:
-        return f"{path} holds results, not a dataset: open them with xarray.open_zarr, or give the dataset, STORE/MODEL/CORPUS"
-    return (
-        f"{path} is a store or one of its groups, not a dataset: give STORE/MODEL/CORPUS; "
-        "'ie-store ls STORE' lists the datasets of a store"
-    )
+    return attributes if isinstance(attributes, dict) and "ie_store_format" in attributes else None
 
 
 def _state_variable(reader: DatasetReader, level: Level, dtype: np.dtype[Any]) -> xr.Variable:
