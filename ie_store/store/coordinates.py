@@ -49,26 +49,26 @@ def token_variables(reader: DatasetReader) -> dict[str, xr.Variable]:
     """``token_id`` at the stored positions and, where these are not all, ``all_token_id`` (sequence, all_position)."""
     layout = reader.layout
     num_sequences, positions = layout.num_sequences, np.asarray(layout.positions)
-    stored = LazySmall((num_sequences, len(positions)), np.dtype(np.int32), partial(stored_tokens, reader))
+    stored = LazySmall((num_sequences, len(positions)), np.dtype(np.int32), partial(_stored_tokens, reader))
     variables = {"token_id": small_variable(("sequence", "position"), stored, {"long_name": LONG_NAMES["token_id"]})}
     if len(positions) < layout.num_positions:
-        every = LazySmall((num_sequences, layout.num_positions), np.dtype(np.int32), partial(_tokens, reader))
+        every = LazySmall((num_sequences, layout.num_positions), np.dtype(np.int32), partial(checked_tokens, reader))
         described = {"long_name": "token id of each sequence at each position, stored or not"}
         variables["all_token_id"] = small_variable(("sequence", "all_position"), every, described)
     return variables
 
 
-def stored_tokens(reader: DatasetReader) -> NDArray[np.int32]:
-    """Token ids (sequence, position) at the stored positions; `StoreError` where they are damaged."""
-    tokens, positions = _tokens(reader), reader.layout.positions
-    return tokens if len(positions) == tokens.shape[1] else tokens[:, list(positions)]
-
-
-def _tokens(reader: DatasetReader) -> NDArray[np.int32]:
+def checked_tokens(reader: DatasetReader) -> NDArray[np.int32]:
+    """Token ids (sequence, position) at all positions; `StoreError` where they are damaged."""
     wanted = (reader.layout.num_sequences, reader.layout.num_positions)
     if reader.tokens.shape != wanted:
         raise StoreError(f"{reader.address}/token_id has shape {reader.tokens.shape}, the dataset needs {wanted}; {REPAIR}")
     return reader.tokens
+
+
+def _stored_tokens(reader: DatasetReader) -> NDArray[np.int32]:
+    tokens, positions = checked_tokens(reader), reader.layout.positions
+    return tokens if len(positions) == tokens.shape[1] else tokens[:, list(positions)]
 
 
 class _AlignsAsPlain(type):

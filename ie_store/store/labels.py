@@ -12,7 +12,7 @@ from xarray.core import indexing
 
 from ie_store.errors import REPAIR, StoreError
 from ie_store.store.files import open_files
-from ie_store.store.layout import CODES_SUFFIX, MAX_CATEGORIES, label_long_name
+from ie_store.store.layout import CODES_SUFFIX, MAX_CATEGORIES, is_label_name, label_long_name
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 
@@ -64,6 +64,8 @@ def label_variable(store: str, name: str, label: str, num_sequences: int) -> xr.
         StoreError: its metadata are damaged; its values are looked at when they are read.
     """
     files, key, shape = open_files(store), f"{name}/{label}", (num_sequences,)
+    if not is_label_name(label):
+        raise StoreError(f"{files.address(name)}/zarr.json names a label {label!r}, which cannot be one; {REPAIR}")
     document = read_document(files, key)
     if document is None:
         raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")

@@ -209,7 +209,7 @@ def _plain(
 
 def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]]:
     """A label of each sequence; texts become codes with CF flag attributes, which every reader understands."""
-    if not is_name_part(name) or name in RESERVED:
+    if not is_label_name(name):
         raise InputError(
             f"label {name!r} cannot name an array: use letters, digits, '.', '_' and '-', and no name of the store's own"
         )
@@ -222,6 +222,11 @@ def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]
     flags = {"flag_values": list(range(len(texts))), "flag_meanings": meanings, "categories": texts.tolist()}
     long_name = label_long_name(name) + CODES_SUFFIX
     return _plain(name, codes.astype("<i4"), ("sequence",), long_name, **flags)
+
+
+def is_label_name(name: str) -> bool:
+    """True where ``name`` can be that of a label of the source."""
+    return is_name_part(name) and name not in RESERVED
 
 
 def label_long_name(name: str) -> str:

@@ -12,7 +12,7 @@ from xarray.core import indexing
 from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.specs import Level, Slab
 from ie_store.store.buffers import lend
-from ie_store.store.coordinates import dataset_coordinates, stored_tokens, token_variables
+from ie_store.store.coordinates import checked_tokens, dataset_coordinates, token_variables
 from ie_store.store.files import open_files
 from ie_store.store.layout import state_template
 from ie_store.store.ledger import LEVELS
@@ -64,7 +64,8 @@ class LazyJoin(BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         layers, sequences, positions, hidden = (_chosen(part, size) for part, size in zip(key, self.shape, strict=True))
-        rows = _rows_of(self.reader, stored_tokens(self.reader)[np.ix_(np.asarray(sequences, int), np.asarray(positions, int))])
+        places = np.asarray(self.reader.layout.positions)[np.asarray(positions, int)]
+        rows = _rows_of(self.reader, checked_tokens(self.reader)[np.ix_(np.asarray(sequences, int), places)])
         columns = key[-1] if isinstance(key[-1], slice) else np.asarray(hidden)
         result = lend((len(layers), *rows.shape, len(hidden)), self.dtype)
         num_tokens = self.reader.num_rows("micro")

@@ -12,6 +12,7 @@ from made_store import make
 
 import ie_store
 from ie_store.errors import InputError, StoreError
+from ie_store.specs import digest
 from ie_store.store.engine import IeStoreBackend
 from ie_store.store.plain import sealed
 
@@ -210,6 +211,18 @@ def test_damaged_labels_are_an_error(tmp_path, damage):
         ie_store.open_store(made.path)
     with pytest.raises(StoreError, match="who"):
         xr.open_dataset(made.path, engine="ie_store").who.load()
+
+
+@pytest.mark.parametrize("label", ["macro", "token", "../../other", "/etc", ".lock", "\x1b[2J"])
+def test_a_label_cannot_take_the_place_of_another_array(tmp_path, label):
+    made = make(tmp_path / "s", labels={"who": np.arange(21)}).write()
+    path = Path(made.path, "zarr.json")
+    values = json.loads(path.read_text())["attributes"] | {"labels": [label]}
+    del values["digest"]
+    path.write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": values | {"digest": digest(values)}}))
+    with pytest.raises(StoreError, match="names a label") as caught:
+        ie_store.open_store(made.path)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("file", ["token_id", "token"])
