@@ -31,8 +31,23 @@ ROWS_PER_CHUNK = 2**20
 LOCK_FOLDER = "token_id"
 """Array folder that keeps the dataset's lock and scratch files: strays in a group's folder make Zarr readers warn."""
 MAX_CATEGORIES = 2**16
+CODES_SUFFIX = ", as an index into categories"
+"""Ends the long name of a label whose texts are kept as codes."""
+LONG_NAMES = {
+    "token_id": "token id of each sequence at each position",
+    "layer": "0 enters block 0; l is the output of block l-1",
+    "position": "index of a token in its sequence",
+    "sequence": "row of the corpus, in lexicographic order of tokens",
+    "token": "distinct token ids of the corpus, sorted",
+    "source_row": "row of the corpus's source",
+}
+"""What the small arrays that every dataset has are."""
 _STATE_NAMES = {"macro", "micro", "macro_bfloat16_bits", "micro_bfloat16_bits", "micro_state", "ledger", "estimates"}
-RESERVED = _STATE_NAMES | {"token_id", "layer", "position", "sequence", "hidden", "token", "source_row", "block"}
+RESERVED = _STATE_NAMES | LONG_NAMES.keys() | {"hidden", "block", "all_token_id", "all_position"}
+FLOAT16_NOTE = (
+    "float16: convert to float32 before sums, means and squares, which overflow at 65504; "
+    "xarray.open_dataset(path, engine='ie_store') does"
+)
 BYTES_CODEC = {"name": "bytes", "configuration": {"endian": "little"}}
 CHECKSUM_CODEC = {"name": "crc32c"}
 _PART = re.compile(r"(?!__|zarr\.json$)[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -145,6 +160,8 @@ def state_template(layout: StoreLayout, level: Level) -> ArrayTemplate:
             "bfloat16 bits in uint16: value = float32 whose upper 16 bits these are; "
             "xarray.open_dataset(path, engine='ie_store') decodes them; 32704 is NaN (not stored)"
         )
+    if layout.stored_dtype == "float16":
+        attributes["note"] = FLOAT16_NOTE
     return ArrayTemplate(
         name=state_array(level, layout.stored_dtype),
         shape=(*grid, rows, layout.hidden_size),
@@ -161,14 +178,15 @@ def coordinate_values(
     layout: StoreLayout, tokens: NDArray[np.int32], source_row: NDArray[np.int64], labels: dict[str, NDArray[Any]]
 ) -> dict[str, tuple[ArrayTemplate, NDArray[Any]]]:
     """Every small array of a dataset, by name: its template and its values."""
-    arrays = [
-        _plain("token_id", tokens.astype("<i4"), ("sequence", "position"), "token id of each sequence at each position"),
-        _plain("layer", np.arange(layout.num_layers), ("layer",), "0 enters block 0; l is the output of block l-1"),
-        _plain("position", np.arange(layout.num_positions), ("position",), "index of a token in its sequence"),
-        _plain("sequence", np.arange(layout.num_sequences), ("sequence",), "row of the corpus, in lexicographic order of tokens"),
-        _plain("token", np.unique(tokens).astype("<i4"), ("token",), "distinct token ids of the corpus, sorted"),
-        _plain("source_row", source_row.astype("<i8"), ("sequence",), "row of the corpus's source"),
-    ]
+    common = {
+        "token_id": (tokens.astype("<i4"), ("sequence", "position")),
+        "layer": (np.arange(layout.num_layers), ("layer",)),
+        "position": (np.arange(layout.num_positions), ("position",)),
+        "sequence": (np.arange(layout.num_sequences), ("sequence",)),
+        "token": (np.unique(tokens).astype("<i4"), ("token",)),
+        "source_row": (source_row.astype("<i8"), ("sequence",)),
+    }
+    arrays = [_plain(name, values, dimensions, LONG_NAMES[name]) for name, (values, dimensions) in common.items()]
     arrays += [_label(name, values) for name, values in sorted(labels.items())]
     return {template.name: (template, values) for template, values in arrays}
 
@@ -191,15 +209,26 @@ def _plain(
 
 def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]]:
     """A label of each sequence; texts become codes with CF flag attributes, which every reader understands."""
-    if not is_name_part(name) or name in RESERVED:
+    if not is_label_name(name):
         raise InputError(
             f"label {name!r} cannot name an array: use letters, digits, '.', '_' and '-', and no name of the store's own"
         )
     if values.dtype.kind in "iufb":
-        return _plain(name, values, ("sequence",), f"label {name} of the source")
+        return _plain(name, values, ("sequence",), label_long_name(name))
     texts, codes = np.unique(values.astype(str), return_inverse=True)
     if len(texts) > MAX_CATEGORIES:
         raise InputError(f"label {name!r} has {len(texts):,} distinct texts; at most {MAX_CATEGORIES:,} make a category: drop it")
     meanings = " ".join(re.sub(r"\s", "_", text) or "_" for text in texts.tolist())
     flags = {"flag_values": list(range(len(texts))), "flag_meanings": meanings, "categories": texts.tolist()}
-    return _plain(name, codes.astype("<i4"), ("sequence",), f"label {name} of the source, as an index into categories", **flags)
+    long_name = label_long_name(name) + CODES_SUFFIX
+    return _plain(name, codes.astype("<i4"), ("sequence",), long_name, **flags)
+
+
+def is_label_name(name: str) -> bool:
+    """True where ``name`` can be that of a label of the source."""
+    return is_name_part(name) and name not in RESERVED
+
+
+def label_long_name(name: str) -> str:
+    """What a label is, for people."""
+    return f"label {name} of the source"

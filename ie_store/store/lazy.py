@@ -1,4 +1,4 @@
-"""A dataset as lazy xarray variables that read slabs directly."""
+"""A dataset as lazy xarray variables that read slabs directly. Only stored layers and positions are in it."""
 
 import os
 from typing import Any
@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.specs import Level, Slab
 from ie_store.store.buffers import lend
-from ie_store.store.layout import cell_grid, fill_number, numpy_dtype, state_array
+from ie_store.store.coordinates import checked_tokens, dataset_coordinates, token_variables
+from ie_store.store.files import open_files
+from ie_store.store.layout import state_template
 from ie_store.store.ledger import LEVELS
+from ie_store.store.metadata import group_document, read_document
 from ie_store.store.reader import DatasetReader, open_reader
-from ie_store.store.slabs import decoded, decoded_dtype
+from ie_store.store.shown import Rows, ShownDtype, read_shown, shown_dtype
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "macro": ("layer", "position", "sequence", "hidden"),
@@ -26,53 +30,63 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
 class LazyStates(BackendArray):
     """macro (layer, position, sequence, hidden) or micro (layer, token, hidden), read slab by slab when asked for."""
 
-    def __init__(self, reader: DatasetReader, level: Level) -> None:
+    def __init__(self, reader: DatasetReader, level: Level, dtype: np.dtype[Any]) -> None:
         layout = reader.layout
-        self.reader, self.level = reader, level
-        self.shape = (*cell_grid(layout, level), reader.num_rows(level), layout.hidden_size)
-        self.dtype = decoded_dtype(layout.stored_dtype)
+        self.reader, self.level, self.dtype = reader, level, dtype
+        self._labels = (layout.layers, layout.positions) if level == "macro" else (layout.layers,)
+        self.shape = (*map(len, self._labels), reader.num_rows(level), layout.hidden_size)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """States at an outer index: each of ``key`` an integer, a slice or an array of integers."""
-        *cells, rows = [_chosen(part, size) for part, size in zip(key[:-1], self.shape[:-1], strict=True)]
-        shape = (*map(len, cells), len(rows), self.shape[-1])
-        result = lend(shape, numpy_dtype(self.reader.layout.stored_dtype))
-        for place in np.ndindex(*shape[:-2]):
-            layer, *position = (int(cell[i]) for cell, i in zip(cells, place, strict=True))
+        *cells, rows, hidden = (_chosen(part, size) for part, size in zip(key, self.shape, strict=True))
+        result = lend((*map(len, cells), len(rows), len(hidden)), self.dtype)
+        columns = key[-1] if isinstance(key[-1], slice) else np.asarray(hidden)
+        for place in np.ndindex(*map(len, cells)):
+            layer, *position = (labels[cell[i]] for labels, cell, i in zip(self._labels, cells, place, strict=True))
             slab = Slab(level=self.level, layer=layer, position=position[0] if position else None)
-            _read_chosen(self.reader, slab, rows, result[place])
-        return _without_integers(decoded(result)[..., key[-1]], key[:-1])
+            read_shown(self.reader, slab, rows, columns, result[place])
+        return _without_integers(result, key)
 
 
 class LazyJoin(BackendArray):
     """micro_state (layer, sequence, position, hidden): row ``token_id`` of micro for each sequence and position."""
 
-    def __init__(self, reader: DatasetReader) -> None:
+    def __init__(self, reader: DatasetReader, dtype: np.dtype[Any]) -> None:
         layout = reader.layout
-        self.reader = reader
-        self.shape = (layout.num_layers, layout.num_sequences, layout.num_positions, layout.hidden_size)
-        self.dtype = decoded_dtype(layout.stored_dtype)
+        self.reader, self.dtype = reader, dtype
+        self.shape = (len(layout.layers), layout.num_sequences, len(layout.positions), layout.hidden_size)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        layers, sequences, positions = (_chosen(part, size) for part, size in zip(key[:-1], self.shape[:-1], strict=True))
-        tokens = self.reader.tokens[np.ix_(np.asarray(sequences), np.asarray(positions))]
-        rows = np.searchsorted(self.reader.token_values, tokens)
-        result = np.empty((len(layers), *rows.shape, self.shape[-1]), self.dtype)
+        layers, sequences, positions, hidden = (_chosen(part, size) for part, size in zip(key, self.shape, strict=True))
+        places = np.asarray(self.reader.layout.positions)[np.asarray(positions, int)]
+        rows = _rows_of(self.reader, checked_tokens(self.reader)[np.ix_(np.asarray(sequences, int), places)])
+        columns = key[-1] if isinstance(key[-1], slice) else np.asarray(hidden)
+        result = lend((len(layers), *rows.shape, len(hidden)), self.dtype)
         num_tokens = self.reader.num_rows("micro")
-        table = np.empty((num_tokens, self.shape[-1]), numpy_dtype(self.reader.layout.stored_dtype))
+        table = lend((num_tokens, len(hidden)), self.dtype)
         for place, layer in enumerate(layers):
-            _read_chosen(self.reader, Slab(level="micro", layer=int(layer), position=None), range(num_tokens), table)
-            np.take(decoded(table), rows, axis=0, out=result[place], mode="clip")
-        return _without_integers(result[..., key[-1]], key[:-1])
+            slab = Slab(level="micro", layer=self.reader.layout.layers[layer], position=None)
+            read_shown(self.reader, slab, range(num_tokens), columns, table)
+            np.take(table, rows, axis=0, out=result[place], mode="clip")
+        return _without_integers(result, key)
 
 
-def _chosen(part: Any, size: int) -> range | NDArray[np.int64]:
+def _rows_of(reader: DatasetReader, tokens: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The row of micro of each token; `StoreError` where one has none."""
+    known = reader.token_values
+    rows = np.searchsorted(known, tokens).clip(max=len(known) - 1)
+    if not np.array_equal(known[rows], tokens):
+        raise StoreError(f"{reader.address}/token_id holds tokens that are not in 'token': the dataset is damaged; {REPAIR}")
+    return rows
+
+
+def _chosen(part: Any, size: int) -> Rows:
     """The indices that one part of a key stands for."""
     if isinstance(part, slice):
         return range(*part.indices(size))
@@ -84,40 +98,72 @@ def _without_integers(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any
     return values[tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice) else slice(None) for part in key)]
 
 
-def _read_chosen(reader: DatasetReader, slab: Slab, rows: range | NDArray[np.int64], out: NDArray[Any]) -> None:
-    """Rows of a slab, in the order asked for; from each shard only the stretch that holds them. NaN where not stored."""
-    if not reader.is_stored(slab):
-        out[:] = fill_number(reader.layout.stored_dtype)
-    elif isinstance(rows, range) and rows.step == 1:
-        reader.read_rows(slab, rows.start, max(rows.start, rows.stop), out, strict=False)
-    else:
-        indices = np.asarray(rows)
-        shards = indices // reader.layout.shard(slab.level, 0).size
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            low, high = int(indices[here].min()), int(indices[here].max())
-            out[here] = reader.read_rows(slab, low, high + 1, strict=False)[indices[here] - low]
-
-
-def lazy_dataset(path: str, micro_state: bool) -> xr.Dataset:
-    """Dataset STORE/MODEL/CORPUS with its states lazy and everything else as plain Zarr gives it."""
-    *store, model, corpus = (path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)
-    reader = open_reader("/".join(store) or "/", f"{model}/{corpus}")
-    dtype = reader.layout.stored_dtype
-    states: dict[Level, str] = {level: state_array(level, dtype) for level in LEVELS}
-    plain: xr.Dataset = xr.open_zarr(reader.address, chunks=None, consolidated=False, storage_options=reader.storage_options)
-    attributes = {level: plain[name].attrs for level, name in states.items()}
-    dataset: xr.Dataset = plain.drop_vars(list(states.values()))
-    for level, described in attributes.items():
-        dataset[level] = _variable(LazyStates(reader, level), level, described)
+def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", verify: bool = True) -> xr.Dataset:
+    """Dataset STORE/MODEL/CORPUS, its states and small arrays read when asked for."""
+    store, name = _located(path)
+    reader = _open(path, store, name, verify)
+    shown = shown_dtype(reader.layout.stored_dtype, dtype)
+    variables: dict[str, xr.Variable] = {level: _state_variable(reader, level, shown) for level in LEVELS}
+    variables |= token_variables(reader)
     if micro_state:
         described = {"long_name": "hidden state of each token fed to the model alone", "units": "1"}
-        dataset["micro_state"] = _variable(LazyJoin(reader), "micro_state", described)
-    return dataset
+        variables["micro_state"] = _variable(LazyJoin(reader, shown), "micro_state", described)
+    attributes: dict[str, Any] = group_document(reader.attributes)["attributes"]
+    del attributes["coordinates"]  # for readers of the file: here coordinates are such already
+    return xr.Dataset(variables, dataset_coordinates(store, reader), attributes)
+
+
+def _located(path: str) -> tuple[str, str]:
+    """STORE and MODEL/CORPUS of a dataset's path."""
+    parts = (path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)
+    if len(parts) < 3:
+        raise InputError(f"{path!r} cannot be the path of a dataset, STORE/MODEL/CORPUS")
+    return parts[0] or "/", f"{parts[1]}/{parts[2]}"
+
+
+def _open(path: str, store: str, name: str, verify: bool) -> DatasetReader:
+    """The reader of a dataset; where ``path`` is another thing of a store's, the error says which."""
+    try:
+        return open_reader(store, name, verify)
+    except (InputError, StoreError) as error:
+        if mistaken := _mistaken(path):
+            raise StoreError(mistaken) from error
+        raise
+
+
+def _mistaken(path: str) -> str | None:
+    """Which other thing of a store ``path`` is, and what to give instead; None where it is nothing of ours."""
+    found = _group_attributes(path)
+    if found is not None and "identity" not in found and "estimator" not in found:
+        return (
+            f"{path} is a store or a model's group in one, not a dataset: give STORE/MODEL/CORPUS; "
+            "'ie-store ls STORE' lists the datasets of a store"
+        )
+    outer = path.rstrip("/")
+    for _ in range(4):
+        outer = outer.rpartition("/")[0]
+        if "identity" in (_group_attributes(outer) or {}):
+            return f"{path} lies in the dataset {outer}: give that path and choose from what it holds"
+    return None
+
+
+def _group_attributes(path: str) -> dict[str, Any] | None:
+    """The attributes of a group of ours at ``path``; None where there is none."""
+    try:
+        attributes = (read_document(open_files(path), "") or {}).get("attributes")
+    except (InputError, StoreError):
+        return None
+    return attributes if isinstance(attributes, dict) and "ie_store_format" in attributes else None
+
+
+def _state_variable(reader: DatasetReader, level: Level, dtype: np.dtype[Any]) -> xr.Variable:
+    described = state_template(reader.layout, level).attributes
+    dropped = {"encoding"} if dtype == np.float16 else {"encoding", "note"}
+    kept = {key: value for key, value in described.items() if key not in dropped}
+    return _variable(LazyStates(reader, level, dtype), level, kept)
 
 
 def _variable(array: LazyStates | LazyJoin, name: str, attributes: dict[str, Any]) -> xr.Variable:
     dimensions = DIMENSIONS[name]
     chunks = {d: 1 if d in ("layer", "position") else n for d, n in zip(dimensions, array.shape, strict=True)}
-    kept = {key: value for key, value in attributes.items() if key != "encoding"}
-    return xr.Variable(dimensions, indexing.LazilyIndexedArray(array), kept, {"preferred_chunks": chunks})
+    return xr.Variable(dimensions, indexing.LazilyIndexedArray(array), attributes, {"preferred_chunks": chunks})

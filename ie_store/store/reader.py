@@ -38,8 +38,8 @@ from ie_store.store.table import ShardTable
 MAX_DECODERS = 8
 
 
-def open_reader(store: str, name: str) -> "DatasetReader":
-    """Open dataset ``name`` (MODEL/CORPUS) of ``store`` for reading slabs.
+def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
+    """Open dataset ``name`` (MODEL/CORPUS) of ``store`` for reading slabs; with ``verify`` all chunks read are checked.
 
     Raises:
         InputError: the name is malformed.
@@ -47,14 +47,14 @@ def open_reader(store: str, name: str) -> "DatasetReader":
     """
     files = open_files(store)
     dataset_name(name)
-    return DatasetReader(files, name, require_dataset(files, name))
+    return DatasetReader(files, name, require_dataset(files, name), verify)
 
 
 class DatasetReader:
     """One dataset, read slab by slab. `open_reader` makes it."""
 
-    def __init__(self, files: Files, name: str, attributes: DatasetAttributes) -> None:
-        self.name, self.attributes = name, attributes
+    def __init__(self, files: Files, name: str, attributes: DatasetAttributes, verify: bool = True) -> None:
+        self.name, self.attributes, self.verify = name, attributes, verify
         self.identity: DatasetIdentity = attributes.identity
         self.layout: StoreLayout = attributes.identity.layout
         self.corpus: CorpusSpec = attributes.corpus
@@ -62,8 +62,8 @@ class DatasetReader:
         self._files = files
         self._tables: dict[Level, ShardTable] = {}
 
-    def __reduce__(self) -> tuple[Callable[[str, str], "DatasetReader"], tuple[str, str]]:
-        return open_reader, (self._files.root, self.name)
+    def __reduce__(self) -> tuple[Callable[[str, str, bool], "DatasetReader"], tuple[str, str, bool]]:
+        return open_reader, (self._files.root, self.name, self.verify)
 
     @property
     def address(self) -> str:
@@ -118,13 +118,13 @@ class DatasetReader:
         stored += f" and positions {list(self.layout.positions)}" if slab.position is not None else ""
         raise StoreError(f"{self.address} does not hold {slab.level} {place}; stored are {stored}")
 
-    def read_slab(self, slab: Slab, out: NDArray[Any] | None = None, verify: bool = False) -> NDArray[Any]:
+    def read_slab(self, slab: Slab, out: NDArray[Any] | None = None, verify: bool | None = None) -> NDArray[Any]:
         """All rows of one layer (and position): (row, hidden) in the stored dtype, bfloat16 as its uint16 bits.
 
         Args:
             slab: which.
             out: C-contiguous buffer of that shape and dtype to fill and return; a new one by default.
-            verify: compare every chunk with its crc32c in the ledger.
+            verify: compare every chunk with its crc32c in the ledger; by default as the reader was opened.
 
         Raises:
             StoreError: not stored, not written yet, or damaged; says where.
@@ -133,7 +133,13 @@ class DatasetReader:
         return self.read_rows(slab, 0, self.num_rows(slab.level), out, verify)
 
     def read_rows(
-        self, slab: Slab, start: int, stop: int, out: NDArray[Any] | None = None, verify: bool = False, strict: bool = True
+        self,
+        slab: Slab,
+        start: int,
+        stop: int,
+        out: NDArray[Any] | None = None,
+        verify: bool | None = None,
+        strict: bool = True,
     ) -> NDArray[Any]:
         """Rows start..stop-1 of a slab, as `read_slab`; with ``strict`` False what is missing is NaN instead of an error."""
         shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
@@ -148,7 +154,7 @@ class DatasetReader:
         job = SlabJob(
             files=self._files, name=self.name, layout=self.layout, table=table, slab=slab, cell=cell,
             start=start, shards=shards, extents=table.extents(cell, shards),
-            checksums=table.checksums(cell, shards) if verify else None, out=out,
+            checksums=table.checksums(cell, shards) if (self.verify if verify is None else verify) else None, out=out,
         )  # fmt: skip
         if strict:
             job.require_chunks()

@@ -75,8 +75,8 @@ def test_all_readers_agree(store, server, dtype):
     for layer in (0, 2):
         assert np.array_equal(plain[layer], made.states["macro"][layer])
         assert np.array_equal(group[name][layer], made.states["macro"][layer])
-        assert np.array_equal(ours["macro"][layer].values, truth[layer])
-        assert np.array_equal(engine["macro"][layer].values, truth[layer])
+        assert np.array_equal(ours["macro"].sel(layer=layer).values, truth[layer])
+        assert np.array_equal(engine["macro"].sel(layer=layer).values, truth[layer])
         for position in range(3):
             slab = Slab(level="macro", layer=layer, position=position)
             assert np.array_equal(reader.read_slab(slab, verify=True), made.states["macro"][layer, position])
