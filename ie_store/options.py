@@ -35,6 +35,28 @@ class Progress:
     """Bytes written or read so far in this stage."""
 
 
+MOST_SEED = 2**63 - 1
+"""Seeds fit into 64 bits with a sign, wherever they are stored."""
+
+
+def require_whole(name: str, value: Any, least: int) -> None:
+    """Raise `InputError` unless ``value`` is a whole number >= ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+    require_at_least(name, value, least)
+
+
+def require_seed(seed: Any, count: int = 1) -> None:
+    """Raise `InputError` unless ``count`` seeds from ``seed`` on are whole numbers from 0 to `MOST_SEED`."""
+    require_whole("seed", seed, 0)
+    if seed + count - 1 > MOST_SEED:
+        raise InputError(f"seed is {seed}; the largest that {count} repeats leave room for is {MOST_SEED - count + 1}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 Attention = Literal["auto", "sdpa", "eager"]
 OnProgress = Callable[[Progress], None]
 
@@ -75,6 +97,7 @@ class ExtractSpec:
         require_choice("attention", self.attention, Attention)
         if self.compute_dtype is not None:
             require_choice("compute_dtype", self.compute_dtype, StoredDtype)
+        require_seed(self.seed)
         for name, least in (("batch_size", 0), ("audit_rows", 1)):
             require_at_least(name, getattr(self, name), least)
         if self.num_sequences is not None:
@@ -106,17 +129,25 @@ class EstimatorSpec:
         require_choice("estimator", self.name, EstimatorName)
         require_choice("scale", self.scale, Literal["std", "rms"])
         for name, least in (("steps", 1), ("folds", 1), ("seeds", 1), ("batch_size", 2), ("outer_rows", 0), ("segment_size", 0)):
-            require_at_least(name, getattr(self, name), least)
-        if not 0 < self.learning_rate < 1:
+            require_whole(name, getattr(self, name), least)
+        require_seed(self.seed, self.seeds)
+        if not _is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
             raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
-        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
+        is_list = isinstance(self.sigmas, tuple | list) and len(self.sigmas) > 0
+        if not is_list or not all(_is_number(s) and LEAST_SIGMA <= s <= MOST_SIGMA for s in self.sigmas):
+            raise InputError(
+                f"sigmas are {self.sigmas}; give noise levels from {LEAST_SIGMA:g} to {MOST_SIGMA:g}, in rising order"
+            )
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise InputError(f"sigmas are {self.sigmas}; give them in rising order, each once")
         if self.outer_rows == 1:
             raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
         if self.name == "noise" and self.sigma not in self.sigmas:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
 
 
+LEAST_SIGMA, MOST_SIGMA = 1e-30, 1e30
+"""Their squares and the inverses of those are numbers still."""
 NOISE_OPTIONS = ("sigmas", "sigma", "scale", "outer_rows")
 PAPER_OPTIONS = ("segment_size",)
 
@@ -153,6 +184,10 @@ class EstimateSpec:
             )
 
 
+SEEDS_OF_A_CHECK = 3
+"""Seeds that a check compares, from an estimator's own on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec:
     """What is to be checked of the estimators, on a few problems of a dataset."""
@@ -168,5 +203,8 @@ class CheckSpec:
     device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
+        require_seed(self.seed, SEEDS_OF_A_CHECK)
+        for estimator in self.estimators:
+            require_seed(estimator.seed, SEEDS_OF_A_CHECK)
         for name, least in (("rows", 200), ("permutations", 1)):
             require_at_least(name, getattr(self, name), least)

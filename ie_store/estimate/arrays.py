@@ -5,10 +5,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ie_store.errors import InputError
+from ie_store.estimate.array_input import GivenRows, read_rows, read_weights, to_float32
 from ie_store.estimate.discrete import PairedClasses, pair_classes
 from ie_store.estimate.noise import noise_estimate
 from ie_store.estimate.paper import paper_estimate
@@ -27,40 +28,50 @@ def mutual_information(
     *,
     estimator: str | EstimatorSpec = "mine",
     seed: int = 0,
-    weights: ArrayLike | None = None,
+    weights: ArrayLike | Tensor | None = None,
     on_progress: OnProgress = ignore_progress,
     **options: Any,
 ) -> MIEstimate:
     """Mutual information in nats between paired rows of two arrays.
 
     Rows that repeat (at most half of them distinct) are a discrete set: the exact value of the rows as listed is then
-    the ceiling. Arrays without repeats have none.
+    the ceiling. Arrays without repeats have none. Rows are compared as they are given; the value does not depend on the
+    scale of x or y. Estimators compute in float32: rows that it cannot tell apart are flagged.
 
     Args:
         x: (row, dimension) or (row,) numbers; numpy array or tensor (its device is where the work is done).
         y: (row, dimension) or (row,), row i belonging to row i of ``x``.
         estimator: exact, mine, infonce, nwj, smile, js, cca, noise or mine-paper; or a whole `EstimatorSpec`. ``noise`` is
-            I(y; x + noise) over the rows as listed, for a ``y`` that determines ``x``.
+            I(y; x + noise) over the rows as listed, for a ``y`` that determines ``x``. ``mine-paper`` is trained on arrays
+            that are centred and of root mean square 1, since its critic depends on scale.
         seed: of the split, the critic and the mini-batches; not used with an `EstimatorSpec`.
         weights: (row,) probabilities where the rows are a table of all there is; expectations are then exact sums.
         on_progress: told of every optimiser step.
         options: further fields of `EstimatorSpec`.
 
     Raises:
-        InputError: an unknown estimator or option, arrays that do not pair, NaN or Inf, or fewer than 50 rows.
+        InputError: an unknown estimator or option, arrays that do not pair, are not real numbers, or hold NaN, Inf or numbers
+            that float32 cannot hold side by side, or fewer than 50 rows.
     """
     spec = estimator if isinstance(estimator, EstimatorSpec) else make_spec(estimator, seed, options)
-    left, right = _read_rows(x, "x"), _read_rows(y, "y")
-    if len(left) != len(right):
-        raise InputError(f"x has {len(left)} rows and y has {len(right)}: row i of x belongs to row i of y, give as many of both")
-    if weights is None and len(left) < FEWEST_SEQUENCES:
-        raise InputError(f"{len(left)} rows are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
-    given = None if weights is None else _read_weights(weights, len(left))
-    classes = pair_classes(left.cpu().numpy(), right.cpu().numpy(), given)
+    left, right = read_rows(x, "x"), read_rows(y, "y")
+    num_rows = len(left.rows)
+    if num_rows != len(right.rows):
+        raise InputError(
+            f"x has {num_rows} rows and y has {len(right.rows)}: row i of x belongs to row i of y, give as many of both"
+        )
+    if weights is None and num_rows < FEWEST_SEQUENCES:
+        raise InputError(f"{num_rows} rows are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
+    given = None if weights is None else read_weights(weights, num_rows)
+    if given is not None and not given.all():
+        weighted = np.flatnonzero(given)
+        left, right, given = left.at(weighted), right.at(weighted), given[weighted]
+    classes = pair_classes(left.classes, right.classes, given)
     if len(np.unique(classes.x)) == 1 or len(np.unique(classes.y)) == 1:
         return _known(spec.name, 0.0, "x or y is constant: it tells nothing")
     estimate = _estimate(left, right, spec, classes, on_progress)
-    return replace(estimate, flags=(*estimate.flags, IDENTICAL)) if torch.equal(left, right) else estimate
+    identical = np.array_equal(left.rows, right.rows)
+    return replace(estimate, flags=(*estimate.flags, IDENTICAL)) if identical else estimate
 
 
 def make_spec(estimator: str, seed: int, options: dict[str, Any]) -> EstimatorSpec:
@@ -73,22 +84,38 @@ def make_spec(estimator: str, seed: int, options: dict[str, Any]) -> EstimatorSp
     for name in options:
         if name not in known:
             raise InputError(f"option {name!r} is not known{suggestion(name, known)}; choose from: {', '.join(known)}")
-    return EstimatorSpec(name=cast(EstimatorName, estimator), seed=seed, **options)
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in (options | {"seed": seed}).items()}
+    return EstimatorSpec(name=cast(EstimatorName, estimator), **plain)
 
 
-def _estimate(x: Tensor, y: Tensor, spec: EstimatorSpec, classes: PairedClasses, on_progress: OnProgress) -> MIEstimate:
-    ceiling = classes.ceiling_nats
+def _estimate(
+    left: GivenRows, right: GivenRows, spec: EstimatorSpec, classes: PairedClasses, on_progress: OnProgress
+) -> MIEstimate:
     if spec.name == "exact":
         if classes.exact_nats is None:
             raise InputError(
                 f"exact needs rows that repeat: {classes.x.max() + 1} rows of x and {classes.y.max() + 1} of y are distinct "
-                f"among {len(x)}; use a trained estimator such as mine"
+                f"among {len(classes.x)}; use a trained estimator such as mine"
             )
         return _known("exact", classes.exact_nats)
+    device = right.device if left.device.type == "cpu" else left.device
+    together = spec.name == "mine-paper" or (spec.name == "noise" and spec.scale == "rms")
+    x, flags = to_float32(left, together=together)
     if spec.name == "noise":
-        return _noise(x, spec, classes, on_progress)
-    if spec.name == "mine-paper":
-        return paper_estimate(x, y, spec, ceiling_nats=ceiling, on_progress=on_progress)
+        estimate = _noise(x.to(device), spec, classes, on_progress)
+        return replace(estimate, flags=(*estimate.flags, *flags))
+    y, y_flags = to_float32(right, together=together)
+    measure = _paper if spec.name == "mine-paper" else _trained
+    estimate = measure(x.to(device), y.to(device), spec, classes, on_progress)
+    return replace(estimate, flags=(*estimate.flags, *flags, *y_flags))
+
+
+def _paper(x: Tensor, y: Tensor, spec: EstimatorSpec, classes: PairedClasses, on_progress: OnProgress) -> MIEstimate:
+    left, right = _of_unit_rms(x), _of_unit_rms(y)
+    return paper_estimate(left, right, spec, ceiling_nats=classes.ceiling_nats, on_progress=on_progress)
+
+
+def _trained(x: Tensor, y: Tensor, spec: EstimatorSpec, classes: PairedClasses, on_progress: OnProgress) -> MIEstimate:
     row_of_sequence = None
     if classes.joint_repeats and not classes.is_table:
         first_rows, row_of_sequence = np.unique(classes.joint, return_index=True)[1], classes.joint
@@ -100,9 +127,15 @@ def _estimate(x: Tensor, y: Tensor, spec: EstimatorSpec, classes: PairedClasses,
         groups=np.arange(0 if classes.is_table else len(classes.x)),
         row_of_sequence=row_of_sequence,
         weights=classes.weights if classes.is_table else None,
-        ceilings_nats=(ceiling,),
+        ceilings_nats=(classes.ceiling_nats,),
         on_progress=on_progress,
     )[0]
+
+
+def _of_unit_rms(rows: Tensor) -> Tensor:
+    """Rows (row, dimension) around their mean, with a mean square of 1 over all dimensions: the published critic sees scale."""
+    centred = rows.double() - rows.double().mean(0)
+    return (centred / centred.square().mean().sqrt()).float()
 
 
 def _noise(x: Tensor, spec: EstimatorSpec, classes: PairedClasses, on_progress: OnProgress) -> MIEstimate:
@@ -126,36 +159,3 @@ def _known(name: EstimatorName, nats: float, *flags: str) -> MIEstimate:
         outcome=Outcome.EXACT,
         flags=flags,
     )
-
-
-def _read_rows(values: ArrayLike | Tensor, name: str) -> Tensor:
-    tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(_numbers(values, name))
-    if tensor.dim() == 1:
-        tensor = tensor[:, None]
-    if tensor.dim() != 2 or tensor.shape[1] == 0:
-        raise InputError(f"{name} has shape {tuple(tensor.shape)}; give (row, dimension) or (row,)")
-    if tensor.is_complex():
-        raise InputError(f"{name} is complex; give its real and imaginary parts as dimensions")
-    tensor = tensor.double() if not tensor.is_floating_point() else tensor
-    finite = torch.isfinite(tensor).all(dim=1)
-    if not bool(finite.all()):
-        rows = torch.nonzero(~finite)[:, 0]
-        raise InputError(
-            f"{name} has NaN or Inf in {len(rows)} of {len(tensor)} rows, the first is row {int(rows[0])}; drop them"
-        )
-    return (tensor - tensor.mean(0)).float() if tensor.dtype == torch.float64 else tensor.float()
-
-
-def _numbers(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.array(values)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} holds {array.dtype}, not real numbers")
-    return array if array.dtype in (np.float16, np.float32) else array.astype(np.float64)
-
-
-def _read_weights(weights: ArrayLike, num_rows: int) -> NDArray[np.float64]:
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (num_rows,) or not np.isfinite(array).all() or array.min() < 0 or array.sum() <= 0:
-        raise InputError(f"weights must be {num_rows} finite numbers >= 0, one per row and not all 0; got shape {array.shape}")
-    total = float(array.sum())
-    return array / total

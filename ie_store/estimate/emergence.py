@@ -4,13 +4,15 @@ The interval says where the exact E lies as far as the parts tell. A trained bou
 converged: its truth lies between the low end of its interval and its ceiling, and the difference of two lower bounds
 is no bound at all. So known ranges (exact, certified, lower bounds) combine as intervals do, low minus high. Values that
 bound nothing have only their sampling intervals, which combine in quadrature; micro ones are first summed as if they
-erred together, since they share split and critics. The standard error combines that way always.
+erred together, since they share split and critics. The standard error combines that way always. No interval ends above
+the macro term's ceiling: micro terms are not negative.
 """
 
 from collections.abc import Sequence
 from math import hypot
 from statistics import fmean
 
+from ie_store.estimate.closed_form import within_ceiling
 from ie_store.specs import Emergence, MIEstimate, Outcome
 
 FROM_BEST_TO_WORST = (
@@ -42,7 +44,7 @@ def _known_range(estimate: MIEstimate) -> tuple[float, float] | None:
     if estimate.outcome in (Outcome.EXACT, Outcome.CERTIFIED):
         return low, high
     if estimate.estimator in LOWER_BOUNDS and estimate.outcome in HOLDS and estimate.ceiling_nats is not None:
-        return max(0.0, low), max(high, estimate.ceiling_nats)
+        return min(max(0.0, low), estimate.ceiling_nats), estimate.ceiling_nats
     return None
 
 
@@ -72,7 +74,7 @@ def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEs
         block=block,
         position=position,
         ie_nats=macro.nats - lone,
-        interval_nats=_interval(macro, micro),
+        interval_nats=within_ceiling(_interval(macro, micro), macro.ceiling_nats),
         standard_error_nats=hypot(macro.standard_error_nats, fmean(estimate.standard_error_nats for estimate in micro)),
         macro_nats=macro.nats,
         micro_nats=lone,

@@ -60,5 +60,5 @@ def normal_scores(marginals: Marginals, values: Tensor) -> Tensor:
 def _interpolate(knots: Tensor, scores: Tensor, columns: Tensor, *, right: bool) -> Tensor:
     index = torch.searchsorted(knots, columns, right=right).clamp(1, knots.shape[-1] - 1)
     low, high = knots.gather(-1, index - 1), knots.gather(-1, index)
-    share = ((columns - low) / (high - low).clamp_min(1e-30)).clamp(0, 1)
+    share = ((columns - low) / (high - low).clamp_min(torch.finfo(columns.dtype).tiny)).clamp(0, 1)
     return scores[index - 1] + share * (scores[index] - scores[index - 1])

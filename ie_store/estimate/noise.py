@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.errors import InputError
+from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimate.kernel import log_kernel_sums
 from ie_store.options import EstimatorSpec, OnProgress, ignore_progress
 from ie_store.specs import MIEstimate, Outcome
@@ -162,7 +163,9 @@ def noise_estimate(
     return MIEstimate(
         estimator="noise",
         nats=(lower + upper) / 2,
-        interval_nats=(max(0.0, lower - NORMAL_95 * lower_se), min(curve.entropy_nats, upper + NORMAL_95 * upper_se)),
+        interval_nats=within_ceiling(
+            (max(0.0, lower - NORMAL_95 * lower_se), min(curve.entropy_nats, upper + NORMAL_95 * upper_se)), ceiling_nats
+        ),
         standard_error_nats=(lower_se + upper_se) / 2,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,

@@ -14,7 +14,9 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimate.critic import PUBLISHED_WIDTHS
+from ie_store.estimate.judge import above_ceiling
 from ie_store.options import EstimatorSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import MIEstimate, Outcome
 
@@ -149,12 +151,12 @@ def paper_estimate(
     return MIEstimate(
         estimator="mine-paper",
         nats=nats,
-        interval_nats=(nats - 1.96 * error, nats + 1.96 * error),
+        interval_nats=within_ceiling((nats - 1.96 * error, nats + 1.96 * error), ceiling_nats),
         standard_error_nats=error,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,
         outcome=Outcome.NOT_A_BOUND,
-        flags=(NO_BOUND,),
+        flags=(NO_BOUND, *above_ceiling(nats, ceiling_nats)),
         diagnostics={
             "segment_nats": tuple(maxima.mean(0).tolist()),
             "last_nats": runs[0][0].last_nats,

@@ -62,7 +62,7 @@ def estimate_stack(
         folds.append([fold.to(x.device) for fold in split])
         values.append([])
         for number, fold in enumerate(folds[-1]):
-            value, trained = _run_fold(x, y, fold, spec, seed * 1000 + number, on_progress)
+            value, trained = _run_fold(x, y, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
             values[-1].append(value)
             trainings += trained
     return [
