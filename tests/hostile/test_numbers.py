@@ -171,13 +171,20 @@ def test_an_interval_ends_at_the_ceiling_and_is_never_inverted(name, nats):
 def test_an_emergence_ends_at_the_ceiling_of_its_macro_term():
     def part(nats, outcome):
         return MIEstimate(
-            estimator="cca", nats=nats, interval_nats=(nats - 1, nats + 1), standard_error_nats=0.5, ceiling_nats=5.0,
-            ceiling_population_nats=None, outcome=outcome,
+            estimator="cca", nats=nats, interval_nats=(min(nats - 1, 5), min(nats + 1, 5)), standard_error_nats=0.5,
+            ceiling_nats=5.0, ceiling_population_nats=None, outcome=outcome,
         )  # fmt: skip
 
     for micro in (0.5, 4.0, 9.0):
-        found = emergence(1, 0, part(40.0, Outcome.ABOVE_CEILING), [part(micro, Outcome.CONVERGED)])
-        assert found.interval_nats[0] <= found.interval_nats[1] <= 5.0
+        for outcome in (Outcome.ABOVE_CEILING, Outcome.NOT_A_BOUND):
+            found = emergence(1, 0, part(40.0, outcome), [part(micro, Outcome.CONVERGED)])
+            assert -5.0 <= found.interval_nats[0] <= found.interval_nats[1] <= 5.0
+
+
+def test_parts_above_their_ceilings_leave_everything_open_between_the_ceilings():
+    above = judged(combined(40.0), ceiling=5.0, name="cca"), judged(combined(46.0), ceiling=2.0, name="cca")
+    assert [part.outcome for part in above] == [Outcome.ABOVE_CEILING] * 2
+    assert emergence(1, 0, above[0], [above[1]]).interval_nats == (-2.0, 5.0)
 
 
 def test_noise_and_cca_of_discrete_rows_end_at_their_ceiling():
