@@ -48,9 +48,9 @@ def require_whole(name: str, value: Any, least: int) -> None:
 
 def require_seed(seed: Any, count: int = 1) -> None:
     """Raise `InputError` unless ``count`` seeds from ``seed`` on are whole numbers from 0 to `MOST_SEED`."""
-    require_whole("seed", seed, 0)
-    if seed + count - 1 > MOST_SEED:
-        raise InputError(f"seed is {seed}; the largest that {count} repeats leave room for is {MOST_SEED - count + 1}")
+    most = MOST_SEED - count + 1
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= most:
+        raise InputError(f"seed is {seed!r}; it must be a whole number from 0 to {most}")
 
 
 def _is_number(value: Any) -> bool:
@@ -146,8 +146,8 @@ class EstimatorSpec:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
 
 
-LEAST_SIGMA, MOST_SIGMA = 1e-30, 1e30
-"""Their squares and the inverses of those are numbers still."""
+LEAST_SIGMA, MOST_SIGMA = 1e-15, 1e15
+"""Their squares, the inverses of those and what distances make of them are float32 numbers."""
 NOISE_OPTIONS = ("sigmas", "sigma", "scale", "outer_rows")
 PAPER_OPTIONS = ("segment_size",)
 

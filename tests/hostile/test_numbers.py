@@ -15,7 +15,7 @@ from ie_store.estimate import consistency
 from ie_store.estimate.emergence import emergence
 from ie_store.estimate.evaluate import Combined
 from ie_store.estimate.judge import judge
-from ie_store.options import CheckSpec, EstimatorSpec, ExtractSpec
+from ie_store.options import LEAST_SIGMA, MOST_SIGMA, CheckSpec, EstimatorSpec, ExtractSpec
 from ie_store.specs import MIEstimate, Outcome
 
 RNG = np.random.default_rng(0)
@@ -93,6 +93,17 @@ def test_whole_numbers_beyond_2_to_the_53_that_do_not_merge_are_numbers():
     assert mutual_information(2**60 * (np.arange(60) % 3), np.arange(60) % 3, estimator="exact").nats == pytest.approx(np.log(3))
 
 
+@pytest.mark.parametrize("name", ["mine", "infonce", "nwj", "smile", "js", "cca"])
+def test_a_side_whose_rows_are_nearly_all_equal_is_estimated(name):
+    """With three distinct rows among 60, the train rows of a fold may all be equal."""
+    rare = np.zeros(60)
+    rare[:2] = 1.0, -1.0
+    for seed in range(4):
+        found = mutual_information(rare, rare, estimator=name, steps=5, seed=seed)
+        assert np.isfinite(found.interval_nats).all()
+        assert found.interval_nats[1] <= found.ceiling_nats
+
+
 def test_zero_has_no_sign():
     x = np.where(np.arange(60) % 2, 0.0, -0.0)
     assert mutual_information(x, np.arange(60) % 2, estimator="exact").nats == 0.0
@@ -130,6 +141,12 @@ def test_the_largest_seed_works(name):
 def test_odd_options_are_refused_with_a_message(options):
     with pytest.raises(InputError, match=next(iter(options))):
         mutual_information(ROWS, ROWS, estimator="noise", **options)
+
+
+def test_the_smallest_and_largest_noise_leave_everything_and_nothing():
+    x = np.arange(60) % 4
+    for sigma, nats in ((LEAST_SIGMA, np.log(4)), (MOST_SIGMA, 0.0)):
+        assert mutual_information(x, x, estimator="noise", sigmas=(sigma,), sigma=sigma).nats == pytest.approx(nats, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
