@@ -76,7 +76,9 @@ def _owners() -> dict[str, list[str]]:
 
 
 def show(
-    store: Store, name: Name, as_json: Annotated[bool, typer.Option("--json", help="one JSON object, in nats")] = False
+    store: Store,
+    name: Name,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object; its names say the unit")] = False,
 ) -> None:
     """Show every estimate of a dataset beside its exact ceiling, in bits."""
     from ie_store.store.show import show_results

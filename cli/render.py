@@ -78,12 +78,20 @@ def verdicts(found: "list[Verdict]") -> None:
         if not verdict.findings:
             continue
         table = Table()
-        for heading in ("check", "block", "passed", "what it found"):
+        for heading in ("check", "block", "passed", "what it found", "values in bits"):
             table.add_column(heading)
         for finding in verdict.findings:
             passed = {True: "yes", False: "no", None: "-"}[finding.answer.passed]
-            table.add_row(finding.answer.check, str(finding.block), passed, finding.answer.detail)
+            table.add_row(
+                finding.answer.check, str(finding.block), passed, finding.answer.detail, _values(finding.answer.numbers)
+            )
         console.print(table)
+
+
+def _values(numbers: dict[str, float]) -> str:
+    """The numbers of a check whose names end in _nats, in bits."""
+    values = {name.removesuffix("_nats"): value for name, value in numbers.items() if name.endswith("_nats")}
+    return ", ".join(f"{name.replace('_', ' ')} {bits(value)}" for name, value in values.items())
 
 
 def bits(nats: float | None) -> str:

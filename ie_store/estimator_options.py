@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ie_store.errors import InputError
-from ie_store.fields import described, require_at_least, require_choice
+from ie_store.fields import described, is_number, require_choice, require_seed, require_whole
+
+LEAST_SIGMA, MOST_SIGMA = 1e-15, 1e15
+"""Their squares, the inverses of those and what distances make of them are float32 numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,8 @@ class CrossFitOptions:
 
     def __post_init__(self) -> None:
         for name in ("folds", "seeds"):
-            require_at_least(name, getattr(self, name), 1)
+            require_whole(name, getattr(self, name), 1)
+        require_seed(self.seed, self.seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +39,9 @@ class TrainedOptions(CrossFitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least("steps", self.steps, 1)
-        require_at_least("batch_size", self.batch_size, 2)
-        if not 0 < self.learning_rate < 1:
+        require_whole("steps", self.steps, 1)
+        require_whole("batch_size", self.batch_size, 2)
+        if not is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
             raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
 
 
@@ -53,9 +57,15 @@ class NoiseOptions:
 
     def __post_init__(self) -> None:
         require_choice("scale", self.scale, Literal["std", "rms"])
-        require_at_least("outer_rows", self.outer_rows, 0)
-        if not self.sigmas or min(self.sigmas) <= 0 or list(self.sigmas) != sorted(set(self.sigmas)):
-            raise InputError(f"sigmas are {self.sigmas}; give positive noise levels in rising order")
+        require_whole("outer_rows", self.outer_rows, 0)
+        require_seed(self.seed)
+        is_list = isinstance(self.sigmas, tuple | list) and len(self.sigmas) > 0
+        if not is_list or not all(is_number(s) and LEAST_SIGMA <= s <= MOST_SIGMA for s in self.sigmas):
+            raise InputError(
+                f"sigmas are {self.sigmas}; give noise levels from {LEAST_SIGMA:g} to {MOST_SIGMA:g}, in rising order"
+            )
+        if list(self.sigmas) != sorted(set(self.sigmas)):
+            raise InputError(f"sigmas are {self.sigmas}; give them in rising order, each once")
         if self.outer_rows == 1:
             raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
         if self.sigma not in self.sigmas:
@@ -71,5 +81,6 @@ class PaperOptions:
     segment_size: int = described(0, "columns per segment, reported one by one; 0 means no cutting")
 
     def __post_init__(self) -> None:
-        require_at_least("seeds", self.seeds, 1)
-        require_at_least("segment_size", self.segment_size, 0)
+        require_whole("seeds", self.seeds, 1)
+        require_seed(self.seed, self.seeds)
+        require_whole("segment_size", self.segment_size, 0)

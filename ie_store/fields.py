@@ -40,3 +40,26 @@ def require_at_least(name: str, value: float, least: float) -> None:
     """Raise `InputError` unless ``value >= least`` (NaN fails too)."""
     if not value >= least:
         raise InputError(f"{name} is {value}; it must be at least {least}")
+
+
+MOST_SEED = 2**63 - 1
+"""Seeds fit into 64 bits with a sign, wherever they are stored."""
+
+
+def require_whole(name: str, value: Any, least: int) -> None:
+    """Raise `InputError` unless ``value`` is a whole number >= ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+    require_at_least(name, value, least)
+
+
+def require_seed(seed: Any, count: int = 1) -> None:
+    """Raise `InputError` unless ``count`` seeds from ``seed`` on are whole numbers from 0 to `MOST_SEED`."""
+    most = MOST_SEED - count + 1
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= most:
+        raise InputError(f"seed is {seed!r}; it must be a whole number from 0 to {most}")
+
+
+def is_number(value: Any) -> bool:
+    """True for an integer or a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

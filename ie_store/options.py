@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ie_store.errors import InputError
 from ie_store.estimators import EstimatorSpec, estimator_spec
-from ie_store.fields import described, require_at_least, require_choice
+from ie_store.fields import described, require_at_least, require_choice, require_seed
 from ie_store.specs import BosPolicy, StoredDtype
 
 
@@ -68,6 +68,7 @@ class ExtractSpec:
         require_choice("attention", self.attention, Attention)
         if self.compute_dtype is not None:
             require_choice("compute_dtype", self.compute_dtype, StoredDtype)
+        require_seed(self.seed)
         for name, least in (("batch_size", 0), ("audit_rows", 1)):
             require_at_least(name, getattr(self, name), least)
         if self.num_sequences is not None:
@@ -92,6 +93,10 @@ class EstimateSpec:
             raise InputError("no estimator was asked for; give at least one, for example estimator_spec('mine')")
 
 
+SEEDS_OF_A_CHECK = 3
+"""Seeds that a check compares, from an estimator's own on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckSpec:
     """What is to be checked of the estimators, on a few problems of a dataset."""
@@ -107,5 +112,8 @@ class CheckSpec:
     device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
+        require_seed(self.seed, SEEDS_OF_A_CHECK)
+        for estimator in self.estimators:
+            require_seed(getattr(estimator.options, "seed", 0), SEEDS_OF_A_CHECK)
         for name, least in (("rows", 200), ("permutations", 1)):
             require_at_least(name, getattr(self, name), least)

@@ -207,7 +207,8 @@ class MIEstimate:
     """Name of its row in the table of estimators."""
     nats: float
     interval_nats: tuple[float, float]
-    """95% interval, clustered by sequence, seeds and folds included (noise: the certified bounds)."""
+    """95% interval, clustered by sequence, seeds and folds included (noise: the certified bounds). It ends at
+    ``ceiling_nats`` at most: what lies above is cut off, so that a value flagged as above its ceiling lies outside."""
     standard_error_nats: float
     ceiling_nats: float | None
     """Exact value of the rows as listed (``ceiling_listed``); None where there is none (continuous arrays)."""
@@ -245,7 +246,8 @@ class Emergence:
     position: int
     ie_nats: float
     interval_nats: tuple[float, float]
-    """Where the exact emergence lies, as far as the parts tell: a lower bound leaves its truth open up to the ceiling."""
+    """Where the exact emergence lies, as far as the parts tell: a lower bound leaves its truth open up to the ceiling. It
+    never ends above the ceiling of the macro term."""
     macro_nats: float
     micro_nats: float
     """Mean over positions 0..position of the micro estimates."""

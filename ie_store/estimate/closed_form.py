@@ -109,6 +109,14 @@ def chao_shen_nats(counts: Counts) -> float:
     return float(max(0.0, -np.sum(shrunk * np.log(shrunk) / chance_seen)))
 
 
+def within_ceiling(interval_nats: tuple[float, float], ceiling_nats: float | None) -> tuple[float, float]:
+    """The interval with its ends moved to the ceiling where they lie above it."""
+    if ceiling_nats is None:
+        return interval_nats
+    low, high = interval_nats
+    return min(low, ceiling_nats), min(high, ceiling_nats)
+
+
 def row_classes(rows: NDArray[np.generic]) -> NDArray[np.int64]:
     """Class (row,) of equal rows of ``rows`` (row, dimension), compared byte by byte; classes number 0..K-1."""
     raw = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * rows.itemsize))).ravel()

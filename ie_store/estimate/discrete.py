@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.estimate.closed_form import row_classes
 from ie_store.prefixes import entropy_nats
 
 REPEATING_SHARE = 0.5
@@ -48,13 +47,12 @@ class PairedClasses:
         return exact if exact is not None else min(entropies, default=None)
 
 
-def pair_classes(x: NDArray[np.generic], y: NDArray[np.generic], weights: NDArray[np.float64] | None) -> PairedClasses:
-    """Compare rows of ``x`` and of ``y``, both (row, dimension), byte by byte."""
-    x_classes, y_classes = row_classes(x), row_classes(y)
+def pair_classes(x: NDArray[np.int64], y: NDArray[np.int64], weights: NDArray[np.float64] | None) -> PairedClasses:
+    """The classes of both sides together, from those of ``x`` and of ``y``, both (row,)."""
     return PairedClasses(
-        x=x_classes,
-        y=y_classes,
-        joint=np.unique(x_classes * (y_classes.max() + 1) + y_classes, return_inverse=True)[1].astype(np.int64),
+        x=x,
+        y=y,
+        joint=np.unique(x * (y.max() + 1) + y, return_inverse=True)[1].astype(np.int64),
         weights=np.ones(len(x)) if weights is None else weights,
         is_table=weights is not None,
     )

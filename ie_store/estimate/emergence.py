@@ -2,9 +2,10 @@
 
 The interval says where the exact E lies as far as the parts tell. A trained bound says "at least", however well it
 converged: its truth lies between the low end of its interval and its ceiling, and the difference of two lower bounds
-is no bound at all. So known ranges (exact, certified, lower bounds) combine as intervals do, low minus high. Values that
-bound nothing have only their sampling intervals, which combine in quadrature; micro ones are first summed as if they
-erred together, since they share split and critics. The standard error combines that way always.
+is no bound at all. So known ranges (exact, certified, lower bounds, anything up to the ceiling where a value is above it)
+combine as intervals do, low minus high. Values that bound nothing have only their sampling intervals, which combine in
+quadrature; micro ones are first summed as if they erred together, since they share split and critics. The standard error
+combines that way always. No interval ends above the macro term's ceiling: micro terms are not negative.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import replace
 from math import hypot
 from statistics import fmean
 
+from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimators import estimator_row
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
 from ie_store.store.estimate_variables import CURVES, Arrays, emergence_pieces, estimates_of, values_of
@@ -39,13 +41,15 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _known_range(estimate: MIEstimate) -> tuple[float, float] | None:
-    """Where the exact value lies; None where the estimate bounds nothing."""
+    """Where the exact value lies; None where the estimate bounds nothing. One above its ceiling says no more than that."""
     low, high = estimate.interval_nats
+    if estimate.outcome is Outcome.ABOVE_CEILING and estimate.ceiling_nats is not None:
+        return 0.0, estimate.ceiling_nats
     if estimate.outcome in (Outcome.EXACT, Outcome.CERTIFIED):
         return low, high
     is_bound = estimator_row(estimate.estimator).guarantee == "lower bound"
     if is_bound and estimate.outcome in HOLDS and estimate.ceiling_nats is not None:
-        return max(0.0, low), max(high, estimate.ceiling_nats)
+        return min(max(0.0, low), estimate.ceiling_nats), estimate.ceiling_nats
     return None
 
 
@@ -55,9 +59,15 @@ def _interval(macro: MIEstimate, micro: Sequence[MIEstimate]) -> tuple[float, fl
     if whole is not None and len(known) == len(lone):
         return whole[0] - fmean(high for _, high in known), whole[1] - fmean(low for low, _ in known)
     value = macro.nats - fmean(estimate.nats for estimate in micro)
-    below = fmean(estimate.interval_nats[1] - estimate.nats for estimate in micro)
-    above = fmean(estimate.nats - estimate.interval_nats[0] for estimate in micro)
-    return value - hypot(macro.nats - macro.interval_nats[0], below), value + hypot(macro.interval_nats[1] - macro.nats, above)
+    macro_below, macro_above = _reach(macro)
+    micro_below, micro_above = (fmean(reach) for reach in zip(*map(_reach, micro), strict=True))
+    return value - hypot(macro_below, micro_above), value + hypot(macro_above, micro_below)
+
+
+def _reach(estimate: MIEstimate) -> tuple[float, float]:
+    """From the value down and up to the ends of its interval; the upper one may have been cut off at the ceiling."""
+    low, high = estimate.interval_nats
+    return max(0.0, estimate.nats - low), max(0.0, high - estimate.nats)
 
 
 def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEstimate]) -> Emergence:
@@ -75,7 +85,7 @@ def emergence(block: int, position: int, macro: MIEstimate, micro: Sequence[MIEs
         block=block,
         position=position,
         ie_nats=macro.nats - lone,
-        interval_nats=_interval(macro, micro),
+        interval_nats=within_ceiling(_interval(macro, micro), macro.ceiling_nats),
         standard_error_nats=hypot(macro.standard_error_nats, fmean(estimate.standard_error_nats for estimate in micro)),
         macro_nats=macro.nats,
         micro_nats=lone,

@@ -31,10 +31,12 @@ def fit_marginals(values: Tensor, probabilities: Tensor) -> Marginals:
     weights = probabilities.to(values.dtype)[order]
     middles = weights.cumsum(-1) - weights / 2
     wanted = torch.special.ndtr(scores).expand(*middles.shape[:2], NUM_KNOTS).contiguous()
-    index = torch.searchsorted(middles.contiguous(), wanted).clamp(1, middles.shape[-1] - 1)
-    left, right = middles.gather(-1, index - 1), middles.gather(-1, index)
+    last = middles.shape[-1] - 1
+    above = torch.searchsorted(middles.contiguous(), wanted).clamp(min(1, last), last)
+    below = (above - 1).clamp_min(0)  # where train rows are a table of one row, the same
+    left, right = middles.gather(-1, below), middles.gather(-1, above)
     share = ((wanted - left) / (right - left).clamp_min(1e-12)).clamp(0, 1)
-    low, high = ordered.gather(-1, index - 1), ordered.gather(-1, index)
+    low, high = ordered.gather(-1, below), ordered.gather(-1, above)
     return Marginals(knots=low + share * (high - low), scores=scores)
 
 
@@ -60,5 +62,5 @@ def normal_scores(marginals: Marginals, values: Tensor) -> Tensor:
 def _interpolate(knots: Tensor, scores: Tensor, columns: Tensor, *, right: bool) -> Tensor:
     index = torch.searchsorted(knots, columns, right=right).clamp(1, knots.shape[-1] - 1)
     low, high = knots.gather(-1, index - 1), knots.gather(-1, index)
-    share = ((columns - low) / (high - low).clamp_min(1e-30)).clamp(0, 1)
+    share = ((columns - low) / (high - low).clamp_min(torch.finfo(columns.dtype).tiny)).clamp(0, 1)
     return scores[index - 1] + share * (scores[index] - scores[index - 1])

@@ -99,7 +99,7 @@ def _parsed(kind: type[D], values: dict[str, Any], stored_digest: Any, where: st
     except (Malformed, RecursionError) as error:
         raise StoreError(f"{where} is damaged: {error}; {fix}") from error
     if digest(values) != stored_digest:
-        raise StoreError(f"{where} was changed: it does not have the digest that it carries; {fix}")
+        raise StoreError(f"{where} was changed: its attributes do not have the digest that they carry; {fix}")
     return parsed
 
 

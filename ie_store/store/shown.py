@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.specs import Slab, StoredDtype, require_choice
+from ie_store.fields import require_choice
+from ie_store.specs import Slab, StoredDtype
 from ie_store.store.layout import numpy_dtype
 from ie_store.store.reader import MAX_DECODERS, DatasetReader
 from ie_store.store.slabs import decoded, decoded_dtype

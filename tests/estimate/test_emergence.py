@@ -4,8 +4,10 @@ from math import hypot
 
 import pytest
 
-from ie_store.estimate.emergence import emergence, worst
-from ie_store.specs import MIEstimate, Outcome
+from ie_store.estimate.emergence import emergence, grid_emergences, worst
+from ie_store.specs import MIEstimate, Outcome, Problem
+from ie_store.store.estimate_variables import CURVES, estimate_pieces, values_of
+from ie_store.variables import assemble, piece
 
 
 def part(nats, low, high, outcome=Outcome.CONVERGED, ceiling=5.0, **changed):
@@ -42,10 +44,18 @@ def test_lower_bounds_leave_their_truth_open_up_to_the_ceiling():
 
 
 def test_certified_intervals_combine_as_intervals():
-    curve = {"curve_low_nats": (3.0, 1.0), "curve_high_nats": (4.0, 2.0)}
-    macro = part(3.5, 3.0, 4.0, Outcome.CERTIFIED, diagnostics=curve)
-    micro = part(1.0, 0.5, 1.5, Outcome.CERTIFIED, diagnostics={"curve_low_nats": (0.5, 0.0), "curve_high_nats": (1.5, 0.5)})
-    found = emergence(0, 1, macro, [micro, micro])
+    macro, micro = part(3.5, 3.0, 4.0, Outcome.CERTIFIED), part(1.0, 0.5, 1.5, Outcome.CERTIFIED)
+    estimates = {Problem(level="macro", block=0, position=1): macro}
+    estimates |= {Problem(level="micro", block=0, position=position): micro for position in (0, 1)}
+    ends = {"macro": [(1, (3.0, 1.0), (4.0, 2.0))], "micro": [(t, (0.5, 0.0), (1.5, 0.5)) for t in (0, 1)]}
+    curves = [
+        piece(variable, ((0,), (position,), (0, 1)), values)
+        for level, found in ends.items()
+        for position, *both in found
+        for variable, values in zip(CURVES[level], both, strict=True)
+    ]
+    arrays = assemble([*estimate_pieces(estimates), *curves], {"block": 1, "layer": 2, "position": 2})
+    (found,) = grid_emergences(values_of(arrays), {}, "noise").values()
     assert found.interval_nats == pytest.approx((1.5, 3.5))
     assert found.curve_nats == (pytest.approx((1.5, 3.5)), pytest.approx((0.5, 2.0)))
 

@@ -15,7 +15,7 @@ from known_store import NAME, random_tokens, write_store
 from ie_store.errors import InputError
 from ie_store.estimate.bounds import Bound
 from ie_store.estimator_options import NoiseOptions, TrainedOptions
-from ie_store.estimators import ESTIMATORS, NAMES, estimator_spec, resolve
+from ie_store.estimators import ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, resolve
 
 ROOT = Path(__file__).parents[2]
 MAY_NAME = (
@@ -44,8 +44,8 @@ def measure(spec, states, problems, on_progress):
     return [_half(spec, ceilings_at(states.corpus, problem)[0]) for problem in problems]
 
 
-def of_arrays(spec, x, y, classes, on_progress):
-    return _half(spec, float(len(x)))
+def of_arrays(spec, pair, on_progress):
+    return _half(spec, float(len(pair.classes.x)))
 
 
 def _half(spec, nats):
@@ -86,8 +86,8 @@ def test_a_name_without_a_row_and_foreign_options_are_refused():
     with pytest.raises(InputError, match="did you mean 'mine'"):
         estimator_spec("mien")
     with pytest.raises(InputError, match="takes NoiseOptions, not TrainedOptions"):
-        estimator_spec("noise", options=TrainedOptions())
-    assert estimator_spec("noise", options=NoiseOptions(sigma=2.0)) == estimator_spec("noise", sigma=2.0)
+        EstimatorSpec(options=TrainedOptions(), name="noise")
+    assert EstimatorSpec(options=NoiseOptions(sigma=2.0), name="noise") == estimator_spec("noise", sigma=2.0)
 
 
 def test_no_other_file_names_an_estimator():

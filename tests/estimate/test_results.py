@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ie_store.store.result_arrays import arrays_of, emergences_of, estimates_of, flags_of
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import IdentityError, InputError, StoreError
@@ -16,8 +15,10 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem, digest
+from ie_store.store.estimate_variables import emergence_pieces, emergences_of, estimate_pieces, estimates_of, values_of
 from ie_store.store.results_group import results_key
 from ie_store.store.show import read_results, show_results
+from ie_store.variables import assemble
 
 NOISE = estimator_spec("noise")
 numbers = st.floats(-1e6, 1e6)
@@ -28,7 +29,7 @@ problems = st.builds(Problem, level=st.sampled_from(["macro", "micro"]), **place
 estimates = st.builds(
     MIEstimate, estimator=st.just("mine"), nats=numbers, interval_nats=st.tuples(numbers, numbers), standard_error_nats=numbers,
     ceiling_nats=maybe, ceiling_population_nats=maybe, outcome=st.sampled_from(Outcome), flags=flags,
-    diagnostics=st.dictionaries(st.sampled_from(["steps", "gap_nats"]), numbers),
+    diagnostics=st.dictionaries(st.sampled_from(["steps", "train_nats"]), numbers),
 )  # fmt: skip
 emergences = st.builds(
     Emergence, estimator=st.just("mine"), ie_nats=numbers, interval_nats=st.tuples(numbers, numbers), macro_nats=numbers,
@@ -37,9 +38,13 @@ emergences = st.builds(
 )  # fmt: skip
 
 
+SIZES = {"block": 3, "layer": 4, "position": 4}
+
+
 @given(st.dictionaries(problems, estimates, min_size=1))
 def test_estimates_come_back_from_arrays(found):
-    back = estimates_of(arrays_of(found, [], 3, 4), flags_of(found, []), "mine")
+    flags = {f"{p.level}/{p.block}/{p.position}": estimate.flags for p, estimate in found.items()}
+    back = estimates_of(values_of(assemble(estimate_pieces(found), SIZES)), flags, "mine")
     assert back.keys() == found.keys()
     for problem, found_again in back.items():
         known = {name: value for name, value in found_again.diagnostics.items() if not isnan(value)}
@@ -57,7 +62,8 @@ def test_emergences_come_back_from_arrays(found):
         )
         for e in found
     }  # fmt: skip
-    back = emergences_of(arrays_of(macro, found, 3, 4), flags_of(macro, found), "mine")
+    arrays = values_of(assemble([*estimate_pieces(macro), *emergence_pieces(found)], SIZES))
+    back = emergences_of(arrays, {f"ie/{e.block}/{e.position}": e.flags for e in found}, "mine")
     assert back == sorted(found, key=lambda e: (e.block, e.position))
 
 

@@ -22,10 +22,9 @@ import sys, time
 import torch
 torch.set_num_threads(1)
 import ie_store.estimate.run as module
-import ie_store.store.results as results
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-results.FLUSH_SECONDS = 0.0
+module.ASSEMBLE_SECONDS = 0.0
 module.STACK_BYTES = {"cpu": 1}
 print("ready", flush=True)
 module.estimate(EstimateSpec(store=sys.argv[1], name=sys.argv[2], estimators=(estimator_spec("noise"),), positions="all"))

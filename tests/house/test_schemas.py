@@ -13,6 +13,9 @@ import pytest
 from ie_store.corpus.make import make_corpus
 from ie_store.estimators import estimator_spec
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, ModelSpec, Outcome, Problem, StoreLayout
+from ie_store.store.estimate_variables import emergence_pieces, estimate_pieces
+from ie_store.store.read import open_reader
+from ie_store.store.records import Record
 from ie_store.store.results import open_results
 from ie_store.store.show import show_results
 from ie_store.store.write import open_writer
@@ -126,9 +129,12 @@ def write_results(path):
         ceiling_population_nats=None,
         outcome=Outcome.CONVERGED,
     )
-    with open_results(path, NAME, estimator_spec("mine"), SESSION) as results:
-        results.commit({Problem(level=level, block=0, position=1): estimate() for level in ("macro", "micro")})
-        results.set_emergences([emergence])
+    results = open_results(path, NAME, estimator_spec("mine").identity, open_reader(path, NAME).identity)
+    pieces = estimate_pieces({Problem(level=level, block=0, position=1): estimate() for level in ("macro", "micro")})
+    flags = {f"{level}/0/1": ("few rows",) for level in ("macro", "micro")}
+    with results.hold_run():
+        results.commit(Record(item="all", session=SESSION, flags=flags, pieces=tuple(pieces)))
+        results.assemble(lambda arrays, flags: (emergence_pieces([emergence]), {}))
 
 
 def written(store):

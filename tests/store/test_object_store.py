@@ -20,8 +20,10 @@ from ie_store.estimators import estimator_spec
 from ie_store.specs import MIEstimate, Outcome, Problem, Slab
 from ie_store.store import creation, object_files, object_lock
 from ie_store.store.catalog import describe_dataset, list_datasets
+from ie_store.store.estimate_variables import estimate_pieces
 from ie_store.store.files import open_files
 from ie_store.store.read import open_reader, open_store
+from ie_store.store.records import Record
 from ie_store.store.removal import remove_dataset
 from ie_store.store.results import open_results
 from ie_store.store.show import read_results
@@ -149,10 +151,12 @@ def test_results(made, server):
         estimator="cca", nats=1.5, interval_nats=(1.0, 2.0), standard_error_nats=0.1, ceiling_nats=3.0,
         ceiling_population_nats=None, outcome=Outcome.CONVERGED,
     )  # fmt: skip
-    with open_results(made.store, made.name, spec, {"run": 1}) as results:
+    results = open_results(made.store, made.name, spec.identity, open_reader(made.store, made.name).identity)
+    with results.hold_run():
         with pytest.raises(BusyError):
-            open_results(made.store, made.name, spec, {})
-        results.commit({problem: estimate})
+            results.hold_run()
+        results.commit(Record(item="all", session={"run": 1}, flags={}, pieces=tuple(estimate_pieces({problem: estimate}))))
+        results.assemble()
         with pytest.raises(BusyError):
             remove_dataset(made.store, made.name)
     assert read_results(made.store, made.name, spec)[problem].nats == 1.5

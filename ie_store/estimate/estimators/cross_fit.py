@@ -1,6 +1,7 @@
 """Cross-fitting: problems of one shape, every fold and seed fitted, tested and combined. What is fitted, the table says."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import log
 from time import perf_counter
 
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.evaluate import FoldValue, combine
 from ie_store.estimate.judge import judge
 from ie_store.estimate.measure import Measured, StackStates, ceilings_at
@@ -53,15 +54,14 @@ def measure(
     return Measured(estimates=estimates)
 
 
-def of_arrays(
-    spec: EstimatorSpec[CrossFitOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
-) -> MIEstimate:
-    """Estimate from anyone's rows ``x`` and ``y`` (row, dimension)."""
+def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress: OnProgress) -> MIEstimate:
+    """Estimate from anyone's paired rows."""
+    (x, x_flags), (y, y_flags), classes = pair.x(), pair.y(), pair.classes
     row_of_sequence = None
     if classes.joint_repeats and not classes.is_table:
         first_rows, row_of_sequence = np.unique(classes.joint, return_index=True)[1], classes.joint
         x, y = x[first_rows], y[first_rows]
-    return cross_fit(
+    estimate = cross_fit(
         x[None],
         y[None],
         spec,
@@ -71,6 +71,7 @@ def of_arrays(
         ceilings_nats=(classes.ceiling_nats,),
         on_progress=on_progress,
     )[0]
+    return replace(estimate, flags=(*estimate.flags, *x_flags, *y_flags))
 
 
 def cross_fit(
@@ -112,7 +113,7 @@ def cross_fit(
         folds.append([fold.to(x.device) for fold in split])
         values.append([])
         for number, fold in enumerate(folds[-1]):
-            value, trained = run_fold(x, y, fold, spec, seed * 1000 + number, on_progress)
+            value, trained = run_fold(x, y, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
             values[-1].append(value)
             trainings += trained
     return [

@@ -1,9 +1,7 @@
 """The exact value: entropies counted from the listed rows."""
 
-from torch import Tensor
-
 from ie_store.errors import InputError
-from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.measure import Measured, StackStates, known_value
 from ie_store.estimator_options import ExactOptions
 from ie_store.estimators import EstimatorSpec
@@ -16,17 +14,16 @@ def measure(spec: EstimatorSpec[ExactOptions], states: StackStates, problems: li
     return Measured(estimates=[known_value(spec.name, states.corpus, problem) for problem in problems])
 
 
-def of_arrays(
-    spec: EstimatorSpec[ExactOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
-) -> MIEstimate:
+def of_arrays(spec: EstimatorSpec[ExactOptions], pair: GivenPair, on_progress: OnProgress) -> MIEstimate:
     """The plug-in value of rows that repeat.
 
     Raises:
         InputError: they do not.
     """
+    classes = pair.classes
     if classes.exact_nats is None:
         raise InputError(
             f"exact needs rows that repeat: {classes.x.max() + 1} rows of x and {classes.y.max() + 1} of y are distinct "
-            f"among {len(x)}; use a trained estimator such as mine"
+            f"among {len(classes.x)}; use a trained estimator such as mine"
         )
     return MIEstimate.exactly(spec.name, classes.exact_nats)

@@ -6,7 +6,7 @@ published text and the published code (SCIENCE.md, section 4) are settled in fav
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import log
 from time import perf_counter
@@ -14,8 +14,10 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from ie_store.estimate.array_input import GivenPair
+from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimate.critic import PUBLISHED_WIDTHS
-from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.judge import above_ceiling
 from ie_store.estimate.measure import Measured, StackStates, ceilings_at
 from ie_store.estimator_options import PaperOptions
 from ie_store.estimators import EstimatorSpec
@@ -153,12 +155,12 @@ def paper_estimate(
     return MIEstimate(
         estimator="mine-paper",
         nats=nats,
-        interval_nats=(nats - 1.96 * error, nats + 1.96 * error),
+        interval_nats=within_ceiling((nats - 1.96 * error, nats + 1.96 * error), ceiling_nats),
         standard_error_nats=error,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,
         outcome=Outcome.NOT_A_BOUND,
-        flags=(NO_BOUND,),
+        flags=(NO_BOUND, *above_ceiling(nats, ceiling_nats)),
         diagnostics={
             "segment_nats": tuple(maxima.mean(0).tolist()),
             "last_nats": runs[0][0].last_nats,
@@ -212,8 +214,15 @@ def measure(spec: EstimatorSpec[PaperOptions], states: StackStates, problems: li
     return Measured(estimates=estimates)
 
 
-def of_arrays(
-    spec: EstimatorSpec[PaperOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
-) -> MIEstimate:
-    """Run the procedure on anyone's rows ``x`` and ``y`` (row, dimension)."""
-    return paper_estimate(x, y, spec.options, ceiling_nats=classes.ceiling_nats, on_progress=on_progress)
+def of_arrays(spec: EstimatorSpec[PaperOptions], pair: GivenPair, on_progress: OnProgress) -> MIEstimate:
+    """Run the procedure on anyone's paired rows, centred and of root mean square 1: its critic sees scale."""
+    (x, x_flags), (y, y_flags) = pair.x(together=True), pair.y(together=True)
+    ceiling = pair.classes.ceiling_nats
+    estimate = paper_estimate(_of_unit_rms(x), _of_unit_rms(y), spec.options, ceiling_nats=ceiling, on_progress=on_progress)
+    return replace(estimate, flags=(*estimate.flags, *x_flags, *y_flags))
+
+
+def _of_unit_rms(rows: Tensor) -> Tensor:
+    """Rows (row, dimension) around their mean, with a mean square of 1 over all dimensions."""
+    centred = rows.double() - rows.double().mean(0)
+    return (centred / centred.square().mean().sqrt()).float()

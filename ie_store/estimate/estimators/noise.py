@@ -10,7 +10,7 @@ distance of two rows in units of the scale, and w the rows' weights::
 One matmul of distances serves all sigmas and both bounds (`kernel`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.errors import InputError
-from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.array_input import GivenPair
+from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimate.kernel import log_kernel_sums
 from ie_store.estimate.measure import Measured, StackStates, ceilings_at
 from ie_store.estimator_options import NoiseOptions
@@ -169,7 +170,9 @@ def noise_estimate(
     return MIEstimate(
         estimator="noise",
         nats=(lower + upper) / 2,
-        interval_nats=(max(0.0, lower - NORMAL_95 * lower_se), min(curve.entropy_nats, upper + NORMAL_95 * upper_se)),
+        interval_nats=within_ceiling(
+            (max(0.0, lower - NORMAL_95 * lower_se), min(curve.entropy_nats, upper + NORMAL_95 * upper_se)), ceiling_nats
+        ),
         standard_error_nats=(lower_se + upper_se) / 2,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,
@@ -221,19 +224,20 @@ def _of_layer(options: NoiseOptions, states: StackStates, problem: Problem, laye
     )
 
 
-def of_arrays(
-    spec: EstimatorSpec[NoiseOptions], x: Tensor, y: Tensor, classes: PairedClasses, on_progress: OnProgress
-) -> MIEstimate:
-    """I(y; x + noise) of anyone's rows ``x`` and ``y`` (row, dimension).
+def of_arrays(spec: EstimatorSpec[NoiseOptions], pair: GivenPair, on_progress: OnProgress) -> MIEstimate:
+    """I(y; x + noise) of anyone's paired rows.
 
     Raises:
         InputError: y does not determine x.
     """
+    classes = pair.classes
     if classes.joint.max() != classes.y.max():
         raise InputError(
             "noise is I(y; x + noise) where y determines x, and here equal rows of y stand beside different rows of x; use mine"
         )
+    x, flags = pair.x(together=spec.options.scale == "rms")
     first_rows = torch.from_numpy(np.unique(classes.x, return_index=True)[1]).to(x.device)
     counts = np.bincount(classes.x, weights=classes.weights)
     ceiling = entropy_nats(counts)
-    return noise_estimate(x[first_rows], counts, spec.options, ceiling_nats=ceiling, on_progress=on_progress)
+    estimate = noise_estimate(x[first_rows], counts, spec.options, ceiling_nats=ceiling, on_progress=on_progress)
+    return replace(estimate, flags=(*estimate.flags, *flags))
