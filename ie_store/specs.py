@@ -71,7 +71,7 @@ class CorpusSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreLayout:
-    """The shape of one activation dataset and how it is cut into shards (HOUSE: shard, chunk, group)."""
+    """The shape of one activation dataset and how it is cut into shards (docs/glossary.md: shard, chunk, group)."""
 
     num_layers: int
     """L + 1: layer 0 enters block 0, layer l is the output of block l-1."""

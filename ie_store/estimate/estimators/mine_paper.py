@@ -2,7 +2,7 @@
 
 All rows are one batch; one random permutation per step gives the negatives; Adam with a polynomial schedule; the value
 is the maximum of the Donsker-Varadhan statistic over training, on the rows it was trained on. Differences between the
-published text and the published code (SCIENCE.md, section 4) are settled in favour of the text.
+published text and the published code (docs/science.md, "The published procedure") are settled in favour of the text.
 """
 
 from collections.abc import Callable
