@@ -23,6 +23,7 @@ import numpy as np
 import zarr
 
 import ie_store
+from ie_store.fingerprint import fingerprint
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, ModelSpec, Slab, StoreLayout
 from ie_store.store.read import open_reader
 from ie_store.store.write import DatasetWriter, open_writer
@@ -46,13 +47,15 @@ def open_random_store(
         id="random", revision=None, weights_digest="", tokenizer_digest=None, num_blocks=layers - 1, hidden_size=hidden,
         vocab_size=1, compute_dtype="float32", attention="none", bos="none",
     )  # fmt: skip
+    tokens, source_row = np.zeros((rows, positions), np.int32), np.arange(rows)
+    found = fingerprint(tokens, source_row, {})
     corpus = CorpusSpec(
-        recipe="random", name="random", fingerprint="", num_sequences=rows, num_positions=positions, complete=False
+        recipe="random", name="random", fingerprint=found, num_sequences=rows, num_positions=positions, complete=False
     )
-    identity = DatasetIdentity(model=model, corpus_fingerprint="", recipe="random", layout=layout)
+    identity = DatasetIdentity(model=model, corpus_fingerprint=found, recipe="random", layout=layout)
     return open_writer(
-        store, NAME, identity=identity, corpus=corpus, tokens=np.zeros((rows, positions), np.int32),
-        source_row=np.arange(rows), labels={}, session={},
+        store, NAME, identity=identity, corpus=corpus, tokens=tokens, source_row=source_row,
+        labels={}, session={},
     )  # fmt: skip
 
 
