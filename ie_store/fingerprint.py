@@ -39,7 +39,7 @@ def fingerprint(tokens: NDArray[np.int32], source_row: NDArray[np.int64], labels
 
     def add(name: str, kind: str, array: NDArray[Any]) -> None:
         sha.update(f"{name}\0{kind}\0{array.shape}\0".encode())
-        sha.update(memoryview(np.ascontiguousarray(array)).cast("B"))
+        sha.update(np.ascontiguousarray(array).data)
 
     add("tokens", "i4", tokens.astype("<i4", copy=False))
     add("source_row", "i8", source_row.astype("<i8", copy=False))

@@ -74,11 +74,12 @@ def _metadata_faults(files: Files, name: str, layout: StoreLayout) -> Iterator[s
         except StoreError as error:
             yield str(error)
             continue
-        if differing := _differing(document, template):
-            yield f"{files.address(key)}/zarr.json does not fit the dataset's identity: {', '.join(differing)}"
+        if fields := differing(document, template):
+            yield f"{files.address(key)}/zarr.json does not fit the dataset's identity: {', '.join(fields)}"
 
 
-def _differing(document: dict[str, Any], template: ArrayTemplate) -> list[str]:
+def differing(document: dict[str, Any], template: ArrayTemplate) -> list[str]:
+    """Fields of an array's ``zarr.json`` that do not follow from its template."""
     fields = ("node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "dimension_names")
     expected = template.document()
     differing = [field for field in fields if document.get(field) != expected[field]]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import IdentityError, InputError, StoreError
+from ie_store.options import OnProgress, ignore_progress
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Shard, digest
 from ie_store.store import ledger
 from ie_store.store.attributes import Audit, DatasetAttributes
@@ -29,9 +30,18 @@ from ie_store.store.creation import (
 )
 from ie_store.store.door import Buffer, Files, Lock
 from ie_store.store.files import open_files
-from ie_store.store.layout import LOCK_FOLDER, cell_grid, dataset_name, fill_number, numpy_dtype, shard_key, stored_cells
+from ie_store.store.layout import (
+    LOCK_FOLDER,
+    cell_grid,
+    dataset_name,
+    fill_number,
+    numpy_dtype,
+    shard_key,
+    stored_cells,
+)
 from ie_store.store.metadata import read_dataset, write_group
 from ie_store.store.removal import lock_key
+from ie_store.store.repair import Damage, SmallArrays, find_damage, mend
 from ie_store.store.shards import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
 
 MAX_ENCODERS = 4
@@ -192,6 +202,20 @@ class DatasetWriter:
             rows = padded
         pieces = encode_chunk(rows)
         return pieces, ledger.chunk_checksum(self._identity_digest, shard.level, shard.index, cell, pieces)
+
+    def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
+        """Check all that is stored, mark the dataset incomplete and mend it where that finds damage; what was damaged.
+
+        Args:
+            arrays: what `layout.coordinate_values` makes of the dataset's corpus.
+            on_progress: told of chunks checked.
+        """
+        place = self._files, self._name, self._attributes.identity, arrays
+        damage = find_damage(*place, on_progress)
+        if damage:
+            self.mark_incomplete(f"found damaged and made again: {damage}")
+            mend(*place, damage)
+        return damage
 
     def mark_complete(self, audit: dict[str, Any]) -> None:
         """Say that all shards are written, with the audit's result.
