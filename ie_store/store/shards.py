@@ -58,7 +58,7 @@ def require_within(index: Index, num_bytes: int, chunk_bytes: int, where: str) -
         chunk_bytes: of a chunk, decoded.
         where: the file, for the message.
     """
-    present = index[index[..., 0] != NOT_STORED]
+    present = index[(index != NOT_STORED).any(axis=-1)]
     room = np.uint64(max(0, num_bytes - index_bytes(index.shape[:-1])))
     longest = np.uint64(chunk_bytes + HEADER_BYTES)
     offsets, lengths = present[..., 0], present[..., 1]

@@ -60,7 +60,7 @@ def verify_dataset(store: str, name: str, on_progress: OnProgress = ignore_progr
     files, layout = open_files(store), reader.layout
     check = ShardCheck(files, name, reader.identity, on_progress)
     faults = [*_metadata_faults(files, name, layout), *_array_faults(files, reader), *_estimate_faults(files, name)]
-    faults += check.all_faults(reader.complete)
+    faults = list(dict.fromkeys([*faults, *check.all_faults(reader.complete)]))  # two checks may meet the same one
     return VerifyReport(num_shards=check.num_shards, num_chunks=check.num_chunks, num_bytes=check.num_bytes, faults=faults)
 
 
@@ -116,8 +116,9 @@ def _corpus_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
     """Rows that are not those which the states belong to."""
     try:
         rows = read_corpus(files, reader.name, reader.attributes, verify=False)
-    except StoreError:
-        return  # said before
+    except StoreError as error:
+        yield str(error)
+        return
     if fault := corpus_fault(rows, reader.attributes, reader.address):
         yield fault
 
@@ -188,7 +189,7 @@ class ShardCheck:
                 continue
             if chunk_checksum(self._digest, level, shard, cell, [whole[offset : offset + length]]) != checksums[cell]:
                 where = f"{self._files.address(key)}: {level} shard {shard}, {place_of(cell)}"
-                yield f"{where} is damaged, or belongs elsewhere: its checksum is not the ledger's"
+                yield f"{where} is damaged (crc32c) or belongs elsewhere"
             self.num_chunks += 1
             self.num_bytes += length
             self._on_progress(

@@ -110,7 +110,7 @@ def test_faults_are_found_and_written_again(made, server):
     server.put_object(Bucket=BUCKET, Key=key, Body=b"")
     assert open_reader(made.store, made.name).missing_shards("macro") == [1]
     server.delete_object(Bucket=BUCKET, Key=key)
-    with pytest.raises(StoreError, match=r"macro shard 1.*is not written yet"):
+    with pytest.raises(StoreError, match=r"macro shard 1.*is missing though the dataset is complete"):
         open_reader(made.store, made.name).read_slab(Slab(level="macro", layer=0, position=0))
     made.write()
     assert server.get_object(Bucket=BUCKET, Key=key)["Body"].read() == whole
