@@ -15,6 +15,10 @@ from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 
 
+MOST_MARKED = 2**24
+"""Larger than any vocabulary."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CorpusArrays:
     """What a dataset holds of its corpus."""
@@ -53,6 +57,8 @@ def _read_label(files: Files, key: str) -> Label:
         return values
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise StoreError(f"{files.address(key)}/zarr.json is damaged: its categories are not a list of texts; {REPAIR}")
+    if values.dtype.kind not in "iu" or (len(values) and not 0 <= values.min() <= values.max() < len(texts)):
+        raise StoreError(f"{files.address(key)} holds codes that none of its {len(texts):,} categories has; {REPAIR}")
     return Category(texts=tuple(texts), codes=values)
 
 
@@ -65,9 +71,18 @@ def corpus_fault(found: CorpusArrays, attributes: DatasetAttributes, where: str)
             f"{where}: the rows in {arrays} are not those that the states belong to: their fingerprint is {actual[:16]}..., the "
             f"dataset's identity names {named[:16]}...; {REPAIR}"
         )
-    if not np.array_equal(found.token_values, np.unique(found.tokens)):
+    if not np.array_equal(found.token_values, _distinct(found.tokens)):
         return f"{where}/token does not hold the distinct values of token_id; {REPAIR}"
     return None
+
+
+def _distinct(tokens: NDArray[np.int32]) -> NDArray[np.integer]:
+    """Sorted distinct values; ids of a vocabulary are marked off, which takes a tenth of the time of sorting them."""
+    if tokens.min() < 0 or tokens.max() >= MOST_MARKED:
+        return np.unique(tokens)
+    marks = np.zeros(int(tokens.max()) + 1, dtype=bool)
+    marks[tokens] = True
+    return np.flatnonzero(marks)
 
 
 def require_fingerprint(

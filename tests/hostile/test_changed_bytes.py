@@ -185,7 +185,7 @@ def test_a_foreign_corpus_with_valid_checksums(store, array, foreign):
     assert len(open_reader(str(store), NAME, verify=False).tokens) == 200
 
 
-@pytest.mark.parametrize("what", ["codes", "categories", "numbers", "kind"])
+@pytest.mark.parametrize("what", ["codes", "range", "categories", "numbers", "kind"])
 def test_foreign_labels(tmp_path, what):
     made = make(tmp_path / "s", labels={"who": np.array(list("abc") * 7), "year": np.arange(21.0)}).write()
     reader = open_reader(made.store, made.name)
@@ -193,14 +193,14 @@ def test_foreign_labels(tmp_path, what):
         name: values.tolist() for name, values in made.labels.items()
     }
     group = zarr.open_group(made.path, mode="r+", use_consolidated=False)
-    if what == "codes":
-        group["who"][3] = 2
+    if what in ("codes", "range"):
+        group["who"][3] = 2 if what == "codes" else 3
     elif what == "numbers":
         group["year"][3] = 2
     else:
         group["who"].attrs["categories"] = ["a", "b", "d"] if what == "categories" else "abc"
     assert any("are not those that" in fault or "categories" in fault for fault in verify_dataset(made.store, made.name).faults)
-    with pytest.raises(StoreError, match=r"are not those that the states belong to|categories are not a list of texts"):
+    with pytest.raises(StoreError, match=r"are not those that the states belong to|categories"):
         _ = open_reader(made.store, made.name).tokens
 
 
