@@ -14,7 +14,6 @@ from ie_store.store.door import Files
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 
-
 MOST_MARKED = 2**24
 """Larger than any vocabulary."""
 
