@@ -4,7 +4,7 @@ Every message says what is wrong, where, and how to mend it. The command line tu
 ``exit_code`` without a traceback; library users can catch `IeStoreError` for all of them.
 """
 
-REPAIR = "remove the dataset with 'ie-store rm' and extract it again"
+REPAIR = "run the same 'ie-store extract' command with --repair"
 """The mend of a damaged dataset, as its messages end."""
 
 

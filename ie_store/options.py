@@ -59,6 +59,9 @@ class ExtractSpec:
     num_sequences: int | None = described(None, "keep a random sample of this many sequences")
     seed: int = described(0, "seed of the sample")
     replace: bool = described(False, "remove a dataset of the same name and other identity first")
+    repair: bool = described(
+        False, "check every stored chunk first and compute damaged shards again; without it only missing shards are computed"
+    )
     trust_remote_code: bool = described(False, "run model code that comes with a hub repository")
     audit_rows: int = described(16, "rows recomputed one sequence at a time in float32 to measure the numerical error")
 

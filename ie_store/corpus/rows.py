@@ -1,6 +1,5 @@
 """From rows in the order of their source to a corpus: drawn, checked, sorted, fingerprinted."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import InputError
+from ie_store.fingerprint import fingerprint
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec
 
@@ -108,14 +108,3 @@ def require_in_vocabulary(listing: Listing, vocab_size: int) -> None:
             f"token id {tokens[row, position]} at position {position} of source row {listing.source_row[row]} is outside the "
             f"model's vocabulary 0..{vocab_size - 1} ({len(outside)} such tokens); was the corpus made for another model?"
         )
-
-
-def fingerprint(tokens: NDArray[np.int32], source_row: NDArray[np.int64], labels: dict[str, NDArray[Any]]) -> str:
-    """SHA-256 (64 hex digits) over sorted tokens (sequence, position), source rows and labels, byte order fixed."""
-    sha = hashlib.sha256()
-    arrays: dict[str, NDArray[Any]] = {"tokens": tokens, "source_row": source_row, **dict(sorted(labels.items()))}
-    for name, array in arrays.items():
-        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        sha.update(f"{name}\0{little.dtype.str}\0{little.shape}\0".encode())
-        sha.update(little.tobytes())
-    return sha.hexdigest()

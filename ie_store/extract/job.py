@@ -2,7 +2,7 @@
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -19,8 +19,9 @@ from ie_store.extract.naming import name_of
 from ie_store.extract.sharing import CHECKED_ROWS, Sharing, check_sharing
 from ie_store.extract.work import Unit, missing_units
 from ie_store.options import ExtractSpec
-from ie_store.specs import DatasetIdentity
+from ie_store.specs import DatasetIdentity, Level
 from ie_store.store.files import open_files
+from ie_store.store.ledger import LEVELS
 from ie_store.store.reader import DatasetReader, open_reader
 from ie_store.store.write import DatasetWriter, open_writer
 
@@ -38,6 +39,8 @@ class Job:
     identity: DatasetIdentity
     stored: DatasetReader | None
     """A dataset of the same name, whatever it was made from."""
+    damaged: dict[Level, list[int]] = field(default_factory=dict)
+    """Stored shards that a plan counts as missing."""
 
     @property
     def stored_same(self) -> DatasetReader | None:
@@ -48,10 +51,10 @@ class Job:
     def missing_units(self) -> list[Unit]:
         """What is still to be computed."""
         layout, stored = self.engine.layout, self.stored_same
-        if stored is not None:
-            return missing_units(layout, {"macro": stored.missing_shards("macro"), "micro": stored.missing_shards("micro")})
-        everything = {"macro": list(range(layout.num_shards("macro"))), "micro": list(range(layout.num_shards("micro")))}
-        return missing_units(layout, everything)  # type: ignore[arg-type]
+        if stored is None:
+            return missing_units(layout, {level: list(range(layout.num_shards(level))) for level in LEVELS})
+        missing = {level: {*stored.missing_shards(level), *self.damaged.get(level, ())} for level in LEVELS}
+        return missing_units(layout, {level: sorted(shards) for level, shards in missing.items()})
 
     def open_writer(self) -> DatasetWriter:
         """Create or resume the dataset; see `store.write.open_writer` for its errors."""

@@ -21,7 +21,9 @@ from ie_store.extract.work import Unit
 from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import StoreLayout
 from ie_store.store.files import open_files
+from ie_store.store.layout import coordinate_values
 from ie_store.store.reader import open_reader
+from ie_store.store.repair import damaged_shards
 from ie_store.store.write import DatasetWriter
 
 OnPlan = Callable[[Plan], None]
@@ -39,15 +41,20 @@ def plan_extract(spec: ExtractSpec) -> Plan:
     """
     with quiet_logging():
         job = prepare(spec)
+        if spec.repair and job.stored_same is not None:
+            found = damaged_shards(open_files(spec.store), job.name, job.identity, ignore_progress)
+            job = replace(job, damaged=found)
         return _plan(job, job.missing_units())
 
 
 def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_plan: OnPlan = ignore_plan) -> ExtractReport:
     """Run a model over a corpus and store the hidden states of every layer and position; resume where a run was cut off.
 
+    With ``spec.repair`` every stored chunk is checked first, and what is damaged is computed again.
+
     Args:
         spec: what to do.
-        on_progress: told of rows computed and bytes written.
+        on_progress: told of chunks checked, rows computed and bytes written.
         on_plan: told what will be done before anything is.
 
     Raises:
@@ -62,6 +69,8 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
         job = prepare(spec)
         if job.stored is not None and job.stored_same is None and not spec.replace:
             job.open_writer().close()  # the store refuses, and says which fields differ, before time is spent on a plan
+        if spec.repair and job.stored_same is not None:
+            job = _repaired(job, on_progress)
         units = job.missing_units()
         plan = _plan(job, units)
         if job.stored_same is not None and job.stored_same.complete and not units:
@@ -69,7 +78,17 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
         require_room(plan, open_files(spec.store).address(job.name))
         on_plan(plan)
         with job.open_writer() as writer:
+            if job.stored_same is not None and job.stored_same.complete:
+                writer.mark_incomplete(f"{plan.missing_shards} shards were lost and are computed again")
             return _run(job, plan, writer, on_progress)
+
+
+def _repaired(job: Job, on_progress: OnProgress) -> Job:
+    """The job once what is damaged is mended or missing."""
+    corpus = job.corpus
+    with job.open_writer() as writer:
+        writer.repair(coordinate_values(writer.layout, corpus.tokens, corpus.source_row, corpus.labels), on_progress)
+    return replace(job, stored=open_reader(job.spec.store, job.name))
 
 
 def _plan(job: Job, units: list[Unit]) -> Plan:

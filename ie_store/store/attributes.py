@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 from ie_store.specs import CorpusSpec, DatasetIdentity
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 CONVENTIONS = "CF-1.11, ie-store-1"
-Format = Literal[2]
+Format = Literal[3]
 
 
 @dataclass(frozen=True, kw_only=True)

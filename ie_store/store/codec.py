@@ -6,6 +6,7 @@ decodes both forms.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import google_crc32c
@@ -77,7 +78,7 @@ def decode_chunk(encoded: NDArray[np.uint8], out: NDArray[Any], where: str) -> N
     if header[4] != out.nbytes or header[6] != len(encoded):
         raise StoreError(
             f"{where}: chunk header says {header[6]:,} bytes that decode to {header[4]:,}, "
-            f"found {len(encoded):,} that should decode to {out.nbytes:,}; run 'ie-store verify'"
+            f"found {len(encoded):,} that should decode to {out.nbytes:,}; {REPAIR}"
         )
     try:
         numcodecs.blosc.decompress(encoded, out)
@@ -85,8 +86,8 @@ def decode_chunk(encoded: NDArray[np.uint8], out: NDArray[Any], where: str) -> N
         raise StoreError(f"{where}: chunk does not decode ({error}); {REPAIR}") from error
 
 
-def crc32c(pieces: list[Any]) -> int:
-    """CRC-32C of the concatenation of ``pieces``."""
+def crc32c(pieces: Iterable[Any]) -> int:
+    """CRC-32C of the concatenation of ``pieces``, each taken when the one before is summed."""
     value = 0
     for piece in pieces:
         value = google_crc32c.extend(value, piece if isinstance(piece, bytes) else np.asarray(piece).reshape(-1).view(np.uint8))

@@ -10,6 +10,7 @@ from ie_store.errors import InputError, StoreError
 from ie_store.prefixes import first_differences
 from ie_store.specs import CorpusSpec, DatasetIdentity
 from ie_store.store.attributes import DatasetAttributes, GroupAttributes, dataset_attributes
+from ie_store.store.corpus_rows import require_fingerprint
 from ie_store.store.door import Files
 from ie_store.store.layout import LOCK_FOLDER, coordinate_values, state_template
 from ie_store.store.ledger import write_empty_ledger
@@ -85,6 +86,7 @@ def create_dataset(
     """
     layout = identity.layout
     small_arrays = coordinate_values(layout, tokens, source_row, labels)
+    require_fingerprint(identity, corpus, tokens, source_row, labels)
     require_no_stranger(files, name)
     _write_parents(files, name)
     wipe_dataset(files, name)

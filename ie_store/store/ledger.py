@@ -2,14 +2,17 @@
 
 Plain Zarr arrays in the group ``ledger``::
 
-    macro          (macro_shard, layer, position)  crc32c of each encoded inner chunk, 0 where not stored
+    macro          (macro_shard, layer, position)  crc32c of each inner chunk and its place, 0 where not stored
     micro          (micro_shard, layer)
     macro_session  (macro_shard)                   index into the attribute ``sessions``; likewise micro_session
 
 One file per shard. A shard's checksums are written after its file is whole on disk: they are its commit mark, and a
-shard without them does not count, whatever lies in its place.
+shard without them does not count, whatever lies in its place. What is summed is `chunk_checksum`'s: with the encoded bytes
+the dataset's identity and the chunk's place in it, so that no chunk passes for another one.
 """
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,13 +21,28 @@ from numpy.typing import NDArray
 from ie_store.errors import REPAIR, StoreError
 from ie_store.specs import Level, StoreLayout
 from ie_store.store.attributes import LedgerAttributes
+from ie_store.store.codec import crc32c
 from ie_store.store.door import Files
-from ie_store.store.layout import ArrayTemplate, cell_grid, shard_key
+from ie_store.store.layout import ArrayTemplate, cell_grid, numpy_dtype, shard_key
 from ie_store.store.metadata import read_group, write_document, write_group
 from ie_store.store.plain import sealed, unsealed
-from ie_store.store.shards import end_of_chunks, index_bytes, parse_index
+from ie_store.store.shards import Index, end_of_chunks, index_bytes, parse_index, require_within
 
 LEVELS: tuple[Level, Level] = ("macro", "micro")
+
+
+def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...], encoded: Iterable[Any]) -> int:
+    """What the ledger holds of a chunk: crc32c of ``DATASET/LEVEL/SHARD/LAYER/POSITION/`` in ASCII, then its encoded bytes.
+
+    Args:
+        dataset: digest of its identity, 64 hex digits.
+        level: macro or micro, whose places have no position.
+        shard: number of the shard.
+        cell: (layer, position) or (layer,).
+        encoded: the bytes in pieces, each taken when the one before is summed.
+    """
+    place = "/".join(map(str, (dataset, level, shard, *cell, "")))
+    return crc32c(chain([place.encode()], encoded))
 
 
 def ledger_templates(layout: StoreLayout) -> list[ArrayTemplate]:
@@ -41,7 +59,11 @@ def _checksums(layout: StoreLayout, level: Level) -> ArrayTemplate:
         data_type="uint32",
         fill_value=0,
         dimensions=(f"{level}_shard", *("layer", "position")[: len(grid)]),
-        attributes={"long_name": f"crc32c of each encoded inner chunk of {level}, 0 where not stored"},
+        attributes={
+            "long_name": f"crc32c of each inner chunk of {level} and its place, 0 where not stored",
+            "summed": f"'IDENTITY/{level}/SHARD/{'LAYER/POSITION' if level == 'macro' else 'LAYER'}/' and the encoded bytes; "
+            "IDENTITY is the SHA-256 of the dataset's attribute identity in canonical JSON, 64 hex digits",
+        },
     )
 
 
@@ -79,7 +101,10 @@ def read_sessions(files: Files, name: str) -> list[dict[str, Any]]:
 def _attributes(files: Files, name: str) -> LedgerAttributes:
     found = read_group(files, f"{name}/ledger", LedgerAttributes)
     if found is None:
-        raise StoreError(f"{files.address(name)}/ledger has no zarr.json: the dataset is damaged; {REPAIR}")
+        raise StoreError(
+            f"{files.address(name)}/ledger has no zarr.json: the dataset is damaged; restore the file, or remove the "
+            "dataset with 'ie-store rm' and extract it again"
+        )
     return found
 
 
@@ -112,8 +137,28 @@ def read_checksums(files: Files, name: str, layout: StoreLayout, level: Level, s
     grid = cell_grid(layout, level)
     raw = unsealed(sealed, files.address(key))
     if len(raw) != 4 * int(np.prod(grid)):
-        raise StoreError(f"{files.address(key)} is damaged: {len(raw)} bytes, {4 * int(np.prod(grid))} expected")
+        raise StoreError(f"{files.address(key)} is damaged: {len(raw)} bytes, {4 * int(np.prod(grid))} expected; {REPAIR}")
     return np.frombuffer(raw, dtype="<u4").reshape(grid)
+
+
+def read_index(files: Files, name: str, layout: StoreLayout, level: Level, shard: int) -> tuple[Index, int] | None:
+    """Where the chunks of a shard lie, and the bytes of its file; None where there is no file.
+
+    Raises:
+        StoreError: the index is damaged, or names what is not in the file.
+    """
+    key, grid = shard_key(name, layout, level, shard), cell_grid(layout, level)
+    size = files.size(key)
+    if size is None:
+        return None
+    index = parse_index(files.read_suffix(key, index_bytes(grid)), grid, files.address(key))
+    require_within(index, size, decoded_chunk_bytes(layout, level), files.address(key))
+    return index, size
+
+
+def decoded_chunk_bytes(layout: StoreLayout, level: Level) -> int:
+    """Bytes of an inner chunk once it is decoded."""
+    return layout.shard(level, 0).size * layout.hidden_size * numpy_dtype(layout.stored_dtype).itemsize
 
 
 def missing_shards(files: Files, name: str, layout: StoreLayout, level: Level) -> list[int]:
@@ -122,13 +167,11 @@ def missing_shards(files: Files, name: str, layout: StoreLayout, level: Level) -
 
 
 def _is_whole(files: Files, name: str, layout: StoreLayout, level: Level, shard: int) -> bool:
-    key = shard_key(name, layout, level, shard)
-    size = files.size(key)
-    grid = cell_grid(layout, level)
     try:
-        if size is None or read_checksums(files, name, layout, level, shard) is None:
+        found = read_index(files, name, layout, level, shard)
+        if found is None or read_checksums(files, name, layout, level, shard) is None:
             return False
-        index = parse_index(files.read_suffix(key, index_bytes(grid)), grid, key)
     except StoreError:
         return False
-    return end_of_chunks(index) + index_bytes(grid) == size
+    index, size = found
+    return end_of_chunks(index) + index_bytes(cell_grid(layout, level)) == size

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import Any
 
-from ie_store.errors import IeStoreError, InputError, StoreError
+from ie_store.errors import REPAIR, IeStoreError, InputError, StoreError
 from ie_store.store.door import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
 from ie_store.store.object_bucket import STORAGE_OPTIONS, Absent, Bucket
 from ie_store.store.object_lock import ObjectLock
@@ -100,7 +100,7 @@ class ObjectFiles:
         if len(found) < total:
             raise StoreError(
                 f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
-                f"it ends at {start + len(found):,}; run 'ie-store verify', then extract again"
+                f"it ends at {start + len(found):,}; {REPAIR}"
             )
         for buffer in buffers:
             buffer[:] = found[: len(buffer)]

@@ -1,6 +1,7 @@
 """Reading slabs: one byte range per shard, decoded in threads straight into the caller's buffer.
 
-A `DatasetReader` keeps no open files and travels between processes as (store, name).
+What is read is compared with the ledger, and the corpus with its fingerprint, unless the reader is opened with ``verify=False``.
+A `DatasetReader` keeps no open files and travels between processes as (store, name, verify).
 """
 
 import os
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.grid import ceil_div
-from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout, digest
 from ie_store.store import ledger
 from ie_store.store.attributes import DatasetAttributes
 from ie_store.store.buffers import lend
 from ie_store.store.codec import require_readable
+from ie_store.store.corpus_rows import CorpusArrays, read_corpus, texts_of
 from ie_store.store.files import Files, open_files
 from ie_store.store.layout import (
     cell_grid,
@@ -31,7 +33,7 @@ from ie_store.store.layout import (
     stored_cells,
 )
 from ie_store.store.metadata import read_document, require_dataset
-from ie_store.store.plain import read_plain
+from ie_store.store.shards import place_of
 from ie_store.store.slabs import SlabJob, decoded, decoded_dtype
 from ie_store.store.table import ShardTable
 
@@ -39,7 +41,12 @@ MAX_DECODERS = 8
 
 
 def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
-    """Open dataset ``name`` (MODEL/CORPUS) of ``store`` for reading slabs; with ``verify`` all chunks read are checked.
+    """Open dataset ``name`` (MODEL/CORPUS) of ``store`` for reading slabs.
+
+    Args:
+        store: local folder, or s3://BUCKET/PREFIX.
+        name: MODEL/CORPUS.
+        verify: compare every chunk that is read with its checksum in the ledger, and the corpus with its fingerprint.
 
     Raises:
         InputError: the name is malformed.
@@ -53,7 +60,7 @@ def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
 class DatasetReader:
     """One dataset, read slab by slab. `open_reader` makes it."""
 
-    def __init__(self, files: Files, name: str, attributes: DatasetAttributes, verify: bool = True) -> None:
+    def __init__(self, files: Files, name: str, attributes: DatasetAttributes, verify: bool) -> None:
         self.name, self.attributes, self.verify = name, attributes, verify
         self.identity: DatasetIdentity = attributes.identity
         self.layout: StoreLayout = attributes.identity.layout
@@ -76,14 +83,33 @@ class DatasetReader:
         return self._files.storage_options
 
     @cached_property
-    def tokens(self) -> NDArray[np.int32]:
-        """Token ids (sequence, position)."""
-        return read_plain(self._files, f"{self.name}/token_id")
+    def _corpus_arrays(self) -> CorpusArrays:
+        """Read once, and found to be those of the dataset's identity."""
+        return read_corpus(self._files, self.name, self.attributes, self.verify)
 
     @cached_property
+    def _identity_digest(self) -> str:
+        return digest(self.identity)
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        """Token ids (sequence, position)."""
+        return self._corpus_arrays.tokens
+
+    @property
     def token_values(self) -> NDArray[np.int32]:
         """Distinct token ids (token,), sorted: the rows of micro."""
-        return read_plain(self._files, f"{self.name}/token")
+        return self._corpus_arrays.token_values
+
+    @property
+    def source_row(self) -> NDArray[np.int64]:
+        """Row (sequence,) of the corpus's source."""
+        return self._corpus_arrays.source_row
+
+    @property
+    def labels(self) -> dict[str, NDArray[Any]]:
+        """Labels of the source by name, each (sequence,) numbers or texts."""
+        return {name: texts_of(label) for name, label in self._corpus_arrays.labels.items()}
 
     def missing_shards(self, level: Level) -> list[int]:
         """Shards of macro or micro that are not there, rising."""
@@ -113,7 +139,7 @@ class DatasetReader:
     def _require_stored(self, slab: Slab) -> None:
         if self.is_stored(slab):
             return
-        place = f"layer {slab.layer}" + (f", position {slab.position}" if slab.position is not None else "")
+        place = place_of(self.cell(slab))
         stored = f"layers {list(self.layout.layers)}"
         stored += f" and positions {list(self.layout.positions)}" if slab.position is not None else ""
         raise StoreError(f"{self.address} does not hold {slab.level} {place}; stored are {stored}")
@@ -124,7 +150,7 @@ class DatasetReader:
         Args:
             slab: which.
             out: C-contiguous buffer of that shape and dtype to fill and return; a new one by default.
-            verify: compare every chunk with its crc32c in the ledger; by default as the reader was opened.
+            verify: compare every chunk with its checksum in the ledger; by default what the reader was opened with.
 
         Raises:
             StoreError: not stored, not written yet, or damaged; says where.
@@ -133,31 +159,26 @@ class DatasetReader:
         return self.read_rows(slab, 0, self.num_rows(slab.level), out, verify)
 
     def read_rows(
-        self,
-        slab: Slab,
-        start: int,
-        stop: int,
-        out: NDArray[Any] | None = None,
-        verify: bool | None = None,
-        strict: bool = True,
+        self, slab: Slab, start: int, stop: int, out: NDArray[Any] | None = None, verify: bool | None = None, strict: bool = True
     ) -> NDArray[Any]:
-        """Rows start..stop-1 of a slab, as `read_slab`; with ``strict`` False what is missing is NaN instead of an error."""
+        """Rows start..stop-1 of a slab, as `read_slab`.
+
+        With ``strict`` False, what an incomplete dataset does not hold yet is NaN; in a complete one it is an error all the same.
+        """
         shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
-        if out is None:
-            out = lend(shape, dtype)
-        if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        if out is not None and (out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous):
             raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
         size = self.layout.shard(slab.level, 0).size
         shards = range(start // size, -(-stop // size)) if stop > start else range(0)
         num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
         table, cell = self._table(slab.level), self.cell(slab)
+        extents = table.extents(cell, shards, strict)
+        checked = self.verify if verify is None else verify
+        out = lend(shape, dtype) if out is None else out
         job = SlabJob(
-            files=self._files, name=self.name, layout=self.layout, table=table, slab=slab, cell=cell,
-            start=start, shards=shards, extents=table.extents(cell, shards),
-            checksums=table.checksums(cell, shards) if (self.verify if verify is None else verify) else None, out=out,
+            files=self._files, name=self.name, layout=self.layout, dataset=self._identity_digest, slab=slab, cell=cell,
+            start=start, shards=shards, extents=extents, checksums=table.checksums(cell, shards) if checked else None, out=out,
         )  # fmt: skip
-        if strict:
-            job.require_chunks()
         waiting = iter(shards)  # shared: whoever is free takes the next
         if num_threads == 1:
             job.read(waiting)
@@ -189,7 +210,7 @@ class DatasetReader:
         """Where chunks lie; before the first, that the states' metadata are such that a slab can be read directly."""
         if level not in self._tables:
             self._require_readable(level)
-            self._tables[level] = ShardTable(self._files, self.name, self.layout, level)
+            self._tables[level] = ShardTable(self._files, self.name, self.layout, level, self.complete)
         return self._tables[level]
 
     def _require_readable(self, level: Level) -> None:

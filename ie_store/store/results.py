@@ -41,6 +41,18 @@ def nothing_derived(arrays: WholeArrays, flags: Flags) -> Derived:
     return [], {}
 
 
+def sizes_of(identity: DatasetIdentity) -> dict[str, int]:
+    """Lengths of the dimensions that a dataset fixes."""
+    layout = identity.layout
+    return {
+        "block": layout.num_layers - 1,
+        "layer": layout.num_layers,
+        "position": layout.num_positions,
+        "token_position": layout.num_positions,
+        "sequence": layout.num_sequences,
+    }
+
+
 def open_results(store: str, name: str, method: Mapping[str, Any], identity: DatasetIdentity) -> "ResultGroup":
     """The results of ``method`` (its name and all that changes them) on dataset ``name``; nothing is written or held yet.
 
@@ -64,6 +76,7 @@ class ResultGroup:
         self.key = group_key(name, method)
         self._files, self._name, self._method, self._identity = files, name, method, identity
         self._records: dict[str, Record] = {}
+        self._sizes = sizes_of(identity)
         read_results_group(files, name, self.key.rpartition("/")[2], identity)
         self.refresh()
 
@@ -82,17 +95,6 @@ class ResultGroup:
     def flags(self) -> Flags:
         """Flags of the records that are known, by ``level/block/position``."""
         return {place: found for record in self._records.values() for place, found in record.flags.items() if found}
-
-    @property
-    def _sizes(self) -> dict[str, int]:
-        layout = self._identity.layout
-        return {
-            "block": layout.num_layers - 1,
-            "layer": layout.num_layers,
-            "position": layout.num_positions,
-            "token_position": layout.num_positions,
-            "sequence": layout.num_sequences,
-        }
 
     def hold_run(self) -> Lock:
         """The right to compute these results, until released; meanwhile the dataset is neither removed nor replaced.

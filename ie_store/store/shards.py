@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.store.codec import crc32c
+from ie_store.store.codec import HEADER_BYTES, crc32c
 from ie_store.store.layout import NOT_STORED
 
 CHUNK_ALIGNMENT = 64
@@ -47,6 +47,38 @@ def parse_index(suffix: bytes, grid: tuple[int, ...], where: str) -> Index:
     if crc32c([suffix[-wanted:-4]]) != int.from_bytes(suffix[-4:], "little"):
         raise StoreError(f"{where}: the checksum of its index does not match: the file is truncated or damaged; {REPAIR}")
     return np.frombuffer(suffix[-wanted:-4], dtype="<u8").reshape(*grid, 2)
+
+
+def require_within(index: Index, num_bytes: int, chunk_bytes: int, where: str) -> None:
+    """Raise `StoreError` where a chunk lies outside a file, or is longer than anything that encodes a chunk can be.
+
+    Args:
+        index: of the file.
+        num_bytes: of the file, index included.
+        chunk_bytes: of a chunk, decoded.
+        where: the file, for the message.
+    """
+    present = index[(index != NOT_STORED).any(axis=-1)]
+    room = np.uint64(max(0, num_bytes - index_bytes(index.shape[:-1])))
+    longest = np.uint64(chunk_bytes + HEADER_BYTES)
+    offsets, lengths = present[..., 0], present[..., 1]
+    wrong = np.flatnonzero((lengths > longest) | (lengths > room) | (offsets > room - np.minimum(lengths, room)))
+    if len(wrong):
+        offset, length = present[wrong[0]].tolist()
+        raise StoreError(
+            f"{where}: its index names a chunk of {length:,} bytes at byte {offset:,}; a chunk has at most {longest:,} bytes and "
+            f"the chunks end at byte {room:,}: the file is truncated or damaged; {REPAIR}"
+        )
+
+
+def most_shard_bytes(grid: tuple[int, ...], chunk_bytes: int) -> int:
+    """More bytes than any shard's file can have whose chunks lie one after another."""
+    return int(np.prod(grid)) * (chunk_bytes + HEADER_BYTES + CHUNK_ALIGNMENT) + index_bytes(grid)
+
+
+def place_of(cell: tuple[int, ...]) -> str:
+    """What a chunk's place in the index is called in messages."""
+    return ", ".join(f"{axis} {number}" for axis, number in zip(("layer", "position"), cell, strict=False))
 
 
 def end_of_chunks(index: Index) -> int:

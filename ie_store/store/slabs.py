@@ -1,6 +1,7 @@
 """One slab read: from every shard one byte range, decoded straight into the caller's buffer.
 
-A chunk that Blosc stored as it is goes from the file into the buffer without any copy in between.
+A chunk that Blosc stored as it is goes from the file into the buffer without any copy in between. What is read is summed in the
+thread that reads it, piece by piece, while it lies in that thread's cache, and compared with the ledger before it is decoded.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,16 @@ from numpy.typing import NDArray
 from ie_store.errors import REPAIR, StoreError
 from ie_store.specs import Slab, StoredDtype, StoreLayout
 from ie_store.store.buffers import lend
-from ie_store.store.codec import HEADER_BYTES, crc32c, decode_chunk, is_verbatim
+from ie_store.store.codec import HEADER_BYTES, decode_chunk, is_verbatim
 from ie_store.store.door import Files
-from ie_store.store.layout import NOT_STORED, fill_number, numpy_dtype, shard_key
-from ie_store.store.table import ShardTable
+from ie_store.store.layout import fill_number, numpy_dtype, shard_key
+from ie_store.store.ledger import chunk_checksum
+from ie_store.store.shards import place_of
+from ie_store.store.table import ABSENT
+
+PIECE_BYTES = 2**18
+"""Of a chunk on a local disk, between two sums: a quarter of a core's cache. Chunks of 1 to 64 MiB read and summed so run at 0.71
+of the unchecked speed, read whole and then summed at 0.62 to 0.54 (one thread)."""
 
 
 def decoded_dtype(stored_dtype: StoredDtype) -> np.dtype[Any]:
@@ -40,7 +47,8 @@ class SlabJob:
     files: Files
     name: str
     layout: StoreLayout
-    table: ShardTable
+    dataset: str
+    """Digest of its identity."""
     slab: Slab
     cell: tuple[int, ...]
     """The slab's place in each shard's index."""
@@ -50,15 +58,8 @@ class SlabJob:
     extents: list[tuple[int, int]]
     """Offset and length of the slab's chunk, one for each of ``shards``."""
     checksums: list[int] | None
-    """crc32c, one for each of ``shards``, where chunks are to be verified."""
+    """The ledger's, one for each of ``shards``, where chunks are to be verified."""
     out: NDArray[Any]
-
-    def require_chunks(self) -> None:
-        """Raise `StoreError` for the first shard without the slab's chunk."""
-        for shard, (offset, _) in zip(self.shards, self.extents, strict=True):
-            if offset == NOT_STORED:
-                what = "lacks this chunk" if self.table.is_written(shard) else "is not written yet"
-                raise StoreError(f"{self._where(shard)} {what}; run the same extract command again: it writes what is missing")
 
     def read(self, waiting: Iterator[int]) -> None:
         """Read the shards that ``waiting`` still has to give, with one buffer for all encoded chunks. Missing ones are fill."""
@@ -69,34 +70,30 @@ class SlabJob:
             offset, length = self.extents[shard - self.shards.start]
             first, last = max(self.start, shard * size), min(stop, (shard + 1) * size)
             rows = self.out[first - self.start : last - self.start]
-            if offset == NOT_STORED:
+            if (offset, length) == ABSENT:
                 rows[:] = fill_number(self.layout.stored_dtype)
             elif length == chunk_bytes + HEADER_BYTES and len(rows) == size:
                 self._read_in_place(shard, offset, header, rows)
             else:
                 scratch = scratch if len(scratch) >= length else np.empty(length, np.uint8)
-                self.files.read_into(self._key(shard), offset, [scratch[:length].data])
+                self._fill(shard, offset, scratch[:length].data)
                 self._decode(shard, scratch[:length], rows, first - shard * size, size)
 
     def _key(self, shard: int) -> str:
         return shard_key(self.name, self.layout, self.slab.level, shard)
 
     def _where(self, shard: int) -> str:
-        place = f"layer {self.slab.layer}" + (f", position {self.slab.position}" if self.slab.position is not None else "")
-        return f"{self.files.address(self._key(shard))} ({self.slab.level} shard {shard}, {place})"
+        return f"{self.files.address(self._key(shard))} ({self.slab.level} shard {shard}, {place_of(self.cell)})"
 
     def _read_in_place(self, shard: int, offset: int, header: bytearray, rows: NDArray[Any]) -> None:
         """Read a whole chunk whose length says that it was stored as it is, behind its header."""
-        self.files.read_into(self._key(shard), offset, [memoryview(header), rows.reshape(-1).view(np.uint8).data])
-        if is_verbatim(header, rows.nbytes):
-            self._verify(shard, [bytes(header), rows])
-        else:  # compressed, and as long by chance
+        self._fill(shard, offset, memoryview(header), rows.reshape(-1).view(np.uint8).data)
+        if not is_verbatim(header, rows.nbytes):  # compressed, and as long by chance
             encoded = np.frombuffer(bytes(header) + rows.tobytes(), np.uint8)
-            self._decode(shard, encoded, rows, 0, len(rows))
+            decode_chunk(encoded, rows, self._where(shard))
 
     def _decode(self, shard: int, encoded: NDArray[np.uint8], rows: NDArray[Any], skip: int, size: int) -> None:
         """Decode a chunk of ``size`` rows; ``rows`` are those after the first ``skip``."""
-        self._verify(shard, [encoded])
         if len(rows) == size:
             decode_chunk(encoded, rows, self._where(shard))
             return
@@ -104,6 +101,22 @@ class SlabJob:
         decode_chunk(encoded, whole, self._where(shard))
         rows[:] = whole[skip : skip + len(rows)]
 
-    def _verify(self, shard: int, pieces: list[Any]) -> None:
-        if self.checksums is not None and crc32c(pieces) != self.checksums[shard - self.shards.start]:
+    def _fill(self, shard: int, offset: int, *buffers: memoryview) -> None:
+        """Read a whole encoded chunk into ``buffers``, one after another; `StoreError` where it is not what was written."""
+        if self.checksums is None:
+            self.files.read_into(self._key(shard), offset, buffers)
+            return
+        pieces = self._pieces(shard, offset, *buffers)
+        if chunk_checksum(self.dataset, self.slab.level, shard, self.cell, pieces) != self.checksums[shard - self.shards.start]:
             raise StoreError(f"{self._where(shard)} is damaged: its checksum is not the ledger's; {REPAIR}")
+
+    def _pieces(self, shard: int, offset: int, *buffers: memoryview) -> Iterator[memoryview]:
+        """The filled ``buffers``, the last one cut into pieces, each read when it is asked for. Remote chunks come whole."""
+        *heads, body = buffers
+        step = max(1, len(body)) if self.files.storage_options is not None else PIECE_BYTES
+        for start in range(0, len(body), step):
+            views = [*heads, body[start : start + step]]
+            self.files.read_into(self._key(shard), offset, views)
+            yield from views
+            offset += sum(map(len, views))
+            heads = []

@@ -1,4 +1,4 @@
-"""Checking a dataset to its last byte: metadata, small arrays, and every chunk of every shard against the ledger."""
+"""Checking a dataset to its last byte: metadata, the corpus, and every chunk of every shard against the ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import IdentityError, IeStoreError, StoreError
+from ie_store.errors import IeStoreError, StoreError
 from ie_store.options import OnProgress, Progress, ignore_progress
 from ie_store.prefixes import first_differences
-from ie_store.specs import Level, Shard, StoreLayout
-from ie_store.store.codec import crc32c
+from ie_store.specs import DatasetIdentity, Level, StoreLayout, digest
+from ie_store.store.corpus_rows import corpus_fault, read_corpus
 from ie_store.store.door import Files
 from ie_store.store.files import open_files
 from ie_store.store.layout import (
@@ -24,12 +24,19 @@ from ie_store.store.layout import (
     state_template,
     stored_cells,
 )
-from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums
+from ie_store.store.ledger import (
+    LEVELS,
+    chunk_checksum,
+    decoded_chunk_bytes,
+    ledger_templates,
+    read_checksums,
+    read_index,
+)
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 from ie_store.store.reader import DatasetReader, open_reader
-from ie_store.store.results_group import read_results_group
-from ie_store.store.shards import Index, end_of_chunks, index_bytes, parse_index
+from ie_store.store.shards import Index, end_of_chunks, index_bytes, most_shard_bytes, place_of
+from ie_store.store.verify_results import results_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +59,13 @@ def verify_dataset(store: str, name: str, on_progress: OnProgress = ignore_progr
     """
     reader = open_reader(store, name)
     files, layout = open_files(store), reader.layout
-    check = _Check(files, name, layout, on_progress)
-    faults = [*_metadata_faults(files, name, layout), *_array_faults(files, reader), *_estimate_faults(files, reader)]
-    faults += check.shard_faults(complete=reader.complete)
+    check = ShardCheck(files, name, reader.identity, on_progress)
+    faults = [
+        *_metadata_faults(files, name, layout),
+        *_array_faults(files, reader),
+        *results_faults(files, name, reader.identity),
+    ]
+    faults = list(dict.fromkeys([*faults, *check.all_faults(reader.complete)]))  # two checks may meet the same one
     return VerifyReport(num_shards=check.num_shards, num_chunks=check.num_chunks, num_bytes=check.num_bytes, faults=faults)
 
 
@@ -68,11 +79,12 @@ def _metadata_faults(files: Files, name: str, layout: StoreLayout) -> Iterator[s
         except StoreError as error:
             yield str(error)
             continue
-        if differing := _differing(document, template):
-            yield f"{files.address(key)}/zarr.json does not fit the dataset's identity: {', '.join(differing)}"
+        if fields := differing(document, template):
+            yield f"{files.address(key)}/zarr.json does not fit the dataset's identity: {', '.join(fields)}"
 
 
-def _differing(document: dict[str, Any], template: ArrayTemplate) -> list[str]:
+def differing(document: dict[str, Any], template: ArrayTemplate) -> list[str]:
+    """Fields of an array's ``zarr.json`` that do not follow from its template."""
     fields = ("node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "dimension_names")
     expected = template.document()
     differing = [field for field in fields if document.get(field) != expected[field]]
@@ -102,75 +114,77 @@ def _array_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
     for array, (_, values) in coordinate_values(reader.layout, tokens, source_row, {}).items():
         if array in found and not np.array_equal(found[array], values):
             yield f"{reader.address}/{array} does not hold the values that follow from the layout and token_id"
+    yield from _corpus_faults(files, reader)
 
 
-def _estimate_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
-    name = reader.name
-    for group in files.list_folders(f"{name}/estimates"):
-        try:
-            read_results_group(files, name, group, reader.identity)
-        except (StoreError, IdentityError) as error:
-            yield str(error)
-    for key in sorted(key for key in files.list_keys(f"{name}/estimates") if key.endswith("/zarr.json")):
-        array = key.removesuffix("/zarr.json")
-        try:
-            if (read_document(files, array) or {}).get("node_type") == "array":
-                read_plain(files, array)
-        except StoreError as error:
-            yield str(error)
+def _corpus_faults(files: Files, reader: DatasetReader) -> Iterator[str]:
+    """Rows that are not those which the states belong to."""
+    try:
+        rows = read_corpus(files, reader.name, reader.attributes, verify=False)
+    except StoreError as error:
+        yield str(error)
+        return
+    if fault := corpus_fault(rows, reader.attributes, reader.address):
+        yield fault
 
 
-class _Check:
-    """Walks all shards and counts what it has seen."""
+class ShardCheck:
+    """Walks the shards of a dataset chunk by chunk and counts what it has seen."""
 
-    def __init__(self, files: Files, name: str, layout: StoreLayout, on_progress: OnProgress) -> None:
+    def __init__(self, files: Files, name: str, identity: DatasetIdentity, on_progress: OnProgress) -> None:
         self.num_shards = self.num_chunks = self.num_bytes = 0
-        self._files, self._name, self._layout, self._on_progress = files, name, layout, on_progress
-        self._total = sum(layout.num_shards(level) * len(stored_cells(layout, level)) for level in LEVELS)
+        self._files, self._name, self._layout, self._on_progress = files, name, identity.layout, on_progress
+        self._digest = digest(identity)
+        self._total = sum(self._layout.num_shards(level) * len(stored_cells(self._layout, level)) for level in LEVELS)
 
-    def shard_faults(self, complete: bool) -> list[str]:
-        """Faults of all shards; shards not written yet are told in one sentence while the dataset is incomplete."""
-        faults: list[str] = []
+    def faults(self, level: Level, shard: int) -> list[str] | None:
+        """What is wrong with a shard that the ledger says is written; None where it says nothing."""
+        try:
+            checksums = read_checksums(self._files, self._name, self._layout, level, shard)
+            return None if checksums is None else list(self._faults(level, shard, checksums))
+        except StoreError as error:
+            return [f"{level} shard {shard}: {error}"]
+
+    def all_faults(self, complete: bool) -> Iterator[str]:
+        """Faults of all shards; those not written are told in one sentence."""
         for level in LEVELS:
             unwritten = 0
-            for index in range(self._layout.num_shards(level)):
-                shard = self._layout.shard(level, index)
-                try:
-                    checksums = read_checksums(self._files, self._name, self._layout, level, index)
-                    unwritten += checksums is None
-                    faults += self._faults(shard, checksums) if checksums is not None else []
-                except StoreError as error:
-                    faults.append(f"{level} shard {index}: {error}")
+            for shard in range(self._layout.num_shards(level)):
+                found = self.faults(level, shard)
+                unwritten += found is None
+                yield from found or []
             if unwritten:
                 told = "though the dataset says that it is complete" if complete else "yet: run the same extract command again"
-                faults.append(f"{unwritten} of {self._layout.num_shards(level)} {level} shards are not written {told}")
-        return faults
+                yield f"{unwritten} of {self._layout.num_shards(level)} {level} shards are not written {told}"
 
-    def _faults(self, shard: Shard, checksums: NDArray[np.uint32]) -> Iterator[str]:
-        key = shard_key(self._name, self._layout, shard.level, shard.index)
-        address, grid = self._files.address(key), cell_grid(self._layout, shard.level)
-        index = parse_index(self._files.read_suffix(key, index_bytes(grid)), grid, address)
-        size, expected = self._files.size(key), end_of_chunks(index) + index_bytes(grid)
+    def _faults(self, level: Level, shard: int, checksums: NDArray[np.uint32]) -> Iterator[str]:
+        key = shard_key(self._name, self._layout, level, shard)
+        address, grid = self._files.address(key), cell_grid(self._layout, level)
+        found = read_index(self._files, self._name, self._layout, level, shard)
+        if found is None:
+            raise StoreError(f"{address} is missing")
+        index, size = found
+        expected = end_of_chunks(index) + index_bytes(grid)
         self.num_shards += 1
         if size != expected:
-            yield f"{address}: {shard.level} shard {shard.index} has {size:,} bytes, its index says {expected:,}"
-        yield from _index_faults(index, stored_cells(self._layout, shard.level), address)
-        yield from self._chunk_faults(shard, key, index, checksums)
+            yield f"{address}: {level} shard {shard} has {size:,} bytes, its index says {expected:,}"
+        yield from _index_faults(index, stored_cells(self._layout, level), address)
+        if expected <= most_shard_bytes(grid, decoded_chunk_bytes(self._layout, level)):
+            yield from self._chunk_faults(level, shard, index, checksums)
+        else:
+            yield f"{address}: {level} shard {shard} has gaps between its chunks"
 
-    def _chunk_faults(self, shard: Shard, key: str, index: Index, checksums: NDArray[np.uint32]) -> Iterator[str]:
-        address = self._files.address(key)
-        whole = np.empty(self._files.size(key) or 0, np.uint8)  # read at once: disks like long reads
+    def _chunk_faults(self, level: Level, shard: int, index: Index, checksums: NDArray[np.uint32]) -> Iterator[str]:
+        key = shard_key(self._name, self._layout, level, shard)
+        whole = np.empty(end_of_chunks(index), np.uint8)  # read at once: disks like long reads
         self._files.read_into(key, 0, [whole.data])
-        for cell in stored_cells(self._layout, shard.level):
+        for cell in stored_cells(self._layout, level):
             offset, length = map(int, index[cell])
             if offset == NOT_STORED:
                 continue
-            where = f"{address}: {shard.level} shard {shard.index}, {_place(shard.level, cell)}"
-            chunk = whole[offset : offset + length]
-            if len(chunk) < length:
-                yield f"{where} is truncated: it should end at byte {offset + length:,}, the file ends at {len(whole):,}"
-            elif crc32c([chunk]) != checksums[cell]:
-                yield f"{where} is damaged (crc32c)"
+            if chunk_checksum(self._digest, level, shard, cell, [whole[offset : offset + length]]) != checksums[cell]:
+                where = f"{self._files.address(key)}: {level} shard {shard}, {place_of(cell)}"
+                yield f"{where} is damaged (crc32c) or belongs elsewhere"
             self.num_chunks += 1
             self.num_bytes += length
             self._on_progress(
@@ -190,7 +204,3 @@ def _index_faults(index: Index, cells: list[tuple[int, ...]], address: str) -> I
         if offset < end:
             yield f"{address}: chunks overlap at byte {offset:,}"
         end = max(end, offset + length)
-
-
-def _place(level: Level, cell: tuple[int, ...]) -> str:
-    return f"layer {cell[0]}" + (f", position {cell[1]}" if level == "macro" else "")

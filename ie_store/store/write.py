@@ -7,7 +7,7 @@ rename, and the ledger entry that makes it count.
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace as replace_fields
 from types import TracebackType
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import IdentityError, InputError, StoreError
-from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Shard
+from ie_store.options import OnProgress, ignore_progress
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Shard, digest
 from ie_store.store import ledger
 from ie_store.store.attributes import Audit, DatasetAttributes
-from ie_store.store.codec import crc32c, encode_chunk
+from ie_store.store.codec import encode_chunk
 from ie_store.store.creation import (
     create_dataset,
     require_creatable,
@@ -29,15 +30,24 @@ from ie_store.store.creation import (
 )
 from ie_store.store.door import Buffer, Files, Lock
 from ie_store.store.files import open_files
-from ie_store.store.layout import LOCK_FOLDER, cell_grid, dataset_name, fill_number, numpy_dtype, shard_key, stored_cells
+from ie_store.store.layout import (
+    LOCK_FOLDER,
+    cell_grid,
+    dataset_name,
+    fill_number,
+    numpy_dtype,
+    shard_key,
+    stored_cells,
+)
 from ie_store.store.metadata import read_dataset, write_group
 from ie_store.store.removal import lock_key
+from ie_store.store.repair import Damage, SmallArrays, find_damage, mend
 from ie_store.store.shards import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
 
 MAX_ENCODERS = 4
 """Threads that encode chunks; more do not help: the disk is slower."""
 _Encoded = tuple[list[Buffer], int]
-"""The buffers of an encoded chunk and their crc32c."""
+"""The buffers of an encoded chunk and what the ledger holds of it."""
 
 
 def open_writer(
@@ -106,6 +116,7 @@ class DatasetWriter:
     def __init__(self, files: Files, name: str, lock: Lock, attributes: DatasetAttributes, session: dict[str, Any]) -> None:
         self.layout = attributes.identity.layout
         self._files, self._name, self._lock, self._attributes, self._session = files, name, lock, attributes, session
+        self._identity_digest = digest(attributes.identity)
         self._session_index: int | None = None
         self._session_guard = threading.Lock()
         self._encoders = ThreadPoolExecutor(min(MAX_ENCODERS, os.cpu_count() or 1), thread_name_prefix="encode")
@@ -162,8 +173,7 @@ class DatasetWriter:
         """The file's buffers in order; fills ``index`` and ``checksums`` on the way."""
         offset = 0
         cells = stored_cells(self.layout, shard.level)
-        places = np.ndindex(*states.shape[:-2])
-        for cell, (pieces, checksum) in zip(cells, self._encoded_in_order(states, places, shard.size), strict=True):
+        for cell, (pieces, checksum) in zip(cells, self._encoded_in_order(states, shard), strict=True):
             padding = -offset % CHUNK_ALIGNMENT
             if padding:
                 yield bytes(padding)
@@ -174,24 +184,38 @@ class DatasetWriter:
             yield from pieces
         yield pack_index(index)
 
-    def _encoded_in_order(self, states: NDArray[Any], places: Iterable[tuple[int, ...]], size: int) -> Iterator[_Encoded]:
+    def _encoded_in_order(self, states: NDArray[Any], shard: Shard) -> Iterator[_Encoded]:
         """Chunks encoded in threads, in order; only a few wait at any time, so that memory stays bounded."""
         waiting: deque[Future[_Encoded]] = deque()
-        for place in places:
-            waiting.append(self._encoders.submit(self._encoded, states[place], size))
+        for place, cell in zip(np.ndindex(*states.shape[:-2]), stored_cells(self.layout, shard.level), strict=True):
+            waiting.append(self._encoders.submit(self._encoded, states[place], shard, cell))
             if len(waiting) >= 2 * MAX_ENCODERS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _encoded(self, rows: NDArray[Any], size: int) -> _Encoded:
-        """A chunk of ``size`` rows, the missing ones filled, and its checksum."""
-        if len(rows) < size:
-            padded = np.full((size, rows.shape[1]), fill_number(self.layout.stored_dtype), dtype=rows.dtype)
+    def _encoded(self, rows: NDArray[Any], shard: Shard, cell: tuple[int, ...]) -> _Encoded:
+        """A chunk of ``shard.size`` rows, the missing ones filled, and its checksum."""
+        if len(rows) < shard.size:
+            padded = np.full((shard.size, rows.shape[1]), fill_number(self.layout.stored_dtype), dtype=rows.dtype)
             padded[: len(rows)] = rows
             rows = padded
         pieces = encode_chunk(rows)
-        return pieces, crc32c(pieces)
+        return pieces, ledger.chunk_checksum(self._identity_digest, shard.level, shard.index, cell, pieces)
+
+    def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
+        """Check all that is stored, mark the dataset incomplete and mend it where that finds damage; what was damaged.
+
+        Args:
+            arrays: what `layout.coordinate_values` makes of the dataset's corpus.
+            on_progress: told of chunks checked.
+        """
+        place = self._files, self._name, self._attributes.identity, arrays
+        damage = find_damage(*place, on_progress)
+        if damage:
+            self.mark_incomplete(f"found damaged and made again: {damage}")
+            mend(*place, damage)
+        return damage
 
     def mark_complete(self, audit: dict[str, Any]) -> None:
         """Say that all shards are written, with the audit's result.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ie_store.fingerprint import fingerprint
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec, DatasetIdentity, ModelSpec, StoreLayout
 from ie_store.store.write import open_writer
@@ -48,18 +49,19 @@ def write_store(
         id="toy", revision=None, weights_digest="w", tokenizer_digest=None, num_blocks=layers - 1, hidden_size=hidden,
         vocab_size=100, compute_dtype="float32", attention="sdpa", bos="none",
     )  # fmt: skip
+    found = fingerprint(tokens, np.arange(rows), {})
     spec = CorpusSpec(
         **{
             "recipe": "r",
             "name": "rows",
-            "fingerprint": "f",
+            "fingerprint": found,
             "num_sequences": rows,
             "num_positions": positions,
             "complete": False,
         }
         | corpus_fields
     )
-    identity = DatasetIdentity(model=model, corpus_fingerprint="f", recipe="r", layout=layout)
+    identity = DatasetIdentity(model=model, corpus_fingerprint=found, recipe="r", layout=layout)
     with open_writer(
         str(store), NAME, identity=identity, corpus=spec, tokens=tokens, source_row=np.arange(rows), labels={}, session={},
         replace=replace,

@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-for room in ("store", "estimate", "cli"):
+for room in ("store", "estimate", "cli", "extract"):
     sys.path.insert(0, str(Path(__file__).parents[1] / room))

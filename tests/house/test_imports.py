@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND = ("errors", "estimator_options", "estimators", "fields", "grid", "options", "prefixes", "specs", "variables")
+GROUND = (
+    "errors", "estimator_options", "estimators", "fields", "fingerprint", "grid", "options", "prefixes", "specs", "variables",
+)  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},
     "store": {"ground", "store"},

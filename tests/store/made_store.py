@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ie_store.fingerprint import fingerprint
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec, DatasetIdentity, ModelSpec, StoreLayout
 from ie_store.store.layout import numpy_dtype
@@ -33,7 +34,7 @@ class Made:
             "identity": self.identity,
             "corpus": self.corpus,
             "tokens": self.tokens,
-            "source_row": np.arange(len(self.tokens))[::-1].copy(),
+            "source_row": source_rows(len(self.tokens)),
             "labels": self.labels,
             "session": {"versions": {"numpy": np.__version__}},
         }
@@ -54,6 +55,10 @@ class Made:
             if complete:
                 writer.mark_complete({"rows": 2, "relative_error": {"0": 0.0}})
         return self
+
+
+def source_rows(rows):
+    return np.arange(rows)[::-1].copy()
 
 
 def states_of(rng, shape, dtype, levels_of_repeat=3):
@@ -82,11 +87,12 @@ def make(
         id="m", revision=None, weights_digest="w", tokenizer_digest=None, num_blocks=num_layers - 1, hidden_size=hidden,
         vocab_size=100, compute_dtype="float32", attention="sdpa", bos="none",
     )  # fmt: skip
+    found = fingerprint(tokens, source_rows(rows), labels)
     corpus = CorpusSpec(
-        recipe="r", name="corpus", fingerprint=f"f{seed}", num_sequences=rows, num_positions=num_positions, complete=False,
+        recipe="r", name="corpus", fingerprint=found, num_sequences=rows, num_positions=num_positions, complete=False,
         population_prefix_nats=(1.0, 2.0, 3.0), dropped=(("too short", 2),),
     )  # fmt: skip
-    identity = DatasetIdentity(model=model, corpus_fingerprint=f"f{seed}", recipe="r", layout=layout)
+    identity = DatasetIdentity(model=model, corpus_fingerprint=found, recipe="r", layout=layout)
     states = {
         "macro": states_of(rng, (num_layers, num_positions, rows, hidden), dtype),
         "micro": states_of(rng, (num_layers, num_tokens, hidden), dtype),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from made_store import make
+from made_store import make, source_rows
 
 from ie_store.errors import BusyError, IdentityError, InputError, StoreError
 from ie_store.estimators import estimator_spec
@@ -22,6 +22,7 @@ from ie_store.store import creation, object_files, object_lock
 from ie_store.store.catalog import describe_dataset, list_datasets
 from ie_store.store.estimate_variables import estimate_pieces
 from ie_store.store.files import open_files
+from ie_store.store.layout import coordinate_values
 from ie_store.store.read import open_reader, open_store
 from ie_store.store.records import Record
 from ie_store.store.removal import remove_dataset
@@ -113,10 +114,27 @@ def test_faults_are_found_and_written_again(made, server):
     server.put_object(Bucket=BUCKET, Key=key, Body=b"")
     assert open_reader(made.store, made.name).missing_shards("macro") == [1]
     server.delete_object(Bucket=BUCKET, Key=key)
-    with pytest.raises(StoreError, match=r"macro shard 1.*is not written yet"):
+    with pytest.raises(StoreError, match=r"macro shard 1.*is missing though the dataset is complete"):
         open_reader(made.store, made.name).read_slab(Slab(level="macro", layer=0, position=0))
     made.write()
     assert server.get_object(Bucket=BUCKET, Key=key)["Body"].read() == whole
+
+
+def test_changed_objects_are_refused_and_repaired(made, server):
+    key = f"{made.path}/micro/c/0/1/0".removeprefix(f"s3://{BUCKET}/")
+    whole = server.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    server.put_object(Bucket=BUCKET, Key=key, Body=whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
+    with pytest.raises(StoreError, match=r"micro shard 1, layer 0\) is damaged: its checksum is not the ledger's"):
+        open_reader(made.store, made.name).read_slab(Slab(level="micro", layer=0, position=None))
+    arrays = coordinate_values(made.layout, made.tokens, source_rows(21), made.labels)
+    with made.open_writer() as writer:
+        assert writer.repair(arrays).shards == {"macro": [], "micro": [1]}
+        assert writer.missing_shards("micro") == [1]
+    assert not open_reader(made.store, made.name).complete
+    made.write()
+    assert server.get_object(Bucket=BUCKET, Key=key)["Body"].read() == whole
+    with made.open_writer() as writer:
+        assert not writer.repair(arrays)
 
 
 def test_refused_and_untouched(made, server):

@@ -159,7 +159,7 @@ def test_other_codecs_are_refused_when_read(made):
         (lambda attributes: attributes["identity"].pop("layout"), "damaged: identity is .*; an object with layout is expected"),
         (lambda attributes: attributes["identity"]["layout"].update(num_layers=0), "num_layers is 0; it must be at least 1"),
         (lambda attributes: attributes.update(corpus={"recipe": "r"}), "damaged: corpus is .*; an object with complete, "),
-        (lambda attributes: attributes.update(ie_store_format=3), "has format version 3; this ie-store reads version 2"),
+        (lambda attributes: attributes.update(ie_store_format=4), "has format version 4; this ie-store reads version 3"),
         (lambda attributes: attributes.pop("ie_store_format"), "is a Zarr group of another program"),
         (lambda attributes: attributes["identity"]["model"].update(id="another"), "was changed: its attributes do not have"),
         (lambda attributes: attributes.update(complete=False), "was changed: its attributes do not have"),
