@@ -43,6 +43,10 @@ from ie_store.specs import StoreLayout
 NAME = "m/c"
 BESIDE = "m/beside"
 """A dataset of the same model that no command may touch."""
+PRELOADED = [
+    "ie_store.extract.run", "ie_store.estimate.run", "ie_store.store.removal", "ie_store.store.read", "ie_store_cli.main",
+    "transformers.models.gpt2.modeling_gpt2", "xarray", "zarr",
+]  # fmt: skip
 TOLD_APART = ("_session", "_seconds")
 
 
@@ -79,7 +83,7 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["__main__"])
+        self._context.set_forkserver_preload(PRELOADED)
 
     def start(self, arguments: tuple[str, ...], store: Path) -> BaseProcess:
         filled = [str(store) if argument == "STORE" else argument for argument in arguments]
@@ -134,7 +138,9 @@ def differences(found: dict[str, bytes], whole: dict[str, bytes]) -> list[str]:
 def make_model(folder: Path) -> Path:
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=32, n_positions=32, n_embd=32, n_layer=3, n_head=4)
+    config = transformers.GPT2Config(
+        vocab_size=32, n_positions=32, n_embd=32, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0
+    )
     transformers.GPT2LMHeadModel(config).save_pretrained(folder / "model")
     return folder / "model"
 
