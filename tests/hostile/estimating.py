@@ -49,7 +49,7 @@ class Estimating:
 
     def works_for(self, seconds: float) -> None:
         """Wait so long, or until it says something."""
-        self._pipe.poll(seconds)
+        self._pipe.poll(max(0.0, seconds))
 
 
 def _serve(pipe: Connection) -> None:

@@ -10,6 +10,7 @@ from made_store import make
 
 from ie_store.errors import StoreError
 from ie_store.store.catalog import list_datasets
+from ie_store.store.files import open_files
 from ie_store.store.local_files import LocalFiles
 from ie_store.store.removal import remove_dataset
 from ie_store.store.verify import verify_dataset
@@ -45,6 +46,22 @@ def test_first_writers_of_a_new_store_do_not_refuse_each_other(new_store):
             whole, damaged = list_datasets(store)
             assert ([summary.name for summary in whole], damaged) == (sorted(NAMES), [])
             assert [fault for name in NAMES for fault in verify_dataset(store, name).faults] == []
+
+
+def test_a_store_that_begins_between_two_looks_is_one(new_store, monkeypatch):
+    store = new_store("looks")
+    kind = type(open_files(store))
+    listed = kind.list_keys
+
+    def begun(files, prefix):
+        if prefix == "":
+            monkeypatch.setattr(kind, "list_keys", listed)
+            make(store, "one/a").write()
+        yield from listed(files, prefix)
+
+    monkeypatch.setattr(kind, "list_keys", begun)
+    assert verify_dataset(make(store, "two/b").write().store, "two/b").faults == []
+    assert len(list_datasets(store)[0]) == 2
 
 
 def test_a_folder_of_others_is_still_refused(tmp_path):
