@@ -10,15 +10,16 @@ from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import BusyError
 from ie_store.estimate.run import estimate
-from ie_store.options import EstimateSpec, EstimatorSpec
+from ie_store.estimators import estimator_spec
+from ie_store.options import EstimateSpec
 from ie_store.store.files import open_files
 from ie_store.store.read import open_reader
 from ie_store.store.results import hold_run, open_results, results_key, show_results
 from ie_store.store.verify import verify_dataset
 
-NOISE = EstimatorSpec(name="noise")
-MINE = EstimatorSpec(name="mine", steps=30)
-EXACT = EstimatorSpec(name="exact")
+NOISE = estimator_spec("noise")
+MINE = estimator_spec("mine", steps=30)
+EXACT = estimator_spec("exact")
 TOKENS = random_tokens(150)
 
 pytestmark = pytest.mark.slow
@@ -117,7 +118,7 @@ def test_a_holder_of_exact_values_is_waited_for(new_store, monkeypatch):
         holder.result()
     monkeypatch.setattr("ie_store.estimate.exact_results.WAIT_SECONDS", 0.3)
     with open_results(store, NAME, EXACT, {}), pytest.raises(BusyError, match=r"exact-.*waited 0 s"):
-        estimate(EstimateSpec(store=store, name=NAME, estimators=(EstimatorSpec(name="noise", scale="rms"),)))
+        estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("noise", scale="rms"),)))
 
 
 def test_a_dataset_that_is_written_is_waited_for_a_moment(new_store, monkeypatch):
