@@ -61,6 +61,9 @@ class Files(Protocol):
     def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
         """Fill byte views ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before."""
 
+    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
+        """As `read_into`, giving each stretch out once it is filled: from a disk about ``most_bytes`` at a time, else whole."""
+
     def size(self, key: str) -> int | None:
         """Bytes of ``key``; None where there is no such key."""
 

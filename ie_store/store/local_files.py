@@ -87,20 +87,35 @@ class LocalFiles:
 
     def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
         """Fill buffers from one stretch of a file, without a copy in between."""
+        self._present(key, lambda descriptor: self._fill(descriptor, key, start, buffers))
+
+    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
+        """Fill buffers as `read_into` does, the last one in pieces, and give out each piece."""
+        *heads, body = buffers
+        descriptor = self._present(key, os.dup)
+        try:
+            for first in range(0, len(body), most_bytes):
+                views = [*heads, body[first : first + most_bytes]]
+                with explained("read", self.address(key)):
+                    start += self._fill(descriptor, key, start, views)
+                yield from views
+                heads = []
+        finally:
+            os.close(descriptor)
+
+    def _fill(self, descriptor: int, key: str, start: int, buffers: Sequence[memoryview]) -> int:
+        """Fill buffers from byte ``start`` on; their bytes."""
         total = sum(map(len, buffers))
-
-        def fill(descriptor: int) -> None:
-            done = os.preadv(descriptor, buffers, start)
-            while done < total:
-                count = os.preadv(descriptor, _after(buffers, done), start + done)
-                if count == 0:
-                    raise StoreError(
-                        f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
-                        f"it ends at {start + done:,}; {REPAIR}"
-                    )
-                done += count
-
-        self._present(key, fill)
+        done = os.preadv(descriptor, buffers, start)
+        while done < total:
+            count = os.preadv(descriptor, _after(buffers, done), start + done)
+            if count == 0:
+                raise StoreError(
+                    f"{self.address(key)} is truncated: bytes {start:,} to {start + total:,} are wanted, "
+                    f"it ends at {start + done:,}; {REPAIR}"
+                )
+            done += count
+        return total
 
     def _present(self, key: str, read: Callable[[int], T]) -> T:
         try:

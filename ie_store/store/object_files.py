@@ -113,6 +113,11 @@ class ObjectFiles:
             where = self.address(key)
             raise StoreError(f"{where} is missing; run the same extract command again: it writes what is missing") from None
 
+    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
+        """Fill buffers as `read_into` does: with one request, whatever ``most_bytes``."""
+        self.read_into(key, start, buffers)
+        yield from buffers
+
     def size(self, key: str) -> int | None:
         """Bytes of an object, or None."""
         try:

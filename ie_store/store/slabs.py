@@ -106,17 +106,6 @@ class SlabJob:
         if self.checksums is None:
             self.files.read_into(self._key(shard), offset, buffers)
             return
-        pieces = self._pieces(shard, offset, *buffers)
+        pieces = self.files.read_pieces(self._key(shard), offset, buffers, PIECE_BYTES)
         if chunk_checksum(self.dataset, self.slab.level, shard, self.cell, pieces) != self.checksums[shard - self.shards.start]:
             raise StoreError(f"{self._where(shard)} is damaged: its checksum is not the ledger's; {REPAIR}")
-
-    def _pieces(self, shard: int, offset: int, *buffers: memoryview) -> Iterator[memoryview]:
-        """The filled ``buffers``, the last one cut into pieces, each read when it is asked for. Remote chunks come whole."""
-        *heads, body = buffers
-        step = max(1, len(body)) if self.files.storage_options is not None else PIECE_BYTES
-        for start in range(0, len(body), step):
-            views = [*heads, body[start : start + step]]
-            self.files.read_into(self._key(shard), offset, views)
-            yield from views
-            offset += sum(map(len, views))
-            heads = []
