@@ -64,7 +64,9 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     with ExitStack() as held:
         for group in _to_hold(groups):
             held.enter_context(group.hold_run())
-        groups[estimator_spec(EXACT)].commit(exact_record(corpus, reader.layout, reader.corpus, workplace.session))
+        exact = groups[estimator_spec(EXACT)]
+        exact.commit(exact_record(corpus, reader.layout, reader.corpus, workplace.session))
+        exact.assemble(partial(derive_emergences, EXACT))
         try:
             _carry_out(plan, groups, reader, workplace, on_progress)
         finally:

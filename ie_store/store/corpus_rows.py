@@ -11,6 +11,7 @@ from ie_store.fingerprint import Category, Label, fingerprint
 from ie_store.specs import CorpusSpec, DatasetIdentity
 from ie_store.store.attributes import DatasetAttributes
 from ie_store.store.door import Files
+from ie_store.store.layout import is_label_name
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 
@@ -38,6 +39,8 @@ def read_corpus(files: Files, name: str, attributes: DatasetAttributes, verify: 
     Raises:
         StoreError: an array is missing, damaged, or not the one that the states belong to.
     """
+    if strange := [label for label in attributes.labels if not is_label_name(label)]:
+        raise StoreError(f"{files.address(name)}/zarr.json names a label {strange[0]!r}, which cannot be one; {REPAIR}")
     found = CorpusArrays(
         tokens=read_plain(files, f"{name}/token_id"),
         token_values=read_plain(files, f"{name}/token"),

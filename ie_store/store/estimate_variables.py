@@ -116,17 +116,22 @@ def values_of(arrays: WholeArrays) -> dict[str, NDArray[Any]]:
 
 
 def estimate_pieces(estimates: Mapping[Problem, MIEstimate]) -> list[Piece]:
-    """Pieces of all variables of ``estimates``, one for each problem and variable."""
-    return [found for problem, estimate in estimates.items() for found in _pieces_of(problem, estimate)]
+    """Pieces of all variables of ``estimates``: one for each variable and position, over blocks."""
+    found: dict[tuple[Variable, int], dict[int, Any]] = {}
+    for problem, estimate in estimates.items():
+        for variable, value in _values_of(problem, estimate).items():
+            found.setdefault((variable, problem.position), {})[problem.block] = value
+    return [
+        piece(variable, (tuple(values), (position,)), list(values.values())) for (variable, position), values in found.items()
+    ]
 
 
-def _pieces_of(problem: Problem, estimate: MIEstimate) -> Iterable[Piece]:
-    at = ((problem.block,), (problem.position,))
+def _values_of(problem: Problem, estimate: MIEstimate) -> dict[Variable, Any]:
     values = _values(QUANTITIES[problem.level], estimate.nats, estimate)
     for diagnostic in (*estimator_row(estimate.estimator).diagnostics, *OF_EVERY_ESTIMATE):
         if diagnostic.name in estimate.diagnostics:
             values[of_level(problem.level, diagnostic)] = estimate.diagnostics[diagnostic.name]
-    yield from (piece(variable, at, [value]) for variable, value in values.items())
+    return values
 
 
 def _values(variables: QuantityVariables, nats: float, found: MIEstimate | Emergence) -> dict[Variable, Any]:

@@ -14,7 +14,9 @@ from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.store.files import open_files
 from ie_store.store.read import open_reader
-from ie_store.store.results import hold_run, open_results, results_key, show_results
+from ie_store.store.results import open_results
+from ie_store.store.results_group import results_key
+from ie_store.store.show import show_results
 from ie_store.store.verify import verify_dataset
 
 NOISE = estimator_spec("noise")
@@ -105,7 +107,7 @@ def test_a_holder_of_exact_values_is_waited_for(new_store, monkeypatch):
     store = new_store("store")
 
     def held(seconds, begun):
-        with open_results(store, NAME, EXACT, {}):
+        with open_files(store).lock(f"{results_key(NAME, EXACT)}/block/.lock"):
             begun.append(True)
             time.sleep(seconds)
 
@@ -116,8 +118,9 @@ def test_a_holder_of_exact_values_is_waited_for(new_store, monkeypatch):
             time.sleep(0.01)
         estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
         holder.result()
-    monkeypatch.setattr("ie_store.estimate.exact_results.WAIT_SECONDS", 0.3)
-    with open_results(store, NAME, EXACT, {}), pytest.raises(BusyError, match=r"exact-.*waited 0 s"):
+    monkeypatch.setattr("ie_store.store.results.WAIT_SECONDS", 0.3)
+    lock = open_files(store).lock(f"{results_key(NAME, EXACT)}/block/.lock")
+    with lock, pytest.raises(BusyError, match=r"exact-.*waited 0 s"):
         estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("noise", scale="rms"),)))
 
 
@@ -131,7 +134,7 @@ def test_a_dataset_that_is_written_is_waited_for_a_moment(new_store, monkeypatch
 
 def test_a_run_that_is_held_leaves_the_others_free(new_store):
     store = new_store("store")
-    with hold_run(store, NAME, EXACT, open_reader(store, NAME).identity):
+    with open_results(store, NAME, EXACT.identity, open_reader(store, NAME).identity).hold_run():
         estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
         with pytest.raises(BusyError, match="exact-"):
             estimate(EstimateSpec(store=store, name=NAME, estimators=(EXACT,)))
