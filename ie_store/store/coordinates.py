@@ -1,6 +1,5 @@
 """Coordinates and tokens of a lazily opened dataset: of layers and positions only those that are stored."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,18 +8,17 @@ from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.store.labels import LazySmall, label_variable, read_small, small_variable
-from ie_store.store.layout import LONG_NAMES
+from ie_store.store.layout import LONG_NAMES, label_long_name
 from ie_store.store.reader import DatasetReader
 
 
-def dataset_coordinates(store: str, reader: DatasetReader) -> xr.Coordinates:
+def dataset_coordinates(reader: DatasetReader) -> xr.Coordinates:
     """layer, position, sequence, token, source_row and the source's labels.
 
     Raises:
         StoreError: an array is damaged.
     """
-    layout, name = reader.layout, reader.name
+    layout = reader.layout
     known = reader.token_values
     if known.shape != (layout.num_tokens,) or bool((np.diff(known) <= 0).any()):
         raise StoreError(
@@ -37,38 +35,28 @@ def dataset_coordinates(store: str, reader: DatasetReader) -> xr.Coordinates:
         variables |= index.create_variables(
             {dimension: xr.Variable((dimension,), index.index, {"long_name": LONG_NAMES[dimension]})}
         )
-    shape = (layout.num_sequences,)
-    rows = LazySmall(shape, np.dtype(np.int64), partial(read_small, store, f"{name}/source_row", shape))
-    variables["source_row"] = small_variable(("sequence",), rows, {"long_name": LONG_NAMES["source_row"]})
-    for label in reader.attributes.labels:
-        variables[label] = label_variable(store, name, label, layout.num_sequences)
+    variables["source_row"] = _small(("sequence",), reader.source_row, LONG_NAMES["source_row"])
+    for label, values in reader.labels.items():
+        variables[label] = _small(("sequence",), values, label_long_name(label))
     return xr.Coordinates(variables, indexes)
 
 
 def token_variables(reader: DatasetReader) -> dict[str, xr.Variable]:
     """``token_id`` at the stored positions and, where these are not all, ``all_token_id`` (sequence, all_position)."""
-    layout = reader.layout
-    num_sequences, positions = layout.num_sequences, np.asarray(layout.positions)
-    stored = LazySmall((num_sequences, len(positions)), np.dtype(np.int32), partial(_stored_tokens, reader))
-    variables = {"token_id": small_variable(("sequence", "position"), stored, {"long_name": LONG_NAMES["token_id"]})}
-    if len(positions) < layout.num_positions:
-        every = LazySmall((num_sequences, layout.num_positions), np.dtype(np.int32), partial(checked_tokens, reader))
-        described = {"long_name": "token id of each sequence at each position, stored or not"}
-        variables["all_token_id"] = small_variable(("sequence", "all_position"), every, described)
-    return variables
+    tokens, positions = reader.tokens, list(reader.layout.positions)
+    if len(positions) == reader.layout.num_positions:
+        return {"token_id": _small(("sequence", "position"), tokens, LONG_NAMES["token_id"])}
+    every = "token id of each sequence at each position, stored or not"
+    return {
+        "token_id": _small(("sequence", "position"), tokens[:, positions], LONG_NAMES["token_id"]),
+        "all_token_id": _small(("sequence", "all_position"), tokens, every),
+    }
 
 
-def checked_tokens(reader: DatasetReader) -> NDArray[np.int32]:
-    """Token ids (sequence, position) at all positions; `StoreError` where they are damaged."""
-    wanted = (reader.layout.num_sequences, reader.layout.num_positions)
-    if reader.tokens.shape != wanted:
-        raise StoreError(f"{reader.address}/token_id has shape {reader.tokens.shape}, the dataset needs {wanted}; {REPAIR}")
-    return reader.tokens
-
-
-def _stored_tokens(reader: DatasetReader) -> NDArray[np.int32]:
-    tokens, positions = checked_tokens(reader), reader.layout.positions
-    return tokens if len(positions) == tokens.shape[1] else tokens[:, list(positions)]
+def _small(dimensions: tuple[str, ...], values: NDArray[Any], long_name: str) -> xr.Variable:
+    """A variable that Dask keeps in one chunk."""
+    chunks = dict(zip(dimensions, values.shape, strict=True))
+    return xr.Variable(dimensions, values, {"long_name": long_name}, {"preferred_chunks": chunks})
 
 
 class _AlignsAsPlain(type):

@@ -15,6 +15,8 @@ from ie_store.store.layout import is_label_name
 from ie_store.store.metadata import read_document
 from ie_store.store.plain import read_plain
 
+LONGEST_FIXED = 128
+"""Characters of a text up to which numpy keeps texts of one width, which Dask can cut; longer ones are Python objects."""
 MOST_MARKED = 2**24
 """Larger than any vocabulary."""
 
@@ -32,6 +34,11 @@ class CorpusArrays:
     labels: dict[str, Label]
     """Each (sequence,): numbers, or texts as a category."""
 
+    @property
+    def codes(self) -> dict[str, NDArray[Any]]:
+        """The labels' numbers: those of texts are places in their category."""
+        return {name: label.codes if isinstance(label, Category) else label for name, label in self.labels.items()}
+
 
 def read_corpus(files: Files, name: str, attributes: DatasetAttributes, verify: bool) -> CorpusArrays:
     """The rows of dataset ``name``; with ``verify`` only where they have the fingerprint that the dataset's identity names.
@@ -41,15 +48,28 @@ def read_corpus(files: Files, name: str, attributes: DatasetAttributes, verify: 
     """
     if strange := [label for label in attributes.labels if not is_label_name(label)]:
         raise StoreError(f"{files.address(name)}/zarr.json names a label {strange[0]!r}, which cannot be one; {REPAIR}")
+    layout = attributes.identity.layout
     found = CorpusArrays(
         tokens=read_plain(files, f"{name}/token_id"),
         token_values=read_plain(files, f"{name}/token"),
         source_row=read_plain(files, f"{name}/source_row"),
         labels={label: _read_label(files, f"{name}/{label}") for label in attributes.labels},
     )
+    shapes = {"token_id": (layout.num_sequences, layout.num_positions), "token": (layout.num_tokens,)}
+    small = {"token_id": found.tokens, "token": found.token_values, "source_row": found.source_row}
+    _require_shapes(small | found.codes, shapes, (layout.num_sequences,), files.address(name))
     if verify and (fault := corpus_fault(found, attributes, files.address(name))):
         raise StoreError(fault)
     return found
+
+
+def _require_shapes(
+    arrays: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]], otherwise: tuple[int, ...], where: str
+) -> None:
+    for array, values in arrays.items():
+        shape = shapes.get(array, otherwise)
+        if values.shape != shape:
+            raise StoreError(f"{where}/{array} has shape {values.shape}, the dataset needs {shape}; {REPAIR}")
 
 
 def _read_label(files: Files, key: str) -> Label:
@@ -105,4 +125,8 @@ def require_fingerprint(
 
 def texts_of(label: Label) -> NDArray[Any]:
     """A label's values (sequence,) as they came from the source."""
-    return np.array(label.texts)[label.codes] if isinstance(label, Category) else label
+    if not isinstance(label, Category):
+        return label
+    longest = max(map(len, label.texts), default=1)
+    texts: NDArray[Any] = np.array(label.texts, dtype=f"U{max(longest, 1)}" if longest <= LONGEST_FIXED else object)
+    return texts[label.codes]

@@ -12,7 +12,7 @@ from xarray.core import indexing
 from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.specs import Level, Slab
 from ie_store.store.buffers import lend
-from ie_store.store.coordinates import checked_tokens, dataset_coordinates, token_variables
+from ie_store.store.coordinates import dataset_coordinates, token_variables
 from ie_store.store.files import open_files
 from ie_store.store.layout import state_template
 from ie_store.store.ledger import LEVELS
@@ -65,7 +65,7 @@ class LazyJoin(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         layers, sequences, positions, hidden = (_chosen(part, size) for part, size in zip(key, self.shape, strict=True))
         places = np.asarray(self.reader.layout.positions)[np.asarray(positions, int)]
-        rows = _rows_of(self.reader, checked_tokens(self.reader)[np.ix_(np.asarray(sequences, int), places)])
+        rows = _rows_of(self.reader, self.reader.tokens[np.ix_(np.asarray(sequences, int), places)])
         columns = key[-1] if isinstance(key[-1], slice) else np.asarray(hidden)
         result = lend((len(layers), *rows.shape, len(hidden)), self.dtype)
         num_tokens = self.reader.num_rows("micro")
@@ -110,7 +110,7 @@ def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", ve
         variables["micro_state"] = _variable(LazyJoin(reader, shown), "micro_state", described)
     attributes: dict[str, Any] = group_document(reader.attributes)["attributes"]
     del attributes["coordinates"]  # for readers of the file: here coordinates are such already
-    return xr.Dataset(variables, dataset_coordinates(store, reader), attributes)
+    return xr.Dataset(variables, dataset_coordinates(reader), attributes)
 
 
 def _located(path: str) -> tuple[str, str]:
