@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-GROUND = ("errors", "grid", "options", "prefixes", "specs")
+GROUND = ("errors", "grid", "options", "prefixes", "printable", "specs")
 MAY_IMPORT = {
     "ground": {"ground"},
     "store": {"ground", "store"},
