@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ie_store.errors import StoreError
 from ie_store.specs import Emergence, EstimatorName, Level, MIEstimate, Outcome, Problem
 from ie_store.store.layout import ArrayTemplate
 
@@ -24,6 +25,7 @@ LEVELS: tuple[Level, Level] = ("macro", "micro")
 NOT_ESTIMATED = -1
 _MEANINGS = " ".join(["not_estimated", *(outcome.value.replace(" ", "_") for outcome in Outcome)])
 _GRID = ("block", "position")
+_MEND = "remove the folder of these results and estimate again"
 _SERIES = ("layer", "position", "sigma")
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,6 +38,31 @@ def dimensions_of(name: str) -> tuple[str, ...]:
     if "_curve_" in name:
         return ("block", *_SERIES[1:]) if name.startswith("ie") else _SERIES
     return _GRID
+
+
+def grid_sizes(num_blocks: int, num_positions: int, num_sigmas: int) -> dict[str, int]:
+    """Length of each dimension."""
+    return {"block": num_blocks, "position": num_positions, "layer": num_blocks + 1, "sigma": num_sigmas}
+
+
+def shape_of(name: str, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Shape of a result array, from its name."""
+    return tuple(sizes[dimension] for dimension in dimensions_of(name))
+
+
+def _dtype_of(name: str) -> np.dtype[Any]:
+    if name.startswith("outcome_"):
+        return np.dtype(np.int8)
+    return np.dtype(np.int64 if name in ("block", "position", "layer") else np.float64)
+
+
+def _require_values(arrays: Arrays) -> None:
+    """Raise `StoreError` where a number cannot be what its array is of."""
+    for name, values in arrays.items():
+        if values.dtype != _dtype_of(name):
+            raise StoreError(f"results array {name} holds {values.dtype}, {_dtype_of(name)} is expected; {_MEND}")
+        if name.startswith("outcome_") and not bool(((values >= NOT_ESTIMATED) & (values < len(Outcome))).all()):
+            raise StoreError(f"results array {name} holds codes outside {NOT_ESTIMATED}..{len(Outcome) - 1}; {_MEND}")
 
 
 def template_of(name: str, values: NDArray[Any]) -> ArrayTemplate:
@@ -95,9 +122,8 @@ class _Grid:
 
     def set(self, name: str, index: tuple[int, ...], value: Any) -> None:
         if name not in self.arrays:
-            shape = tuple(self.sizes[dimension] for dimension in dimensions_of(name))
-            is_code = name.startswith("outcome_")
-            self.arrays[name] = np.full(shape, NOT_ESTIMATED if is_code else np.nan, dtype=np.int8 if is_code else np.float64)
+            empty = NOT_ESTIMATED if name.startswith("outcome_") else np.nan
+            self.arrays[name] = np.full(shape_of(name, self.sizes), empty, dtype=_dtype_of(name))
         self.arrays[name][index] = np.nan if value is None else value
 
 
@@ -106,7 +132,7 @@ def arrays_of(
 ) -> Arrays:
     """All arrays of a results group, its coordinates included."""
     sigmas = next((estimate.diagnostics["curve_sigmas"] for estimate in estimates.values() if _has_curve(estimate)), ())
-    grid = _Grid({"block": num_blocks, "position": num_positions, "layer": num_blocks + 1, "sigma": len(sigmas)})
+    grid = _Grid(grid_sizes(num_blocks, num_positions, len(sigmas)))
     for problem, estimate in estimates.items():
         _set_estimate(grid, problem, estimate)
     for emergence in emergences:
@@ -165,7 +191,13 @@ def flags_of(estimates: Mapping[Problem, MIEstimate], emergences: Iterable[Emerg
 
 
 def estimates_of(arrays: Arrays, flags: Flags, estimator: EstimatorName) -> dict[Problem, MIEstimate]:
-    """The estimates that `arrays_of` and `flags_of` were made from."""
+    """The estimates that `arrays_of` and `flags_of` were made from.
+
+    Raises:
+        StoreError: numbers that cannot be what they stand for.
+        KeyError: an array is missing.
+    """
+    _require_values(arrays)
     found: dict[Problem, MIEstimate] = {}
     for level in LEVELS:
         codes = arrays.get(f"outcome_{level}", np.empty((0, 0)))
@@ -207,6 +239,8 @@ def _diagnostics_at(arrays: Arrays, problem: Problem) -> dict[str, Any]:
 def emergences_of(arrays: Arrays, flags: Flags, estimator: EstimatorName) -> list[Emergence]:
     """The emergences that `arrays_of` and `flags_of` were made from, by block, then position."""
     codes = arrays.get("outcome_ie", np.empty((0, 0)))
+    if codes.size and bool(((codes != NOT_ESTIMATED) & (arrays["outcome_macro"] == NOT_ESTIMATED)).any()):
+        raise StoreError(f"results array outcome_ie says that emergences are there whose estimates are not; {_MEND}")
     return [
         Emergence(
             estimator=estimator,

@@ -24,10 +24,27 @@ from ie_store.store.attributes import DatasetAttributes, GroupAttributes, Result
 from ie_store.store.door import Files, Lock
 from ie_store.store.files import open_files
 from ie_store.store.layout import dataset_name
-from ie_store.store.metadata import read_dataset, read_document, read_group, require_dataset, write_document, write_group
+from ie_store.store.metadata import (
+    read_dataset,
+    read_document,
+    read_group,
+    require_array,
+    require_dataset,
+    write_document,
+    write_group,
+)
 from ie_store.store.plain import read_plain, sealed
 from ie_store.store.removal import is_temporary
-from ie_store.store.result_arrays import Arrays, arrays_of, emergences_of, estimates_of, flags_of, template_of
+from ie_store.store.result_arrays import (
+    Arrays,
+    arrays_of,
+    emergences_of,
+    estimates_of,
+    flags_of,
+    grid_sizes,
+    shape_of,
+    template_of,
+)
 
 FLUSH_SECONDS = 10.0
 """Problems that end within this time of the last flush wait for the next: so much work a kill may cost."""
@@ -198,10 +215,13 @@ def _same(values: Any, written: Any) -> bool:
 
 def read_arrays(files: Files, key: str) -> Arrays:
     """All arrays of a results group that are whole; empty where there is no group."""
-    if read_document(files, key) is None:
+    attributes = read_group(files, key, ResultsAttributes)
+    if attributes is None:
         return {}
     names = [name for name in files.list_folders(key) if read_document(files, f"{key}/{name}") is not None]
-    return {name: read_plain(files, f"{key}/{name}") for name in names}
+    num_sigmas = require_array(files, f"{key}/sigma").shape[0] if "sigma" in names else 0
+    sizes = grid_sizes(attributes.num_blocks, attributes.num_positions, num_sigmas)
+    return {name: read_plain(files, f"{key}/{name}", shape_of(name, sizes)) for name in names}
 
 
 def show_results(store: str, name: str) -> dict[str, Any]:

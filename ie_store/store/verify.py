@@ -24,8 +24,8 @@ from ie_store.store.layout import (
     state_template,
     stored_cells,
 )
-from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums
-from ie_store.store.metadata import read_document
+from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums, read_sessions
+from ie_store.store.metadata import read_document, require_array
 from ie_store.store.plain import read_plain
 from ie_store.store.reader import DatasetReader, open_reader
 from ie_store.store.shards import Index, end_of_chunks, index_bytes, parse_index
@@ -61,8 +61,13 @@ def _metadata_faults(files: Files, name: str, layout: StoreLayout) -> Iterator[s
     """Arrays whose metadata do not follow from the dataset's identity."""
     templates = {f"{name}/{t.name}": t for t in (state_template(layout, level) for level in LEVELS)}
     templates |= {f"{name}/ledger/{t.name}": t for t in ledger_templates(layout)}
+    try:
+        read_sessions(files, name)
+    except StoreError as error:
+        yield str(error)
     for key, template in templates.items():
         try:
+            require_array(files, key)
             document = read_document(files, key) or {}
         except StoreError as error:
             yield str(error)
