@@ -25,7 +25,7 @@ from ie_store.store.layout import (
     stored_cells,
 )
 from ie_store.store.ledger import LEVELS, ledger_templates, read_checksums, read_sessions
-from ie_store.store.metadata import read_document, require_array
+from ie_store.store.metadata import read_array, read_document
 from ie_store.store.plain import read_plain
 from ie_store.store.reader import DatasetReader, open_reader
 from ie_store.store.shards import Index, end_of_chunks, index_bytes, parse_index
@@ -67,7 +67,7 @@ def _metadata_faults(files: Files, name: str, layout: StoreLayout) -> Iterator[s
         yield str(error)
     for key, template in templates.items():
         try:
-            require_array(files, key)
+            read_array(files, key)
             document = read_document(files, key) or {}
         except StoreError as error:
             yield str(error)

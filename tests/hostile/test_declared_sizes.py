@@ -43,8 +43,8 @@ def reseal(path, change):
     path.write_text(json.dumps(document))
 
 
-def require_refused(store, name):
-    for command in ("info", "show", "verify", "estimate"):
+def require_refused(store, name, commands=("info", "show", "verify", "estimate")):
+    for command in commands:
         with Bounded():
             result = ie_store(command, store, name, *(["--estimator", "exact"] if command == "estimate" else []))
         assert result.exit_code == 2, (command, result.output)
@@ -98,7 +98,7 @@ def test_forged_arrays_are_refused(tmp_path, forged):
     path.write_text(json.dumps(json.loads(path.read_text()) | forged))
     with Bounded(), pytest.raises(StoreError, match="token_id"):
         read_plain(open_files(made.store), f"{made.name}/token_id")
-    require_refused(made.store, made.name)
+    require_refused(made.store, made.name, ("verify", "estimate"))
 
 
 def test_a_result_array_of_another_shape_is_refused(tmp_path):
@@ -134,7 +134,7 @@ def test_documents_that_no_parser_should_trust(tmp_path, text, what, file):
     Path(made.path, file).write_bytes(text if isinstance(text, bytes) else text.encode())
     with Bounded(), pytest.raises(StoreError, match=what):
         read_document(open_files(made.store), f"{made.name}/{file}".removesuffix("/zarr.json"))
-    for command in ("info", "verify"):
+    for command in ("verify",) if file.startswith("token_id") else ("info", "verify"):
         assert ie_store(command, made.store, made.name).exit_code == 2
 
 
