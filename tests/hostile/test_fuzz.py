@@ -82,7 +82,7 @@ def restore(store, before):
 
 def plant(store, name, content):
     if content is None:
-        Path(store, name).unlink()
+        Path(store, name).unlink(missing_ok=True)
     else:
         Path(store, name).write_bytes(content)
 
@@ -110,6 +110,8 @@ def outcome(store, call, name, content, is_forged, truth):
         return "damaged"
     if is_forged:
         return "forged"
+    if content is None and re.search(r"estimates/[^/]+/zarr\.json$", name):
+        return "unfinished"  # a group of results without its document is what an estimate leaves that was cut off
     plant(store, name, content)
     with pytest.raises(Refused):
         CALLS["verify"](store)
