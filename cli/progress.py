@@ -9,6 +9,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, Time
 from rich.progress import Progress as RichProgress
 
 from ie_store.options import Progress
+from ie_store.printable import printable
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -19,9 +20,9 @@ class ProgressBar:
     def __init__(self) -> None:
         console = Console(stderr=True)
         self._live = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[counts]}"),
+            TextColumn("{task.fields[counts]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -51,18 +52,19 @@ class ProgressBar:
         counts = _counts(progress, now - start, progress.done - done, progress.num_bytes - num_bytes)
         if self._is_terminal:
             if progress.stage not in self._tasks:
-                self._tasks[progress.stage] = self._live.add_task(progress.stage, total=progress.total, counts=counts)
+                self._tasks[progress.stage] = self._live.add_task(printable(progress.stage), total=progress.total, counts=counts)
             self._live.update(self._tasks[progress.stage], completed=progress.done, total=progress.total, counts=counts)
         elif now - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = now
             left = (progress.total - progress.done) * (now - start) / max(1, progress.done - done)
-            print(f"{progress.stage}: {counts}, about {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{printable(progress.stage)}: {counts}, about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def _counts(progress: Progress, seconds: float, done: int, num_bytes: int) -> str:
-    text = f"{progress.done:,}/{progress.total:,} {progress.unit}"
+    unit = printable(progress.unit)
+    text = f"{progress.done:,}/{progress.total:,} {unit}"
     if seconds > 0:
-        text += f", {done / seconds:,.0f} {progress.unit}/s"
+        text += f", {done / seconds:,.0f} {unit}/s"
         if num_bytes:
             text += f", {num_bytes / seconds / 1e6:,.1f} MB/s"
     return text

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ie_store.printable import printable
 from ie_store.specs import NATS_PER_BIT, Outcome
 
 if TYPE_CHECKING:
@@ -18,14 +20,28 @@ MOST_FLAGS = 8
 WIDTH_OF_FILES = 140
 """Columns of a table that goes to a file or a pipe."""
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 if not console.is_terminal:
-    console = Console(highlight=False, width=WIDTH_OF_FILES)
+    console = Console(highlight=False, markup=False, emoji=False, width=WIDTH_OF_FILES)
+
+
+def say(*parts: str | tuple[str, str]) -> None:
+    """Print one line, wrapped by the terminal alone; a part may be (text, style)."""
+    shown = [printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts]
+    console.print(Text.assemble(*shown), soft_wrap=True)
+
+
+def _table(title: str | None = None, **options: Any) -> Table:
+    return Table(title=None if title is None else Text(printable(title)), title_justify="left", **options)
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def estimates(shown: dict[str, Any]) -> None:
     """The estimates of a dataset (the object of ``show --json``), each beside its exact ceiling."""
-    table = Table(title=f"{shown['model']}/{shown['corpus']}: Information Emergence, in bits", title_justify="left")
+    table = _table(f"{shown['model']}/{shown['corpus']}: Information Emergence, in bits")
     table.add_column("estimator")
     for heading in ("block", "position", "IE", "interval", "exact IE", "macro", "micro"):
         table.add_column(heading, justify="right")
@@ -33,7 +49,8 @@ def estimates(shown: dict[str, Any]) -> None:
     exact = [row for row in shown["estimates"] if row["estimator"] == "exact"]
     for row in [row for row in shown["estimates"] if row["estimator"] != "exact"]:
         low, high = row["interval_nats"]
-        table.add_row(
+        _add_row(
+            table,
             row["estimator"],
             str(row["block"]),
             str(row["position"]),
@@ -49,12 +66,12 @@ def estimates(shown: dict[str, Any]) -> None:
     _exact_curves(exact)
     outcomes = dict.fromkeys(Outcome(row["outcome"]) for row in shown["estimates"] if row["estimator"] != "exact")
     for outcome in outcomes:
-        console.print(f"[bold]{outcome.value}[/]: {outcome.advice}", soft_wrap=True)
+        say((outcome.value, "bold"), f": {outcome.advice}")
     flags = [f"{row['estimator']}, block {row['block']}: {flag}" for row in shown["estimates"] for flag in row["flags"]]
     for flag in flags[:MOST_FLAGS]:
-        console.print(f"[yellow]flag[/] {flag}", soft_wrap=True)
+        say(("flag", "yellow"), f" {flag}")
     if len(flags) > MOST_FLAGS:
-        console.print(f"and {len(flags) - MOST_FLAGS} more flags: see --json", soft_wrap=True)
+        say(f"and {len(flags) - MOST_FLAGS} more flags: see --json")
 
 
 def _exact_curves(rows: list[dict[str, Any]]) -> None:
@@ -67,24 +84,23 @@ def _exact_curves(rows: list[dict[str, Any]]) -> None:
         same.setdefault(tuple(curve), []).append(block)
     for shared, blocks in same.items():
         name = f"block {blocks[0]}" if len(blocks) == 1 else f"blocks {blocks[0]}-{blocks[-1]}"
-        console.print(f"exact IE of {name} by position: {'  '.join(map(bits, shared))} bits", soft_wrap=True)
+        say(f"exact IE of {name} by position: {'  '.join(map(bits, shared))} bits")
 
 
 def verdicts(found: "list[Verdict]") -> None:
     """What the checks say of each estimator."""
     for verdict in found:
-        word = "[green]can be believed[/]" if verdict.believed else "[red]cannot be believed[/]"
-        console.print(f"[bold]{verdict.estimator}[/] {word}: {verdict.sentence}", soft_wrap=True)
+        word = ("can be believed", "green") if verdict.believed else ("cannot be believed", "red")
+        say((verdict.estimator, "bold"), " ", word, f": {verdict.sentence}")
         if not verdict.findings:
             continue
-        table = Table()
+        table = _table()
         for heading in ("check", "block", "passed", "what it found", "values in bits"):
             table.add_column(heading)
         for finding in verdict.findings:
             passed = {True: "yes", False: "no", None: "-"}[finding.answer.passed]
-            table.add_row(
-                finding.answer.check, str(finding.block), passed, finding.answer.detail, _values(finding.answer.numbers)
-            )
+            answer = finding.answer
+            _add_row(table, answer.check, str(finding.block), passed, answer.detail, _values(answer.numbers))
         console.print(table)
 
 
@@ -117,11 +133,11 @@ def duration(seconds: float) -> str:
 
 def facts(rows: list[tuple[str, str]]) -> None:
     """Two columns: what, and its value."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = _table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for what, value in rows:
-        table.add_row(what, value)
+        _add_row(table, what, value)
     console.print(table)
 
 
@@ -152,24 +168,24 @@ def plan(planned: "Plan") -> None:
 def extract_report(report: "ExtractReport") -> None:
     """How an extraction ended, predicted against measured."""
     if report.reused:
-        console.print(f"{report.name} is complete already; nothing to do. {_audit(report.audit)}", soft_wrap=True)
+        say(f"{report.name} is complete already; nothing to do. {_audit(report.audit)}")
         return
-    table = Table(title=f"{report.name}: {report.num_rows:,} sequences, {report.num_shards} shards", title_justify="left")
+    table = _table(f"{report.name}: {report.num_rows:,} sequences, {report.num_shards} shards")
     table.add_column("")
     table.add_column("predicted", justify="right")
     table.add_column("measured", justify="right")
-    table.add_row("time", duration(report.plan.seconds), duration(report.seconds))
-    table.add_row("the model's part", duration(report.plan.forward_seconds), duration(report.forward_seconds))
-    table.add_row("bytes", size(report.plan.encoded_bytes), size(report.num_bytes))
-    table.add_row("sequences/s", f"{report.num_rows / max(report.plan.seconds, 1e-9):,.1f}", f"{report.rows_per_second:,.1f}")
+    _add_row(table, "time", duration(report.plan.seconds), duration(report.seconds))
+    _add_row(table, "the model's part", duration(report.plan.forward_seconds), duration(report.forward_seconds))
+    _add_row(table, "bytes", size(report.plan.encoded_bytes), size(report.num_bytes))
+    _add_row(table, "sequences/s", f"{report.num_rows / max(report.plan.seconds, 1e-9):,.1f}", f"{report.rows_per_second:,.1f}")
     console.print(table)
-    console.print(f"audit: {_audit(report.audit)}", soft_wrap=True)
-    console.print(f"written to {report.address}", soft_wrap=True)
+    say(f"audit: {_audit(report.audit)}")
+    say(f"written to {report.address}")
 
 
 def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]") -> None:
     """The datasets of a store, a line each."""
-    table = Table()
+    table = _table()
     table.add_column("dataset", no_wrap=True)
     table.add_column("sequences", justify="right")
     for heading in ("positions x layers x hidden", "dtype", "on disk", "state"):
@@ -177,12 +193,15 @@ def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]")
     for one in summaries:
         shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
-        table.add_row(one.name, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
+        _add_row(table, one.name, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
     for broken in damaged:
-        table.add_row(broken.name, "", "", "", "", "damaged")
-    console.print(table if table.row_count else "no datasets yet: ie-store extract makes one")
+        _add_row(table, broken.name, "", "", "", "", "damaged")
+    if table.row_count:
+        console.print(table)
+    else:
+        say("no datasets yet: ie-store extract makes one")
     for broken in damaged:
-        console.print(f"{broken.name}: {broken.fault}", soft_wrap=True)
+        say(f"{broken.name}: {broken.fault}")
 
 
 def description(found: dict[str, Any]) -> None:
@@ -231,6 +250,8 @@ def _group(estimates: dict[str, Any]) -> str:
 def _audit(audit: dict[str, Any] | None) -> str:
     if audit is None:
         return "not done yet"
+    if not audit["relative_error"]:
+        return f"{audit['rows']} rows recomputed; no layer was compared"
     worst = max(audit["relative_error"].items(), key=lambda item: float(item[1]))
     return (
         f"{audit['rows']} rows recomputed one by one in float32: relative error at most {worst[1]:.1e} (layer {worst[0]}); "
@@ -240,8 +261,8 @@ def _audit(audit: dict[str, Any] | None) -> str:
 
 def verify_report(report: "VerifyReport") -> None:
     """What was compared, and every fault."""
-    console.print(f"{report.num_shards:,} shards, {report.num_chunks:,} checksums, {size(report.num_bytes)} read")
+    say(f"{report.num_shards:,} shards, {report.num_chunks:,} checksums, {size(report.num_bytes)} read")
     for fault in report.faults:
-        console.print(f"[red]fault[/]: {fault}", soft_wrap=True)
+        say(("fault", "red"), f": {fault}")
     if not report.faults:
-        console.print("no faults")
+        say("no faults")

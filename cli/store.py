@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ie_store.errors import REPAIR, StoreError
+from ie_store.printable import printable
 
 from . import render
 from .progress import ProgressBar
@@ -58,11 +59,11 @@ def rm(store: Store, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y"
     from ie_store.store.removal import remove_dataset
 
     if not yes:
-        typer.confirm(f"remove {name} and its estimates from {store}?", abort=True)
+        typer.confirm(printable(f"remove {name} and its estimates from {store}?"), abort=True)
     left = remove_dataset(store, name)
-    typer.echo(f"removed {name}")
+    typer.echo(printable(f"removed {name}"))
     for key in left:
-        typer.echo(f"left alone, not of ie-store: {store}/{key}")
+        typer.echo(printable(f"left alone, not of ie-store: {store}/{key}"))
 
 
 def register(app: typer.Typer) -> None:

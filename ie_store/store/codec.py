@@ -6,7 +6,7 @@ decodes both forms.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import google_crc32c
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
+from ie_store.store.array_document import Codec, is_little
 
 CODEC_NAME = "lz4"
 LEVEL = 5
@@ -33,13 +34,12 @@ def codec_document(item_bytes: int) -> list[dict[str, Any]]:
     return [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "blosc", "configuration": blosc}]
 
 
-def require_readable(codecs: list[dict[str, Any]], where: str) -> None:
+def require_readable(codecs: Sequence[Codec], where: str) -> None:
     """Raise `StoreError` unless inner chunks are little-endian bytes in Blosc, of any compressor and setting."""
-    names = [codec["name"] for codec in codecs]
-    endian = codecs[0].get("configuration", {}).get("endian", "little") if codecs else None
-    if names != ["bytes", "blosc"] or endian != "little":
+    names = [codec.name for codec in codecs]
+    if names != ["bytes", "blosc"] or not is_little(codecs[0]):
         raise StoreError(
-            f"{where}: inner chunks are encoded as {' + '.join(names)} ({endian}); "
+            f"{where}: inner chunks are encoded as {' + '.join(names)}; "
             "the slab reader reads little-endian bytes + blosc: open it with xarray.open_zarr instead"
         )
 

@@ -34,11 +34,6 @@ class CorpusArrays:
     labels: dict[str, Label]
     """Each (sequence,): numbers, or texts as a category."""
 
-    @property
-    def codes(self) -> dict[str, NDArray[Any]]:
-        """The labels' numbers: those of texts are places in their category."""
-        return {name: label.codes if isinstance(label, Category) else label for name, label in self.labels.items()}
-
 
 def read_corpus(files: Files, name: str, attributes: DatasetAttributes, verify: bool) -> CorpusArrays:
     """The rows of dataset ``name``; with ``verify`` only where they have the fingerprint that the dataset's identity names.
@@ -50,30 +45,18 @@ def read_corpus(files: Files, name: str, attributes: DatasetAttributes, verify: 
         raise StoreError(f"{files.address(name)}/zarr.json names a label {strange[0]!r}, which cannot be one; {REPAIR}")
     layout = attributes.identity.layout
     found = CorpusArrays(
-        tokens=read_plain(files, f"{name}/token_id"),
-        token_values=read_plain(files, f"{name}/token"),
-        source_row=read_plain(files, f"{name}/source_row"),
-        labels={label: _read_label(files, f"{name}/{label}") for label in attributes.labels},
+        tokens=read_plain(files, f"{name}/token_id", (layout.num_sequences, layout.num_positions)),
+        token_values=read_plain(files, f"{name}/token", (layout.num_tokens,)),
+        source_row=read_plain(files, f"{name}/source_row", (layout.num_sequences,)),
+        labels={label: _read_label(files, f"{name}/{label}", layout.num_sequences) for label in attributes.labels},
     )
-    shapes = {"token_id": (layout.num_sequences, layout.num_positions), "token": (layout.num_tokens,)}
-    small = {"token_id": found.tokens, "token": found.token_values, "source_row": found.source_row}
-    _require_shapes(small | found.codes, shapes, (layout.num_sequences,), files.address(name))
     if verify and (fault := corpus_fault(found, attributes, files.address(name))):
         raise StoreError(fault)
     return found
 
 
-def _require_shapes(
-    arrays: dict[str, NDArray[Any]], shapes: dict[str, tuple[int, ...]], otherwise: tuple[int, ...], where: str
-) -> None:
-    for array, values in arrays.items():
-        shape = shapes.get(array, otherwise)
-        if values.shape != shape:
-            raise StoreError(f"{where}/{array} has shape {values.shape}, the dataset needs {shape}; {REPAIR}")
-
-
-def _read_label(files: Files, key: str) -> Label:
-    values = read_plain(files, key)
+def _read_label(files: Files, key: str, num_sequences: int) -> Label:
+    values = read_plain(files, key, (num_sequences,))
     texts = (read_document(files, key) or {}).get("attributes", {}).get("categories")
     if texts is None:
         return values

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ie_store.errors import StoreError
 from ie_store.estimators import OF_EVERY_ESTIMATE, estimator_row
 from ie_store.specs import Emergence, Level, MIEstimate, Outcome, Problem
 from ie_store.variables import NOT_KNOWN_CODE, Flags, Piece, Variable, WholeArrays, piece
@@ -171,7 +172,11 @@ def estimates_of(arrays: Arrays, flags: Flags, estimator: str) -> dict[Problem, 
 
 def _known_places(arrays: Arrays, variables: QuantityVariables) -> list[list[int]]:
     codes = arrays.get(variables.outcome.name)
-    return [] if codes is None else np.argwhere(codes != NOT_KNOWN_CODE).tolist()
+    if codes is None:
+        return []
+    if not bool(((codes >= NOT_KNOWN_CODE) & (codes < len(Outcome))).all()):
+        raise StoreError(f"results array {variables.outcome.name} holds codes that stand for no outcome; estimate again")
+    return np.argwhere(codes != NOT_KNOWN_CODE).tolist()
 
 
 def _estimate_at(arrays: Arrays, problem: Problem, flags: tuple[str, ...], estimator: str) -> MIEstimate:

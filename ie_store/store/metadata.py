@@ -2,23 +2,31 @@
 
 import json
 from dataclasses import asdict
+from math import isfinite, prod
 from typing import Any, NoReturn, TypeVar
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.specs import digest
+from ie_store.grid import ceil_div
+from ie_store.specs import StoreLayout, digest
+from ie_store.store.array_document import ArrayDocument, parse_array
 from ie_store.store.attributes import FORMAT, Attributes, DatasetAttributes, GroupAttributes
 from ie_store.store.door import Files
+from ie_store.store.layout import ROWS_PER_CHUNK, cell_grid
 from ie_store.store.typed import Malformed, encode_bytes, parse
 
 A = TypeVar("A", bound=Attributes)
 D = TypeVar("D")
+MOST_CELLS = 2**22
+"""Layers times positions: what one shard's index can hold."""
+FEW_TOKENS, FEW_SHARDS = 2**20, 2**10
+"""So many cost nothing: where files do not agree with them, `verify` says so, with all else that it finds."""
 
 
 def read_document(files: Files, key: str) -> dict[str, Any] | None:
     """The ``zarr.json`` of the group or array ``key``, unparsed; None where there is none.
 
     Raises:
-        StoreError: it is not a JSON object.
+        StoreError: it is not a JSON object, or one that names a field twice or holds a number that is none.
     """
     path = f"{key}/zarr.json" if key else "zarr.json"
     raw = files.read(path)
@@ -29,7 +37,7 @@ def read_document(files: Files, key: str) -> dict[str, Any] | None:
 
 def _parse_object(raw: bytes, where: str, fix: str) -> dict[str, Any]:
     try:
-        document = json.loads(raw, parse_constant=_refuse_constant)
+        document = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_duplicates)
         if not isinstance(document, dict):
             raise ValueError("not an object")
     except (ValueError, RecursionError) as error:
@@ -41,10 +49,50 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if isfinite(value) else _refuse_constant(text[:40])
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:40]!r} stands twice in one object")
+    return found
+
+
 def write_document(files: Files, key: str, document: dict[str, Any], scratch: str | None = None) -> None:
     """Write the ``zarr.json`` of ``key``, passing through folder ``scratch`` where given."""
     path = f"{key}/zarr.json" if key else "zarr.json"
     files.write_atomic(path, [json.dumps(document, indent=2, allow_nan=False).encode()], scratch=scratch)
+
+
+def read_array(files: Files, key: str) -> ArrayDocument | None:
+    """The document of the array ``key``; None where there is none.
+
+    Raises:
+        StoreError: it is not the document of a Zarr v3 array.
+    """
+    document = read_document(files, key)
+    if document is None:
+        return None
+    try:
+        return parse_array(document)
+    except (Malformed, RecursionError) as error:
+        raise StoreError(f"{files.address(key)}/zarr.json does not fit the format of an array: {error}; {REPAIR}") from error
+
+
+def require_array(files: Files, key: str) -> ArrayDocument:
+    """The document of the array ``key``.
+
+    Raises:
+        StoreError: there is none, or it is not the document of a Zarr v3 array.
+    """
+    found = read_array(files, key)
+    if found is None:
+        raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")
+    return found
 
 
 def group_document(attributes: Attributes) -> dict[str, Any]:
@@ -145,4 +193,34 @@ def require_dataset(files: Files, name: str) -> DatasetAttributes:
     found = read_dataset(files, name)
     if found is None:
         raise StoreError(f"{files.address(name)} is not a dataset; 'ie-store ls {files.root}' lists the datasets of this store")
+    require_declared(files, name, found)
     return found
+
+
+def require_declared(files: Files, name: str, attributes: DatasetAttributes) -> None:
+    """Raise `StoreError` where a dataset declares more than its files explain, before time or memory is spent on it."""
+    layout = attributes.identity.layout
+    _require_counts(layout, attributes.identity.model.num_blocks, files.address(name))
+    num_shards = layout.num_shards("macro") + layout.num_shards("micro")
+    if layout.num_sequences * layout.num_positions <= FEW_TOKENS and num_shards <= FEW_SHARDS:
+        return
+    key, wanted = f"{name}/token_id", (layout.num_sequences, layout.num_positions)
+    found, rows = require_array(files, key), min(layout.num_sequences, ROWS_PER_CHUNK)
+    if (found.shape, found.data_type, found.chunk_shape) != (wanted, "int32", (rows, layout.num_positions)) or not found.is_plain:
+        raise StoreError(f"{files.address(key)}/zarr.json does not fit the dataset's identity: {wanted} is expected; {REPAIR}")
+    wanted_bytes = 4 * rows * layout.num_positions + 4
+    for index in range(ceil_div(layout.num_sequences, rows)):
+        size = files.size(f"{key}/c/{index}/0")
+        if size != wanted_bytes:
+            raise StoreError(f"{files.address(key)}/c/{index}/0 has {size or 0:,} bytes, {wanted_bytes:,} are expected; {REPAIR}")
+
+
+def _require_counts(layout: StoreLayout, num_blocks: int, where: str) -> None:
+    most_tokens, cells = layout.num_sequences * layout.num_positions, prod(cell_grid(layout, "macro"))
+    if layout.num_tokens > most_tokens:
+        raise StoreError(f"{where} declares {layout.num_tokens:,} distinct tokens in {most_tokens:,}; {REPAIR}")
+    if layout.num_layers != num_blocks + 1 or cells > MOST_CELLS:
+        raise StoreError(
+            f"{where} declares {layout.num_layers:,} layers of {num_blocks:,} blocks, and {layout.num_positions:,} positions; "
+            f"at most {MOST_CELLS:,} chunks in a shard can be read; {REPAIR}"
+        )

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
 from ie_store.grid import ceil_div, row_range
+from ie_store.store.array_document import ArrayDocument
 from ie_store.store.codec import crc32c
 from ie_store.store.door import Files
-from ie_store.store.layout import BYTES_CODEC, CHECKSUM_CODEC, ArrayTemplate
-from ie_store.store.metadata import read_document, write_document
+from ie_store.store.layout import ArrayTemplate
+from ie_store.store.metadata import require_array, write_document
 
 
 def sealed(values: NDArray[Any]) -> bytes:
@@ -38,21 +39,32 @@ def write_plain(files: Files, group: str, template: ArrayTemplate, values: NDArr
         files.write_atomic(f"{key}/{_chunk_name(index, values.ndim)}", [sealed(chunk)])
 
 
-def read_plain(files: Files, key: str) -> NDArray[Any]:
-    """All values of a small array.
+def read_plain(files: Files, key: str, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
+    """All values of a small array, whose shape must be ``shape`` where given.
 
     Raises:
-        StoreError: missing, damaged, or not written by us.
+        StoreError: missing, damaged, of another shape, or not written by us.
     """
-    document = read_document(files, key)
-    if document is None:
-        raise StoreError(f"{files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")
-    if document.get("codecs") != [BYTES_CODEC, CHECKSUM_CODEC]:
-        raise StoreError(f"{files.address(key)} was rewritten by another program: its codecs are {document.get('codecs')}")
-    shape, dtype = tuple(document["shape"]), np.dtype(document["data_type"]).newbyteorder("<")
-    chunk_shape = tuple(document["chunk_grid"]["configuration"]["chunk_shape"])
-    chunks = [_read_chunk(files, key, i, chunk_shape, dtype) for i in range(ceil_div(shape[0], chunk_shape[0]))]
-    return (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[: shape[0]]
+    found = require_array(files, key)
+    if not found.is_plain:
+        raise StoreError(
+            f"{files.address(key)} was rewritten by another program: its codecs are {[codec.name for codec in found.codecs]}; "
+            f"{REPAIR}"
+        )
+    if shape is not None and found.shape != shape:
+        raise StoreError(f"{files.address(key)}/zarr.json declares shape {found.shape}, {shape} is expected; {REPAIR}")
+    return _read_chunks(files, key, found)
+
+
+def _read_chunks(files: Files, key: str, found: ArrayDocument) -> NDArray[Any]:
+    """All chunks, each found to have the size that is declared before memory is spent on the next."""
+    dtype, rows = np.dtype(found.data_type).newbyteorder("<"), found.chunk_shape[0]
+    if found.shape == (0,):
+        return np.empty(0, dtype)
+    if rows < 1 or found.chunk_shape[1:] != found.shape[1:] or 0 in found.shape:
+        raise StoreError(f"{files.address(key)} of shape {found.shape} is cut into {found.chunk_shape}: it is not ours; {REPAIR}")
+    chunks = [_read_chunk(files, key, i, found.chunk_shape, dtype) for i in range(ceil_div(found.shape[0], rows))]
+    return (chunks[0] if len(chunks) == 1 else np.concatenate(chunks))[: found.shape[0]]
 
 
 def _read_chunk(files: Files, key: str, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -16,7 +16,7 @@ import dask.array
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import REPAIR, InputError, StoreError
+from ie_store.errors import InputError, StoreError
 from ie_store.grid import ceil_div
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout, digest
 from ie_store.store import ledger
@@ -32,7 +32,7 @@ from ie_store.store.layout import (
     state_array,
     stored_cells,
 )
-from ie_store.store.metadata import read_document, require_dataset
+from ie_store.store.metadata import require_array, require_dataset
 from ie_store.store.shards import place_of
 from ie_store.store.slabs import SlabJob, decoded, decoded_dtype
 from ie_store.store.table import ShardTable
@@ -215,15 +215,12 @@ class DatasetReader:
 
     def _require_readable(self, level: Level) -> None:
         key = f"{self.name}/{state_array(level, self.layout.stored_dtype)}"
-        document = read_document(self._files, key)
-        if document is None:
-            raise StoreError(f"{self._files.address(key)} has no zarr.json: the dataset is damaged; {REPAIR}")
-        sharding = document["codecs"][0]
-        if sharding["name"] != "sharding_indexed" or sharding["configuration"].get("index_location", "end") != "end":
+        found = require_array(self._files, key)
+        if found.inner_shape is None:
             raise StoreError(
                 f"{self._files.address(key)} is not cut into shards with an index at the end; rewrite it with ie-store"
             )
-        require_readable(sharding["configuration"]["codecs"], self._files.address(key))
+        require_readable(found.inner_codecs, self._files.address(key))
 
 
 @dataclass(frozen=True)

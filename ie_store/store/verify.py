@@ -31,8 +31,9 @@ from ie_store.store.ledger import (
     ledger_templates,
     read_checksums,
     read_index,
+    read_sessions,
 )
-from ie_store.store.metadata import read_document
+from ie_store.store.metadata import read_array, read_document
 from ie_store.store.plain import read_plain
 from ie_store.store.reader import DatasetReader, open_reader
 from ie_store.store.shards import Index, end_of_chunks, index_bytes, most_shard_bytes, place_of
@@ -73,8 +74,13 @@ def _metadata_faults(files: Files, name: str, layout: StoreLayout) -> Iterator[s
     """Arrays whose metadata do not follow from the dataset's identity."""
     templates = {f"{name}/{t.name}": t for t in (state_template(layout, level) for level in LEVELS)}
     templates |= {f"{name}/ledger/{t.name}": t for t in ledger_templates(layout)}
+    try:
+        read_sessions(files, name)
+    except StoreError as error:
+        yield str(error)
     for key, template in templates.items():
         try:
+            read_array(files, key)
             document = read_document(files, key) or {}
         except StoreError as error:
             yield str(error)
