@@ -17,7 +17,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from ie_store.estimate.bounds import Bound, PairStatistics, validation_nats
+from ie_store.estimate.bounds import SATURATED_SHARE, Bound, PairStatistics, validation_nats
 from ie_store.estimate.linear import LinearCritic, fit_linear
 from ie_store.estimate.marginals import fit_marginals, normal_scores
 from ie_store.estimate.scores import Factors, Side, capped_exp, log_means, pair_means, soft_cap
@@ -38,8 +38,6 @@ ROWS_TO_VALIDATE = 1024
 MOST_REFERENCES = 16384
 BY_ROW_GAIN_NATS = 0.05
 """Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more."""
-SATURATED_SHARE = 0.85
-"""Where it reaches this share of ln(references), pairs are all but recognised, and what one constant gives is chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +139,7 @@ def choose_base(rows: Rows, fold: Fold, bound: Bound) -> Base:
         return bases[0]
     plain_nats, by_row_nats = (base_nats(base, fold, bound) for base in bases)
     reference = fold.train.head(ROWS_TO_VALIDATE)
+    # Beyond it pairs are all but recognised, and what one constant gives is chance.
     saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_table)
     is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
     factors = bases[1].factors.where(is_by_row, bases[0].factors)

@@ -12,6 +12,7 @@ from math import hypot, log
 import numpy as np
 from numpy.typing import NDArray
 
+from ie_store.estimate.bounds import SATURATED_SHARE
 from ie_store.specs import MIEstimate
 
 Rows = NDArray[np.float32]
@@ -106,7 +107,7 @@ def additivity(measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
     parts = [measure(x[start : start + size], y[start : start + size], seed) for start in (0, size)]
     expected = sum(_value(part) for part in parts)
     limit = log(max(2, int(parts[0].diagnostics.get("num_test", size))))
-    if expected > 0.85 * limit:
+    if expected > SATURATED_SHARE * limit:
         detail = f"the halves give {expected:.3f} nats together, more than the {limit:.3f} that as many test rows can show"
         return Answer(check="additivity", passed=None, detail=detail)
     sides = [np.concatenate([rows[:size], rows[size : 2 * size]], axis=1) for rows in (x, y)]

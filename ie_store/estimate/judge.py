@@ -3,10 +3,10 @@
 from math import isfinite, log
 from typing import Any
 
+from ie_store.estimate.bounds import SATURATED_SHARE
 from ie_store.estimate.evaluate import Combined
 from ie_store.specs import MIEstimate, Outcome
 
-SATURATED_SHARE = 0.85
 SWING_SHARE = 0.05
 SWING_NATS = 0.05
 """Folds and seeds may always swing by this much: near 0, a share of the value means nothing."""

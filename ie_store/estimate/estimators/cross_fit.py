@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.discrete import REPEATING_SHARE, PairedClasses
 from ie_store.estimate.evaluate import FoldValue, combine
 from ie_store.estimate.judge import judge
 from ie_store.estimate.measure import StackStates, ceilings_at
@@ -19,8 +19,6 @@ from ie_store.estimators import CrossFitOptions, EstimatorSpec, TrainedOptions, 
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.specs import MIEstimate, Problem
 
-TABLE_SHARE = 0.5
-"""A side of the split is a table of distinct rows where at most this share of the sequences' rows is distinct."""
 RunFold = Callable[
     [Tensor, Tensor, Fold, EstimatorSpec[CrossFitOptions], int, OnProgress],
     tuple[FoldValue, list[Trained]],
@@ -33,7 +31,7 @@ def measure(
 ) -> list[MIEstimate]:
     """Estimate problems of one shape from their states."""
     outcomes = states.outcomes
-    is_table = len(outcomes.counts) <= TABLE_SHARE * len(outcomes.of_sequence)
+    is_table = len(outcomes.counts) <= REPEATING_SHARE * len(outcomes.of_sequence)
     tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
     if not is_table:
         index = torch.from_numpy(outcomes.of_sequence).to(states.device)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ie_store.estimate.critic import PUBLISHED_WIDTHS
 from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.evaluate import NORMAL_95
 from ie_store.estimate.measure import StackStates, ceilings_at
 from ie_store.estimators import EstimatorSpec, PaperOptions
 from ie_store.options import OnProgress, Progress, ignore_progress
@@ -152,7 +153,7 @@ def paper_estimate(
     return MIEstimate(
         estimator="mine-paper",
         nats=nats,
-        interval_nats=(nats - 1.96 * error, nats + 1.96 * error),
+        interval_nats=(nats - NORMAL_95 * error, nats + NORMAL_95 * error),
         standard_error_nats=error,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,

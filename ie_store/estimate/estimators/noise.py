@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.evaluate import NORMAL_95
 from ie_store.estimate.kernel import log_kernel_sums
 from ie_store.estimate.measure import StackStates, ceilings_at
 from ie_store.estimators import EstimatorSpec, NoiseOptions
@@ -27,7 +28,6 @@ from ie_store.options import OnProgress, ignore_progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import MIEstimate, Outcome, Problem
 
-NORMAL_95 = 1.959963984540054
 ROWS_AT_ONCE = 4096
 Curve = NDArray[np.float64]
 
