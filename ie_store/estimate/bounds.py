@@ -117,6 +117,8 @@ def loss(bound: Bound, statistics: PairStatistics, exponentials: Tensor, log_ave
                 negatives = negatives / (1 - others.square().sum())
             return softplus(-statistics.joint) @ statistics.probabilities + negatives
         case "mine" | "nwj":
+            # Not the log of the batch's mean: that gradient is divided by the batch's own mean, and the mean of ratios is not
+            # the ratio of means. The running mean is a constant to the gradient; this is no value, only a slope.
             mean = statistics.row_means @ statistics.probabilities
             return mean * (-log_average).exp() - statistics.mean_joint
         case _:
