@@ -60,9 +60,9 @@ def test_without_test_rows_nothing_is_saturated():
     assert judged(1e9, num_test=0).outcome == Outcome.CONVERGED
 
 
-def test_one_test_row_can_show_nothing():
-    assert judged(0.0, num_test=1).outcome == Outcome.CONVERGED
-    assert judged(SLIGHTLY, num_test=1).outcome == Outcome.SATURATED
+def test_two_test_rows_are_the_fewest_of_a_fold():
+    assert judged(0.85 * math.log(2) - SLIGHTLY, num_test=2).outcome == Outcome.CONVERGED
+    assert judged(0.85 * math.log(2) + SLIGHTLY, num_test=2).outcome == Outcome.SATURATED
 
 
 @pytest.mark.parametrize(

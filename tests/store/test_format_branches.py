@@ -429,3 +429,92 @@ def test_codecs_of_the_format():
 def test_a_chunk_shorter_than_a_header():
     with pytest.raises(StoreError, match="here: chunk header says 0 bytes that decode to 0, found 15"):
         codec.decode_chunk(np.zeros(15, np.uint8), np.empty(4, np.float32), "here")
+
+
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+CHECKSUM = {"name": "crc32c"}
+
+
+def common(shape, chunk_shape, **others):
+    """What the documents of all our arrays agree on (Zarr v3.0, section 'array metadata')."""
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk_shape}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "storage_transformers": [],
+    } | others
+
+
+def sharded(chunk_shape, item_bytes):
+    blosc = {"typesize": item_bytes, "cname": "lz4", "clevel": 5, "shuffle": "noshuffle", "blocksize": 262144}
+    configuration = {
+        "chunk_shape": chunk_shape,
+        "codecs": [LITTLE, {"name": "blosc", "configuration": blosc}],
+        "index_codecs": [LITTLE, CHECKSUM],
+        "index_location": "end",
+    }
+    return [{"name": "sharding_indexed", "configuration": configuration}]
+
+
+def test_the_documents_of_states_to_the_letter():
+    macro = layout.state_template(make("unused", dtype="float32").layout, "macro").document()
+    assert macro == common(
+        [3, 3, 21, 8],
+        [3, 3, 8, 8],
+        data_type="float32",
+        fill_value="NaN",
+        codecs=sharded([1, 1, 8, 8], 4),
+        attributes={"long_name": "hidden state of the prefix that ends at position", "units": "1"},
+        dimension_names=["layer", "position", "sequence", "hidden"],
+    )
+    micro = layout.state_template(make("unused", dtype="bfloat16").layout, "micro").document()
+    encoding = micro["attributes"].pop("encoding")
+    assert "upper 16 bits" in encoding
+    assert "32704 is NaN" in encoding
+    assert "engine='ie_store'" in encoding
+    assert micro == common(
+        [3, 7, 8],
+        [3, 4, 8],
+        data_type="uint16",
+        fill_value=32704,
+        codecs=sharded([1, 4, 8], 2),
+        attributes={"long_name": "hidden state of a token fed to the model alone", "units": "1"},
+        dimension_names=["layer", "token", "hidden"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "dimensions", "long_name"),
+    [
+        ("token_id", [5, 3], "int32", ["sequence", "position"], "token id of each sequence at each position"),
+        ("layer", [3], "int64", ["layer"], "0 enters block 0; l is the output of block l-1"),
+        ("position", [3], "int64", ["position"], "index of a token in its sequence"),
+        ("sequence", [5], "int64", ["sequence"], "row of the corpus, in lexicographic order of tokens"),
+        ("source_row", [5], "int64", ["sequence"], "row of the corpus's source"),
+        ("size", [5], "int64", ["sequence"], "label size of the source"),
+    ],
+)
+def test_the_documents_of_small_arrays_to_the_letter(name, shape, dtype, dimensions, long_name):
+    found, values = coordinates(size=np.arange(5))[name]
+    assert values.shape == tuple(shape)
+    assert found.document() == common(
+        shape,
+        shape,
+        data_type=dtype,
+        fill_value=0,
+        codecs=[LITTLE, CHECKSUM],
+        attributes={"long_name": long_name},
+        dimension_names=dimensions,
+    )
+
+
+def test_coordinates_count_from_zero_and_tokens_are_distinct_and_rise():
+    made = make("unused", rows=5)
+    found = {name: values for name, (_, values) in coordinates().items()}
+    assert found["layer"].tolist() == found["position"].tolist() == [0, 1, 2]
+    assert found["sequence"].tolist() == found["source_row"].tolist() == [0, 1, 2, 3, 4]
+    assert found["token"].tolist() == sorted(set(made.tokens.ravel().tolist()))
+    assert np.array_equal(found["token_id"], made.tokens)
+    assert coordinates()["token"][0].attributes == {"long_name": "distinct token ids of the corpus, sorted"}
