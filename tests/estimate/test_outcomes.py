@@ -175,3 +175,45 @@ def test_every_outcome_has_an_advice_of_its_own_and_a_rank():
     assert len({outcome.advice for outcome in Outcome}) == len(Outcome)
     assert sorted(FROM_BEST_TO_WORST) == sorted(Outcome)
     assert [outcome for outcome in Outcome if not outcome.flagged] == [Outcome.EXACT, Outcome.CERTIFIED, Outcome.CONVERGED]
+
+
+@pytest.mark.parametrize(
+    ("nats", "changes", "words"),
+    [
+        (0.9 * math.log(NUM_TEST), {}, "90%"),
+        (3.3, {"ceiling_nats": 3.0}, "10%"),
+        (5.9, {"ceiling_nats": 3.0}, "97%"),
+        (6.6, {"ceiling_nats": 3.0, "is_table": True}, "2.2 times"),
+        (1.0, {"ceiling_nats": 0.0}, "no information"),
+        (-1.0, {"error": 0.2}, "5.0 standard errors"),
+        (-1.0, {"error": 0.0}, "more than its error"),
+        (math.nan, {}, "not a finite"),
+        (4.0, {"swing": 1.0, "fold_nats": (3.0, 5.0)}, "50%"),
+        (4.0, {"swing": 5.0, "fold_nats": (0.0, 8.0)}, "more than the value"),
+        (-4.0, {"error": 9.0, "swing": 1.0, "fold_nats": (-5.0, -3.0)}, "50%"),
+    ],
+)
+def test_flags_count_without_a_unit(nats, changes, words):
+    (flag,) = judged(nats, **changes).flags
+    assert words in flag
+    assert "nats" not in flag
+    assert "bits" not in flag
+
+
+def test_no_bound_above_its_ceiling_says_so_too():
+    assert judged(9.0, is_bound=False, ceiling_nats=3.0).flags == judged(9.0, ceiling_nats=3.0).flags
+    assert judged(2.0, is_bound=False, ceiling_nats=3.0).flags == ()
+
+
+def test_nothing_shown_lies_above_the_ceiling_but_a_value_that_is_wrong():
+    rounded = judged(3.0 + 5e-6, error=0.1, ceiling_nats=3.0)
+    assert (rounded.nats, rounded.interval_nats[1]) == (3.0, 3.0)
+    assert rounded.interval_nats[0] == pytest.approx(3.0 - 0.1959964, abs=1e-5)
+    wrong = judged(4.0, error=0.1, ceiling_nats=3.0)
+    assert (wrong.nats, wrong.interval_nats) == (4.0, (0.0, 3.0))
+    assert judged(2.0, error=0.1, ceiling_nats=3.0).interval_nats == judged(2.0, error=0.1).interval_nats
+
+
+@pytest.mark.parametrize(("nats", "shown"), [(-1e-12, 0.0), (0.0, 0.0), (0.5, 0.5), (1e-12, 1e-12)])
+def test_only_the_negative_is_shown_as_zero(nats, shown):
+    assert judged(nats).nats == shown
