@@ -172,7 +172,6 @@ class Outcome(StrEnum):
     ABOVE_CEILING = "above its ceiling"
     NOT_A_BOUND = "not a bound"
     UNSTABLE = "unstable"
-    REFUSED = "refused"
 
     @property
     def advice(self) -> str:
@@ -195,7 +194,6 @@ _ADVICE: dict[Outcome, str] = {
     Outcome.ABOVE_CEILING: "larger than the information there is: wrong; the estimator's assumptions do not hold here",
     Outcome.NOT_A_BOUND: "may lie on either side of the truth by any amount; shown for comparison with published figures only",
     Outcome.UNSTABLE: "folds and seeds disagree by more than 5% of the value; use more sequences, seeds or folds",
-    Outcome.REFUSED: "a sentinel found the input unfit; see the flags",
 }
 
 

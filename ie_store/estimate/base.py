@@ -17,29 +17,33 @@ from math import log
 import torch
 from torch import Tensor
 
-from ie_store.estimate.bounds import Bound, PairStatistics, validation_nats
+from ie_store.estimate.bounds import SATURATED_SHARE, Bound, PairStatistics, validation_nats
 from ie_store.estimate.linear import LinearCritic, fit_linear
 from ie_store.estimate.marginals import fit_marginals, normal_scores
 from ie_store.estimate.scores import Factors, Side, capped_exp, log_means, pair_means, soft_cap
 from ie_store.estimate.split import Fold
 
 STRENGTHS = (1.0, 0.95, 0.8)
-"""Factors on all canonical correlations."""
+"""Factors on all canonical correlations. Source: ``benchmarks/critic_constants.py``."""
 TEMPERS = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
-"""Factors on the whole score."""
-CAP_MARGIN, TABLE_CAP_MARGIN = 2.0, 6.0
-"""Plain scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw. Exact sums bear more."""
+"""Factors on the whole score. Source: ``benchmarks/critic_constants.py``."""
+CAP_MARGIN = 2.0
+"""Plain scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw.
+Source: ``benchmarks/critic_constants.py``."""
+TABLE_CAP_MARGIN = 6.0
+"""The same of a table, whose exact sums bear more. Source: ``benchmarks/critic_constants.py``."""
 INFONCE_CAP = 40.0
-"""InfoNCE is normalised by row itself; its cap only keeps exponentials in float32."""
+"""InfoNCE is normalised by row itself; its cap only keeps exponentials in float32. Source: ``benchmarks/critic_constants.py``."""
 ROWS_TO_CHOOSE = 512
-"""Validation rows and reference rows that candidates are compared on."""
+"""Validation rows and reference rows that candidates are compared on. Source: ``benchmarks/critic_constants.py``."""
 ROWS_TO_VALIDATE = 1024
-"""Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`."""
+"""Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`.
+Source: ``benchmarks/critic_constants.py``."""
 MOST_REFERENCES = 16384
+"""Train rows that normalise a row in the end: a bound on time and memory. Source: ``benchmarks/critic_constants.py``."""
 BY_ROW_GAIN_NATS = 0.05
-"""Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more."""
-SATURATED_SHARE = 0.85
-"""Where it reaches this share of ln(references), pairs are all but recognised, and what one constant gives is chance."""
+"""Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more.
+Source: ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,7 @@ def choose_base(rows: Rows, fold: Fold, bound: Bound) -> Base:
         return bases[0]
     plain_nats, by_row_nats = (base_nats(base, fold, bound) for base in bases)
     reference = fold.train.head(ROWS_TO_VALIDATE)
+    # Beyond it pairs are all but recognised, and what one constant gives is chance.
     saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_table)
     is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
     factors = bases[1].factors.where(is_by_row, bases[0].factors)

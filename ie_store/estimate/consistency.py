@@ -14,6 +14,7 @@ from math import hypot, log
 import numpy as np
 from numpy.typing import NDArray
 
+from ie_store.estimate.bounds import SATURATED_SHARE
 from ie_store.options import SEEDS_OF_A_CHECK
 from ie_store.specs import MIEstimate
 
@@ -24,7 +25,6 @@ Measure = Callable[[Rows, Rows, int], MIEstimate]
 NULL_NATS = 0.05
 TOLERATED_SHARE = 0.05
 FEWEST_ROWS = 100
-SATURATED_SHARE = 0.85
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ie_store.prefixes import entropy_nats
 
 REPEATING_SHARE = 0.5
-"""A side is a discrete set where at most this share of its rows is distinct."""
+"""Rows are a discrete set, and a table of distinct rows with weights, where at most this share of them is distinct. A choice:
+the exact sums of a table then take at most a quarter of the pairs of a draw."""
 
 
 @dataclass(frozen=True, kw_only=True)

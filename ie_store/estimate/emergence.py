@@ -29,7 +29,6 @@ FROM_BEST_TO_WORST = (
     Outcome.NOT_A_BOUND,
     Outcome.ABOVE_CEILING,
     Outcome.DIVERGED,
-    Outcome.REFUSED,
 )
 AT_LEAST = (Outcome.SATURATED, Outcome.STEP_LIMIT)
 HOLDS = (Outcome.CONVERGED, Outcome.UNSTABLE, *AT_LEAST)

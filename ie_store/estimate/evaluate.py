@@ -13,6 +13,7 @@ from ie_store.estimate.scores import Side
 from ie_store.estimate.split import Fold
 
 NORMAL_95 = 1.959963984540054
+"""Half-width of a normal 95% interval in standard errors: the normal distribution's 97.5% quantile."""
 
 
 @dataclass(frozen=True, kw_only=True)

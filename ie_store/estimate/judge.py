@@ -6,11 +6,11 @@ The sentences are read beside bits as well as beside nats, so they count in perc
 from math import isfinite, log
 from typing import Any
 
+from ie_store.estimate.bounds import SATURATED_SHARE
 from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimate.evaluate import Combined
 from ie_store.specs import MIEstimate, Outcome
 
-SATURATED_SHARE = 0.85
 SWING_SHARE = 0.05
 SWING_NATS = 0.05
 """Folds and seeds may always swing by this much: near 0, a share of the value means nothing."""

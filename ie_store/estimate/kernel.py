@@ -52,7 +52,7 @@ def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[f
     num_outer, num_rows = len(outer), len(rows)
     symmetric = num_outer == num_rows
     tall, wide = TILE_ROWS.get(rows.device.type, TILE_ROWS["cuda"])
-    wide = tall if symmetric else wide
+    wide = tall if symmetric else wide  # square tiles: a tile is on the diagonal or wholly off it, never both
     norms = rows.double().square().sum(dim=1)
     far = norms > FAR_NORM * rows.shape[1]
     single = weights.float()
@@ -61,6 +61,7 @@ def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[f
         left = outer[top : top + tall]
         for start in range(top if symmetric else 0, num_rows, wide):
             right = slice(start, min(start + wide, num_rows))
+            # Norms fall: where the first row of either side is not far, none of that side is.
             dtype = torch.float64 if bool(far[left[0]]) and bool(far[start]) else torch.float32
             distances = _squared_distances(rows[left].to(dtype), rows[right].to(dtype), norms[left], norms[right])
             own = left[:, None] == torch.arange(right.start, right.stop, device=rows.device)
@@ -68,6 +69,7 @@ def _sums_sorted(rows: Tensor, weights: Tensor, outer: Tensor, rates: Sequence[f
             for index, rate in enumerate(rates):
                 kernel = torch.mul(distances, -rate).clamp_(min=LEAST_EXPONENT).exp_()
                 sums[top : top + tall, index] += kernel @ single[right]
+                # A tile above the diagonal stands for its mirror image below, which is never visited; the diagonal holds both.
                 if symmetric and start > top:
                     sums[right, index] += kernel.T @ single[left]
         on_progress(Progress(stage="noise", done=min(top + tall, num_outer), total=num_outer, unit="rows"))

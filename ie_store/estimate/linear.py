@@ -12,10 +12,12 @@ from torch import Tensor
 from ie_store.estimate.scores import Factors, Side
 
 RIDGES = (1e-3, 0.1)
-"""Added to the eigenvalues of the covariances of unit-variance dimensions before they are inverted."""
+"""Added to the eigenvalues of the covariances of unit-variance dimensions before they are inverted.
+Source: ``benchmarks/critic_constants.py``."""
 LARGEST_CORRELATION = 0.9999
+"""4.3 nats a direction: beyond it the score divides by next to nothing. Source: ``benchmarks/critic_constants.py``."""
 MOST_DIRECTIONS = 320
-"""Pairs of directions that enter the scores, the most correlated ones."""
+"""Pairs of directions that enter the scores, the most correlated ones. Source: ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,11 @@ def _validated(x: Tensor, y: Tensor, x_map: Tensor, y_map: Tensor, side: Side) -
     u_scale = (weights @ (u - u_mean[:, None]).square()).sqrt().clamp_min(1e-6)
     v_scale = (weights @ (v - v_mean[:, None]).square()).sqrt().clamp_min(1e-6)
     products = (u - u_mean[:, None]) * (v - v_mean[:, None])
+    # Train correlations are biased upward, most of all where there are nearly as many dimensions as rows; validation rows
+    # shrink a direction of noise to 0. Directions come in the order of their train correlations: that the true
+    # ones fall likewise is all that is assumed.
     correlations = falling((weights @ products) / (u_scale * v_scale)).clamp(0, LARGEST_CORRELATION)
+    # The direction itself is rescaled: the score is a density ratio only of unit-variance directions.
     return LinearCritic(
         x_map=x_map / u_scale[:, None],
         y_map=y_map / v_scale[:, None],
@@ -111,12 +117,16 @@ def _validated(x: Tensor, y: Tensor, x_map: Tensor, y_map: Tensor, side: Side) -
 
 def falling(values: Tensor) -> Tensor:
     """Least-squares falling sequence (problem, direction): pools noise instead of squaring it, one by one, into information."""
+    # max-min formula: entry k is the least, over starts i <= k, of the largest mean of values[i..j] over ends j >= k. Quadratic
+    # in directions, but one step for all problems at once, where pooling neighbours (PAVA) is a loop per problem.
     sums = torch.nn.functional.pad(values.cumsum(-1), (1, 0))
     length = values.shape[-1]
     index = torch.arange(length, device=values.device)
     counts = (index[None, :] - index[:, None] + 1).clamp_min(1)
     means = (sums[:, None, 1:] - sums[:, :-1, None]) / counts
+    # means[i, j] of an end before its start does not exist: -inf loses every maximum over ends ...
     means = means.masked_fill(index[None, :] < index[:, None], -torch.inf)
     best = means.flip(-1).cummax(-1).values.flip(-1)
+    # ... and best[i, k] of a start after k is none either: +inf loses every minimum over starts.
     best = best.masked_fill(index[None, :] < index[:, None], torch.inf)
     return best.amin(1)

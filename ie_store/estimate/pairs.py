@@ -26,16 +26,22 @@ from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
 
 STEPS_SHARE = 8
-"""The residual takes at most one step for this many of the encoders'."""
-NEGATIVES_IN_TRAINING, NEGATIVES_IN_TEST = 1, 8
-"""Drawn pairs per row."""
+"""The residual takes at most one step for this many of the encoders'. Source: ``benchmarks/critic_constants.py``."""
+NEGATIVES_IN_TRAINING = 1
+"""Drawn pairs per row of a mini-batch. Source: ``benchmarks/critic_constants.py``."""
+NEGATIVES_IN_TEST = 8
+"""Drawn pairs per row of validation and test. Source: ``benchmarks/critic_constants.py``."""
 SLOWER = 3.0
-"""The residual learns at the encoders' rate divided by this."""
+"""The residual learns at the encoders' rate divided by this. Source: ``benchmarks/critic_constants.py``."""
 PATIENCE = 2
-"""Fewer checks than for the encoders: a step costs more, and where the residual helps it does so at once."""
+"""Fewer checks than for the encoders: a step costs more, and where the residual helps it does so at once.
+Source: ``benchmarks/critic_constants.py``."""
 VALIDATION_ROWS = 1000
+"""Validation rows looked at while the residual trains. Source: ``benchmarks/critic_constants.py``."""
 ROWS_AT_ONCE = 1024
+"""Rows whose pairs go through the network together: bounds memory, changes no value but in the last bits."""
 VALIDATION_SEED, TEST_SEED = 1, 2
+"""Of the drawn columns: fixed, so that two looks at the same rows differ by the critic alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,7 @@ def pair_statistics(
     probabilities = side.weights(factors.row.dtype)[0]
     row_means = drawn.row_means * ratio
     overall = (row_means @ probabilities) / (drawn.row_means @ probabilities)
+    # Columns were drawn for rows: no draw tells a column's own ratio, so all take the overall one, and the sum stays right.
     return PairStatistics(
         joint=torch.cat(joint, 1),
         row_means=row_means,

@@ -12,18 +12,26 @@ from torch import Tensor
 from ie_store.estimate.critic import Parameters
 
 CHECK_EVERY = 50
+"""Steps between two looks at the validation rows. Source: ``benchmarks/critic_constants.py``."""
 PATIENCE = 4
-"""Checks without a rise of the validation value in any problem after which training ends."""
+"""Checks without a rise of the validation value in any problem after which training ends.
+Source: ``benchmarks/critic_constants.py``."""
 WARM_UP_STEPS = 20
+"""Steps over which the learning rate rises to its peak. Source: ``benchmarks/critic_constants.py``."""
 AVERAGING = 0.98
-"""The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps."""
+"""The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps.
+Source: ``benchmarks/critic_constants.py``."""
 AVERAGE_OVER = 0.9
-"""Weight of the past in the running mean of E_q[exp T]."""
+"""Weight of the past in the running mean of E_q[exp T] (Belghazi et al. 2018, section 3.2).
+Source: ``benchmarks/critic_constants.py``."""
 WEIGHT_DECAY = 1e-2
+"""AdamW's own default. Source: ``benchmarks/critic_constants.py``."""
 LEAST_RISE = 0.002
-"""A rise that keeps training going, in any problem: of 1 nat, or of the value where that is more."""
+"""A rise that keeps training going, in any problem: of 1 nat, or of the value where that is more.
+Source: ``benchmarks/critic_constants.py``."""
 RISING_NATS = 0.02
-"""A validation value that rose by more than this over the last quarter of the step limit was still rising."""
+"""A validation value that rose by more than this over the last quarter of the step limit was still rising.
+Source: ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,7 @@ def fit(
         optimiser.zero_grad()
         torch.autograd.backward(batch_loss(parameters, step).sum())
         optimiser.step()
+        # The window grows with the steps: a constant one would hold on to the random start for its first 50 steps.
         share = 1 - min(AVERAGING, step / (step + 10))
         for name, tensor in average.items():
             tensor.lerp_(parameters[name].detach(), share)
@@ -89,15 +98,17 @@ def fit(
         if step % CHECK_EVERY and step != steps:
             continue
         nats = validate(average)
-        better = nats > best_nats
+        better = nats > best_nats  # NaN is never better: what overflowed is left behind
         for name, tensor in best.items():
             best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
         best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
         history.append(best_nats)
+        # Against the value at the last rise, not the last check: many rises too small to count one by one do add up.
         if bool((best_nats > risen_to + LEAST_RISE * risen_to.clamp_min(1)).any()):
             last_rise, risen_to = step, best_nats
         if step - last_rise >= patience * CHECK_EVERY:
             break
+    # One entry per check: the value at three quarters of the training.
     rise = best_nats - history[len(history) * 3 // 4]
     return Trained(
         parameters=best,

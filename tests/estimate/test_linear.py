@@ -5,11 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
 from scipy.optimize import isotonic_regression
 
 from ie_store.estimate.base import Rows, linear_nats, score_rows
 from ie_store.estimate.critic import first_layer, make_pair_network, pair_scores
-from ie_store.estimate.linear import falling
+from ie_store.estimate.linear import RIDGES, LinearCritic, falling, fit_linear
 from ie_store.estimate.marginals import fit_marginals, normal_scores
 from ie_store.estimate.split import make_folds
 
@@ -43,8 +46,52 @@ def test_weights_count_as_repeats():
 
 def test_falling_is_isotonic_regression():
     values = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
-    for found, given in zip(falling(values), values, strict=True):
-        assert np.allclose(found, isotonic_regression(given.numpy(), increasing=False).x, atol=1e-5)
+    for found, row in zip(falling(values), values, strict=True):
+        assert np.allclose(found, isotonic_regression(row.numpy(), increasing=False).x, atol=1e-5)
+
+
+@given(arrays_of.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=st.floats(-1, 1)))
+def test_falling_of_anything_is_isotonic_regression_and_of_the_falling_itself(values):
+    found = falling(torch.from_numpy(values))
+    for ours, row in zip(found, values, strict=True):
+        assert np.allclose(ours, isotonic_regression(row, increasing=False).x, atol=1e-12)
+    assert torch.allclose(falling(found), found, atol=1e-12)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, 0.0])
+def test_the_linear_critic_is_the_log_density_ratio_of_a_gaussian(strength):
+    rho = torch.tensor([[0.9, 0.4]])
+    eye, nothing = torch.eye(2)[None], torch.zeros(1, 2)
+    critic = LinearCritic(x_map=eye, y_map=eye, x_shift=nothing, y_shift=nothing, correlations=rho).weakened(strength)
+    x, y = torch.randn(2, 1, 5, 2, generator=torch.Generator().manual_seed(0))
+    factors = critic.factors(x, y)
+    expected = torch.zeros(5, 5)
+    for pair in range(2):
+        covariance = torch.tensor([[1.0, rho[0, pair] * strength], [rho[0, pair] * strength, 1.0]])
+        joint = torch.distributions.MultivariateNormal(torch.zeros(2), covariance)
+        one = torch.distributions.Normal(0.0, 1.0)
+        points = torch.stack(torch.broadcast_tensors(x[0, :, None, pair], y[0, None, :, pair]), -1)
+        expected += joint.log_prob(points) - one.log_prob(points).sum(-1)
+    assert torch.allclose(factors.against(0, 5, factors)[0], expected, atol=1e-4)
+
+
+def test_one_critic_for_every_ridge_and_no_direction_from_a_constant_dimension():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(1, 400, 3, generator=generator)
+    x[..., 1] = 0
+    y = x + 0.5 * torch.randn(1, 400, 3, generator=generator)
+    fold = make_folds(np.arange(400), None, 2, 0)[0]
+    critics = fit_linear(x, y, fold.train, fold.validation)
+    assert len(critics) == len(RIDGES)
+    for critic in critics:
+        correlations = critic.correlations[0]
+        assert (correlations.diff() <= 0).all()
+        assert correlations[:2].min() > 0.8
+        assert correlations[2] < 0.3
+        assert (critic.x_map[0, 1] == 0).all()
+        v = (y[:, fold.validation.rows] @ critic.y_map - critic.y_shift[:, None])[0]
+        assert v.mean(0).abs().max() < 1e-4
+        assert torch.allclose(v.std(0, correction=0), torch.ones(3), atol=1e-3)
 
 
 @pytest.mark.parametrize(("size", "pairs", "nats", "share"), [(16, 16, 2.0, 0.9), (64, 2, 5.0, 0.9), (64, 64, 5.0, 0.8)])

@@ -1,11 +1,18 @@
 """Scores of all pairs and their means, against loops and dense matrices."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ie_store.estimate import scores
+from ie_store.estimate import base, scores
 from ie_store.estimate.bounds import PairStatistics, constant_form, infonce, loss, resolution_floor, smile
 from ie_store.estimate.scores import Factors, Side, capped_exp, log_means, pair_means, soft_cap
+from ie_store.estimate.split import table_fold
 
 
 def make_factors(num_rows=30, num_problems=2, seed=0):
@@ -127,3 +134,109 @@ def test_the_donsker_varadhan_gradient_divides_by_the_running_mean():
     (gradient,) = torch.autograd.grad(loss("mine", found, exponentials, torch.tensor([0.5])).sum(), scores_)
     expected = exponentials.detach() / 30 / torch.e**0.5 - torch.eye(6) / 6
     assert torch.allclose(gradient, expected, atol=1e-6)
+
+
+@given(st.floats(0.5, 60), st.lists(st.floats(-500, 500), min_size=1, max_size=20))
+def test_a_soft_cap_bends_within_the_cap_rises_and_keeps_the_sign(cap, values):
+    scores_ = torch.tensor([sorted(values)], dtype=torch.float64)
+    bent = soft_cap(scores_, torch.tensor([cap], dtype=torch.float64))
+    assert (bent.abs() <= cap + 1e-8).all()
+    assert (bent.diff() >= -1e-8).all()
+    assert (bent.abs() <= scores_.abs() + 1e-8).all()
+    assert (bent * scores_ >= -1e-8).all()
+    assert torch.allclose(soft_cap(-scores_, torch.tensor([cap], dtype=torch.float64)), -bent, atol=1e-8)
+
+
+def test_a_soft_cap_far_from_the_ends_is_none_and_far_beyond_them_is_the_cap():
+    cap, far = torch.tensor([50.0], dtype=torch.float64), torch.tensor([[-1e6, 1e6]], dtype=torch.float64)
+    inner = torch.linspace(-15, 15, 31, dtype=torch.float64)[None]
+    assert torch.allclose(soft_cap(inner, cap), inner, atol=1e-12)
+    assert soft_cap(far, cap).tolist() == [[-50.0, 50.0]]
+    assert torch.allclose(capped_exp(far, torch.tensor([5.0])), torch.tensor([[-5.0, 5.0]], dtype=torch.float64).exp(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("pairs_per_block", [1, 100, 2**22])
+def test_log_means_in_any_blocks_are_one_row_after_the_other(monkeypatch, pairs_per_block):
+    monkeypatch.setattr(scores, "PAIRS_PER_BLOCK", pairs_per_block)
+    factors, reference = make_factors(11), make_factors(7, seed=1)
+    p = make_side(7, is_table=True).probabilities
+    found = log_means(factors, reference, p.log().float())
+    for problem in range(2):
+        for row in range(11):
+            own = [
+                (factors.left[problem, row] @ reference.right[problem, other]).item()
+                + factors.row[problem, row].item()
+                + reference.column[problem, other].item()
+                for other in range(7)
+            ]
+            assert found[problem, row].item() == pytest.approx(math.log(np.exp(own) @ p.numpy()), abs=1e-4)
+
+
+@given(st.integers(1, 5), st.integers(1, 100), st.integers(1, 100), st.integers(1, 3000))
+def test_blocks_cover_the_rows_once(num_problems, num_rows, num_columns, pairs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "PAIRS_PER_BLOCK", pairs)
+        blocks = scores.row_blocks(num_problems, num_rows, num_columns)
+    assert [row for start, stop in blocks for row in range(start, stop)] == list(range(num_rows))
+    assert all((stop - start) * num_problems * num_columns <= max(pairs, num_problems * num_columns) for start, stop in blocks)
+
+
+def test_parts_and_heads_of_a_side():
+    draw, table = make_side(10), make_side(10, is_table=True)
+    assert table.head(3) is table
+    assert draw.head(10) is draw
+    head = draw.head(3)
+    assert (head.rows.tolist(), head.num_sequences, head.is_table) == ([0, 1, 2], 3, False)
+    assert head.probabilities.sum().item() == pytest.approx(1)
+    own, others = draw.weights(torch.float64)
+    assert torch.allclose(others, torch.full((10,), 1 / 9, dtype=torch.float64))
+    assert torch.allclose(own, draw.probabilities)
+    assert all(weights.equal(table.probabilities) for weights in table.weights(torch.float64))
+
+
+def test_scores_scaled_shifted_added_and_chosen():
+    first, second = make_factors(6), make_factors(6, seed=1)
+    half = torch.tensor([0.5, 2.0])
+    assert torch.allclose(dense(first.tempered(half)), dense(first) * half[:, None, None], atol=1e-5)
+    assert torch.allclose(dense(first.shifted(half[:, None])), dense(first) + half[:, None, None], atol=1e-5)
+    assert torch.allclose(dense(first.plus(second)), dense(first) + dense(second), atol=1e-5)
+    chosen = dense(first.where(torch.tensor([True, False]), second))
+    assert chosen[0].equal(dense(first)[0])
+    assert chosen[1].equal(dense(second)[1])
+    assert torch.allclose(first.at(torch.tensor([4, 1])).diagonal(), first.diagonal()[:, [4, 1]])
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+def test_statistics_of_a_matrix_are_those_of_its_factors(is_table):
+    factors, side = make_factors(12), make_side(12, is_table=is_table)
+    streamed = base.statistics(factors, side, CAP)
+    whole, exponentials = base.matrix_statistics(dense(factors), side, CAP)
+    for name in ("joint", "row_means", "column_means", "probabilities"):
+        assert torch.allclose(getattr(streamed, name), getattr(whole, name), rtol=1e-5), name
+    assert streamed.is_table == whole.is_table == is_table
+    assert bool((exponentials.diagonal(dim1=1, dim2=2) == 0).all()) == (not is_table)
+
+
+def test_rows_that_are_normalised_have_mean_one_against_the_reference():
+    factors, reference, side = make_factors(), make_factors(9, seed=1), make_side(9, is_table=True)
+    found = base.normalised(factors, reference, side, torch.tensor([True, False]))
+    matrix = dense(Factors(left=found.left, right=reference.right, row=found.row, column=reference.column))
+    assert torch.allclose(matrix[0].exp() @ side.probabilities.float(), torch.ones(30), rtol=1e-4)
+    assert found.row[1].equal(factors.row[1])
+    assert base.normalised(factors, reference, side, torch.tensor([False, False])) is factors
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+def test_caps_by_the_rows_there_are(is_table):
+    fold = replace(table_fold(np.ones(50)), train=make_side(50, is_table=is_table))
+    margin = 6.0 if is_table else 2.0
+    assert base.plain_cap("mine", fold) == pytest.approx(math.log(50) + margin)
+    assert base.plain_cap("infonce", fold) == 40.0
+    assert base.row_cap(fold.train, 7.0) == (7.0 if is_table else pytest.approx(math.log(50)))
+    found = base.Base(
+        factors=make_factors(),
+        by_row=torch.tensor([True, False]),
+        saturated=torch.tensor([False, False]),
+        plain_cap=7.0,
+    )
+    assert found.cap(fold.train).tolist() == pytest.approx([7.0 if is_table else math.log(50), 7.0])

@@ -2,11 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ie_store.errors import InputError
 from ie_store.estimate.split import make_folds, table_fold
+
+MASK = 2**64 - 1
+GAMMA = 0x9E3779B97F4A7C15
+PUBLISHED = {
+    0: (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC, 0x1B39896A51A8749B),
+    1234567: (6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821),
+}
+"""First numbers of SplitMix64 by its state at the start."""
 
 
 @given(st.integers(60, 300), st.integers(20, 60), st.integers(1, 5), st.integers(0, 10))
@@ -70,3 +79,108 @@ def test_a_population_table_is_all_sides():
 def test_too_few_sequences_are_refused(groups, words):
     with pytest.raises(InputError, match=words):
         make_folds(groups, None, 2, 0)
+
+
+def split_mix_64(state, count):
+    """Steele, Lea and Flood 2014, in the words of Vigna's splitmix64.c."""
+    numbers = []
+    for _ in range(count):
+        state = (state + GAMMA) & MASK
+        value = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK
+        numbers.append(value ^ (value >> 31))
+    return numbers
+
+
+@pytest.mark.parametrize("state", PUBLISHED)
+def test_the_reference_of_this_test_gives_the_published_numbers(state):
+    assert split_mix_64(state, 5) == list(PUBLISHED[state])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**40, 2**63 - 1, 2**63, -1])
+@pytest.mark.parametrize("folds", [2, 3])
+def test_groups_are_tested_in_the_order_of_split_mix_64(seed, folds):
+    hashes = split_mix_64(seed % 2**63 * GAMMA * GAMMA & MASK, 60)
+    order = sorted(range(60), key=hashes.__getitem__)
+    for number, fold in enumerate(make_folds(np.arange(60), None, folds, seed)):
+        tested = order[number * 60 // folds : (number + 1) * 60 // folds]
+        assert fold.test.rows.tolist() == tested
+        assert fold.validation.rows.tolist() == [group for group in order[::5] if group not in tested]
+
+
+@given(st.integers(50, 200), st.integers(1, 7), st.integers(0, 2**63 - 1))
+def test_every_fifth_group_that_is_not_tested_validates(num_sequences, folds, seed):
+    split = make_folds(np.arange(num_sequences), None, folds, seed)
+    parts = 3 if folds == 1 else folds
+    assert len(split) == folds
+    for fold in split:
+        tested, validating = len(fold.test.rows), len(fold.validation.rows)
+        assert num_sequences // parts <= tested <= -(-num_sequences // parts)
+        assert abs(validating - (num_sequences - tested) / 5) < 2
+        assert len(fold.train.rows) + validating + tested == num_sequences
+        for side in (fold.train, fold.validation, fold.test):
+            assert side.num_sequences == len(side.rows)
+            assert side.probabilities.dtype == torch.float64
+            assert side.probabilities.sum().item() == pytest.approx(1)
+            assert not side.is_table
+
+
+@given(st.integers(60, 200), st.integers(2, 6), st.integers(0, 99))
+def test_every_side_of_a_table_has_the_shares_of_its_own_sequences(num_sequences, folds, seed):
+    rng = np.random.default_rng(seed)
+    rows, groups = rng.integers(0, 9, num_sequences), rng.integers(0, 40, num_sequences)
+    table, dense = make_folds(groups, rows, folds, seed), make_folds(groups, None, folds, seed)
+    for fold, same in zip(table, dense, strict=True):
+        assert fold.test_sequences.equal(same.test_sequences)
+        for side in ("train", "validation", "test"):
+            ours = getattr(fold, side)
+            members = np.isin(groups, groups[getattr(same, side).rows.numpy()])
+            found, counts = np.unique(rows[members], return_counts=True)
+            assert ours.rows.tolist() == found.tolist()
+            assert np.allclose(ours.probabilities, counts / counts.sum())
+            assert (ours.num_sequences, ours.is_table) == (members.sum(), True)
+
+
+def test_names_of_groups_do_not_matter():
+    groups = np.repeat(np.arange(30), 3)
+    named, renamed = (make_folds(numbers, None, 2, 5)[0] for numbers in (groups, groups * 1000 - 7))
+    assert named.test.rows.equal(renamed.test.rows)
+
+
+@pytest.mark.parametrize(
+    ("num_sequences", "num_groups", "folds", "fits"),
+    [
+        (50, 50, 2, True),
+        (49, 49, 2, False),
+        (60, 10, 2, True),
+        (60, 9, 2, False),
+        (60, 10, 5, True),
+        (60, 11, 6, False),
+        (60, 12, 6, True),
+        (60, 10, 1, True),
+        (60, 9, 1, False),
+    ],
+)
+def test_the_fewest_that_can_be_split(num_sequences, num_groups, folds, fits):
+    groups = np.arange(num_sequences) % num_groups
+    if fits:
+        assert len(make_folds(groups, None, folds, 0)) == folds
+        return
+    number, words = (num_sequences, "sequences are too few") if num_sequences < 50 else (num_groups, f"for {folds} folds")
+    with pytest.raises(InputError, match=f"{number} .*{words}"):
+        make_folds(groups, None, folds, 0)
+
+
+def test_a_population_table_has_no_test_sequences_and_its_three_sides_are_one():
+    fold = table_fold(np.array([2.0, 0.0, 1.0, 1.0]))
+    assert fold.train is fold.validation is fold.test
+    assert (fold.test.num_sequences, fold.test.is_table) == (3, True)
+    assert len(fold.test_sequences) == len(fold.test_entries) == 0
+
+
+def test_a_fold_moves_whole():
+    fold = make_folds(np.arange(60), None, 2, 0)[0]
+    moved = fold.to(torch.device("meta"))
+    assert {side.rows.device.type for side in (moved.train, moved.validation, moved.test)} == {"meta"}
+    assert moved.test_sequences.equal(fold.test_sequences)
+    assert moved.test.num_sequences == fold.test.num_sequences

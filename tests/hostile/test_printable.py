@@ -14,6 +14,9 @@ from made_store import make
 from ie_store.estimators import estimator_spec
 from ie_store.printable import printable, printable_lines
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
+from ie_store.store.estimate_variables import emergence_pieces, estimate_pieces
+from ie_store.store.read import open_reader
+from ie_store.store.records import Record
 from ie_store.store.results import open_results
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [/x] [bold] :smile: \x9b2J \u202egnp.exe\u200b \ud800 \r\n\x7f end"
@@ -82,9 +85,11 @@ def plant_results(made):
     numbers = {"interval_nats": (0.0, 1.0), "standard_error_nats": 0.1, "ceiling_nats": 2.0}
     estimate = MIEstimate(nats=1.0, **numbers, **common)
     emergence = Emergence(block=0, position=0, ie_nats=0.5, macro_nats=1.0, micro_nats=0.5, **numbers, **common)
-    with open_results(made.store, made.name, estimator_spec("noise"), {NASTY: NASTY}) as writer:
-        writer.commit({Problem(level=level, block=0, position=0): estimate for level in ("macro", "micro")})
-        writer.set_emergences([emergence])
+    results = open_results(made.store, made.name, estimator_spec("noise").identity, open_reader(made.store, made.name).identity)
+    pieces = estimate_pieces({Problem(level=level, block=0, position=0): estimate for level in ("macro", "micro")})
+    with results.hold_run():
+        results.commit(Record(item="all", session={NASTY: NASTY}, flags={}, pieces=tuple(pieces)))
+        results.assemble(lambda arrays, flags: (emergence_pieces([emergence]), {"ie/0/0": emergence.flags}))
 
 
 @pytest.mark.parametrize("json", [False, True])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.estimate.array_input import GivenPair
+from ie_store.estimate.discrete import REPEATING_SHARE
 from ie_store.estimate.evaluate import FoldValue, combine
 from ie_store.estimate.judge import judge
 from ie_store.estimate.measure import Measured, StackStates, ceilings_at
@@ -21,8 +22,6 @@ from ie_store.estimators import EstimatorSpec, resolve
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.specs import MIEstimate, Problem
 
-TABLE_SHARE = 0.5
-"""A side of the split is a table of distinct rows where at most this share of the sequences' rows is distinct."""
 RunFold = Callable[
     [Tensor, Tensor, Fold, EstimatorSpec[CrossFitOptions], int, OnProgress],
     tuple[FoldValue, list[Trained]],
@@ -35,7 +34,7 @@ def measure(
 ) -> Measured:
     """Estimate problems of one shape from their states."""
     outcomes = states.outcomes
-    is_table = len(outcomes.counts) <= TABLE_SHARE * len(outcomes.of_sequence)
+    is_table = len(outcomes.counts) <= REPEATING_SHARE * len(outcomes.of_sequence)
     tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
     if not is_table:
         index = torch.from_numpy(outcomes.of_sequence).to(states.device)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.closed_form import within_ceiling
 from ie_store.estimate.critic import PUBLISHED_WIDTHS
+from ie_store.estimate.evaluate import NORMAL_95
 from ie_store.estimate.judge import above_ceiling
 from ie_store.estimate.measure import Measured, StackStates, ceilings_at
 from ie_store.estimator_options import PaperOptions
@@ -155,7 +156,7 @@ def paper_estimate(
     return MIEstimate(
         estimator="mine-paper",
         nats=nats,
-        interval_nats=within_ceiling((nats - 1.96 * error, nats + 1.96 * error), ceiling_nats),
+        interval_nats=within_ceiling((nats - NORMAL_95 * error, nats + NORMAL_95 * error), ceiling_nats),
         standard_error_nats=error,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,

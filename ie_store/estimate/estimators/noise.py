@@ -21,6 +21,7 @@ from torch import Tensor
 from ie_store.errors import InputError
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.closed_form import within_ceiling
+from ie_store.estimate.evaluate import NORMAL_95
 from ie_store.estimate.kernel import log_kernel_sums
 from ie_store.estimate.measure import Measured, StackStates, ceilings_at
 from ie_store.estimator_options import NoiseOptions
@@ -31,7 +32,6 @@ from ie_store.specs import MIEstimate, Outcome, Problem
 from ie_store.store.estimate_variables import CURVES
 from ie_store.variables import Piece, coordinate, piece
 
-NORMAL_95 = 1.959963984540054
 ROWS_AT_ONCE = 4096
 Curve = NDArray[np.float64]
 
