@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ie_store.errors import StoreError
+from ie_store.store.array_document import Codec
 from ie_store.store.codec import BLOCK_BYTES, LEVEL, crc32c, decode_chunk, encode_chunk, require_readable
 
 
@@ -72,4 +73,4 @@ def test_crc32c_of_the_published_check_value():
 )
 def test_other_codecs_are_refused_by_name(codecs):
     with pytest.raises(StoreError, match=r"slab reader reads little-endian bytes \+ blosc"):
-        require_readable(codecs, "array")
+        require_readable([Codec(**codec) for codec in codecs], "array")
