@@ -9,9 +9,9 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import google_crc32c
 import numcodecs.blosc
 import numpy as np
+from crc32c import crc32c as extend
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
@@ -90,5 +90,5 @@ def crc32c(pieces: Iterable[Any]) -> int:
     """CRC-32C of the concatenation of ``pieces``, each taken when the one before is summed."""
     value = 0
     for piece in pieces:
-        value = google_crc32c.extend(value, piece if isinstance(piece, bytes) else np.asarray(piece).reshape(-1).view(np.uint8))
+        value = extend(piece if isinstance(piece, bytes | memoryview) else memoryview(piece).cast("B"), value)
     return int(value)

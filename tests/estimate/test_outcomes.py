@@ -185,7 +185,7 @@ def test_every_outcome_has_an_advice_of_its_own_and_a_rank():
         (5.9, {"ceiling_nats": 3.0}, "97%"),
         (6.6, {"ceiling_nats": 3.0, "is_table": True}, "2.2 times"),
         (1.0, {"ceiling_nats": 0.0}, "no information"),
-        (-1.0, {"error": 0.2}, "5.0 standard errors"),
+        (-1.0, {"error": 0.2}, " by 5.0 standard errors"),
         (-1.0, {"error": 0.0}, "more than its error"),
         (math.nan, {}, "not a finite"),
         (4.0, {"swing": 1.0, "fold_nats": (3.0, 5.0)}, "50%"),

@@ -16,7 +16,6 @@ from made_store import make
 from ie_store.errors import InputError, StoreError
 from ie_store.specs import StoreLayout
 from ie_store.store import codec, layout, metadata, plain, shards
-from ie_store.store.array_document import Codec
 from ie_store.store.attributes import FORMAT, DatasetAttributes, GroupAttributes
 from ie_store.store.files import open_files
 from ie_store.store.typed import Malformed, parse
@@ -136,7 +135,7 @@ def test_what_a_spec_itself_refuses_is_named_by_its_place():
         parse(StoreLayout, document, "shape")
 
 
-@pytest.mark.parametrize("hint", [bytearray, int | str, list, Literal])
+@pytest.mark.parametrize("hint", [complex, int | str, list, Literal])
 def test_a_hint_without_a_parser_is_our_own_mistake(hint):
     with pytest.raises(TypeError, match="no parser for"):
         parse(hint, b"")
@@ -291,7 +290,7 @@ def test_small_arrays_come_back_here_and_in_zarr(files, tmp_path, dtype, shape, 
     assert np.array_equal(zarr.open_array(str(tmp_path / "group/numbers"), mode="r")[...], values)
 
 
-def test_an_array_is_metadata_last_and_chunks_are_sealed(files):
+def test_chunks_are_sealed(files):
     values = np.arange(3, dtype="<i4")
     plain.write_plain(files, "group", template(values, 2), values)
     assert sorted(files.list_keys("group/numbers")) == [f"group/numbers/{name}" for name in ("c/0", "c/1", "zarr.json")]
@@ -423,8 +422,6 @@ def test_the_header_of_a_chunk_that_is_stored_as_it_is(rows, one_block):
 def test_codecs_of_the_format():
     names = [document["name"] for document in codec.codec_document(2)]
     assert names == ["bytes", "blosc"]
-    codec.require_readable([Codec(**document) for document in codec.codec_document(4)], "here")
-    codec.require_readable([Codec(name="bytes"), Codec(name="blosc")], "here")
 
 
 def test_a_chunk_shorter_than_a_header():
