@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ie_store.estimate.arrays import mutual_information
+from ie_store.estimate.mutual_information import mutual_information
 
 REQUIREMENTS = ("benchmark-mi==0.1.3", "jax==0.4.30", "jaxlib==0.4.30", "numpy<2")
 CHEAP, SLOW = ("CCA",), ("KSG", "InfoNCE", "MINE")

@@ -25,8 +25,8 @@ from numcodecs import blosc
 from numpy.typing import NDArray
 
 from ie_store.specs import Slab
-from ie_store.store.codec import decode_chunk, encode_chunk
-from ie_store.store.read import open_reader
+from ie_store.store.format.codec import decode_chunk, encode_chunk
+from ie_store.store.open import open_reader
 
 
 @dataclass(frozen=True)

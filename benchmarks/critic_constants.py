@@ -82,13 +82,13 @@ CONSTANTS: dict[str, tuple[Any, ...]] = {
 }
 """By module; ``options`` are those of the trained estimators."""
 MODULES = {
-    "base": "ie_store.estimate.base",
-    "bounds": "ie_store.estimate.bounds",
-    "critic": "ie_store.estimate.critic",
-    "linear": "ie_store.estimate.linear",
-    "marginals": "ie_store.estimate.marginals",
-    "pairs": "ie_store.estimate.pairs",
-    "train": "ie_store.estimate.train",
+    "base": "ie_store.estimate.critics.baseline",
+    "bounds": "ie_store.estimate.critics.bounds",
+    "critic": "ie_store.estimate.critics.networks",
+    "linear": "ie_store.estimate.critics.canonical_correlations",
+    "marginals": "ie_store.estimate.critics.gaussianize",
+    "pairs": "ie_store.estimate.critics.residual",
+    "train": "ie_store.estimate.critics.train",
 }
 
 
@@ -132,7 +132,7 @@ def measured(job: tuple[str, Any, str, str, int, int]) -> dict[str, Any]:
     import torch
     from gaussians import gaussian, image
 
-    from ie_store.estimate.arrays import mutual_information
+    from ie_store.estimate.mutual_information import mutual_information
 
     torch.set_num_threads(1)
     options = {constant.split(".")[1]: value} if constant.startswith("options.") else {}

@@ -29,8 +29,8 @@ def tiny_model(folder: Path) -> Path:
 
 def run_one(rows: int, model: str, gguf_file: str | None) -> dict[str, float]:
     """Extract and measure, in this process."""
-    from ie_store.extract.job import prepare
-    from ie_store.extract.quiet import quiet_logging
+    from ie_store.extract.model.quiet import quiet_logging
+    from ie_store.extract.prepare import prepare
     from ie_store.extract.run import extract
     from ie_store.options import ExtractSpec
 

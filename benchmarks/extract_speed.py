@@ -22,19 +22,19 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.corpus.make import make_corpus
-from ie_store.extract.batches import BlockBatches, make_batches, plain_segments, segments_of
-from ie_store.extract.forward import BlockForward
-from ie_store.extract.model import LoadedModel, load_model
-from ie_store.extract.quiet import quiet_logging
+from ie_store.extract.forward.batches import TileBatches, make_batches, plain_segments, segments_of
+from ie_store.extract.forward.prefix_forward import TileForward
+from ie_store.extract.model.load import LoadedModel, load_model
+from ie_store.extract.model.quiet import quiet_logging
 from ie_store.options import ExtractSpec
-from ie_store.prefixes import first_differences, num_distinct_prefixes
+from ie_store.prefixes import common_prefix_lengths, num_distinct_prefixes
 
 PLAIN_BATCHES = (32, 64, 128)
 PROBED_ROWS = 256
 
 
-def run(model: LoadedModel, plan: BlockBatches) -> float:
-    forward = BlockForward(model.decoder, plan, model.device)
+def run(model: LoadedModel, plan: TileBatches) -> float:
+    forward = TileForward(model.decoder, plan, model.device)
     start = time.perf_counter()
     for batch in plan.batches:
         forward.run(batch, lambda batch, layer, states: None)
@@ -48,7 +48,7 @@ def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows
     budget = 512 if model.device.type == "cpu" else 16384
     shared = [make_batches(rows, segments_of(rows, True), budget // tokens.shape[1]) for rows in groups]
 
-    def plain(batch: int) -> list[BlockBatches]:
+    def plain(batch: int) -> list[TileBatches]:
         return [make_batches(rows, plain_segments(*rows.shape), batch) for rows in groups]
 
     few = tokens[:PROBED_ROWS]
@@ -62,7 +62,7 @@ def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows
         ratios.append(took["plain"] / took["shared"])
         for what, value in took.items():
             seconds[what].append(value)
-    distinct = sum(int(num_distinct_prefixes(first_differences(rows), tokens.shape[1]).sum()) for rows in groups)
+    distinct = sum(int(num_distinct_prefixes(common_prefix_lengths(rows), tokens.shape[1]).sum()) for rows in groups)
     ratio, speedup = tokens.size / distinct, statistics.median(ratios)
     result = {
         "corpus": name,

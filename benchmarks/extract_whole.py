@@ -20,19 +20,19 @@ import numpy as np
 import torch
 
 from ie_store.corpus.make import make_corpus
-from ie_store.extract.forward import BlockForward
-from ie_store.extract.job import Job, prepare
-from ie_store.extract.model import load_model
-from ie_store.extract.quiet import quiet_logging
+from ie_store.extract.forward.prefix_forward import TileForward
+from ie_store.extract.model.load import load_model
+from ie_store.extract.model.quiet import quiet_logging
+from ie_store.extract.prepare import PreparedExtract, prepare
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec
 
 
-def forwards_alone(job: Job) -> float:
+def forwards_alone(job: PreparedExtract) -> float:
     engine, start = job.engine, time.perf_counter()
-    for unit in job.missing_units():
+    for unit in job.missing_items():
         for block in engine.blocks(unit.level, unit.rows(job.corpus)[0]):
-            forward = BlockForward(engine.model.decoder, block, engine.model.device)
+            forward = TileForward(engine.model.decoder, block, engine.model.device)
             for batch in block.batches:
                 forward.run(batch, lambda batch, layer, states: None)
     if engine.model.device.type == "cuda":

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ie_store.estimate.arrays import mutual_information
+from ie_store.estimate.mutual_information import mutual_information
 
 COVERAGE_ROWS = 500
 ESTIMATORS = ("mine", "infonce", "nwj", "smile", "js", "cca")

@@ -30,12 +30,12 @@ import torch
 import transformers
 from ie_store_cli.main import main as command_line
 
-import ie_store.estimate.exact_results
+import ie_store.estimate.exact_record
 import ie_store.estimate.run
-import ie_store.extract.job
+import ie_store.extract.prepare
 import ie_store.extract.run
-import ie_store.store.removal
-import ie_store.store.results
+import ie_store.store.dataset.remove
+import ie_store.store.results.writer
 from ie_store.extract.layout import choose_layout
 from ie_store.options import ExtractSpec
 from ie_store.specs import StoreLayout
@@ -44,7 +44,7 @@ NAME = "m/c"
 BESIDE = "m/beside"
 """A dataset of the same model that no command may touch."""
 PRELOADED = [
-    "ie_store.extract.run", "ie_store.estimate.run", "ie_store.store.removal", "ie_store.store.read", "ie_store_cli.main",
+    "ie_store.extract.run", "ie_store.estimate.run", "ie_store.store.dataset.remove", "ie_store.store.open", "ie_store_cli.main",
     "transformers.models.gpt2.modeling_gpt2", "xarray", "zarr",
 ]  # fmt: skip
 TOLD_APART = ("_session", "_seconds")
@@ -69,9 +69,9 @@ def many_shards(*arguments: Any) -> StoreLayout:
 def run_command(arguments: list[str], log: str) -> None:
     """One command, in a process of its own."""
     torch.set_num_threads(1)
-    ie_store.extract.job.choose_layout = many_shards
-    ie_store.estimate.run.STACK_BYTES = {"cpu": 1}
-    ie_store.store.results.FLUSH_SECONDS = ie_store.estimate.exact_results.FLUSH_SECONDS = 0.0
+    ie_store.extract.prepare.choose_layout = many_shards
+    ie_store.estimate.run.BATCH_BYTES = {"cpu": 1}
+    ie_store.store.results.writer.FLUSH_SECONDS = ie_store.estimate.exact_record.FLUSH_SECONDS = 0.0
     sys.argv = ["ie-store", *arguments]
     with Path(log).open("w") as file, redirect_stdout(file), redirect_stderr(file):
         command_line()

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.corpus.make import make_corpus
-from ie_store.extract.model import LoadedModel, load_model
-from ie_store.extract.quiet import quiet_logging
+from ie_store.extract.model.load import LoadedModel, load_model
+from ie_store.extract.model.quiet import quiet_logging
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec
 

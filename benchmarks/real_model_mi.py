@@ -16,29 +16,29 @@ from typing import Any
 
 import torch
 
+from ie_store.estimate.batch_states import BatchStates, examine, measure_batch
 from ie_store.estimate.device import choose_device
-from ie_store.estimate.measure import StackStates, examine, measure_stack
-from ie_store.estimate.outcomes import CorpusRows
-from ie_store.estimate.problems import Stack
+from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.problems import ProblemBatch
+from ie_store.estimate.read import stream_states
 from ie_store.estimate.run import estimate
-from ie_store.estimate.slabs import stream_states
 from ie_store.estimators import estimator_spec
 from ie_store.extract.run import extract
 from ie_store.options import EstimateSpec, ExtractSpec, ignore_progress
 from ie_store.specs import MIEstimate, Outcome
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 
 
 def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str]) -> Iterator[dict[str, Any]]:
     """Macro estimates at the last position, and what the emergence of block 0 says of the exact one."""
     reader = open_reader(store, name)
-    corpus = CorpusRows(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+    corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
     last = reader.layout.num_positions - 1
-    stacks = tuple(Stack(level="macro", position=last, blocks=(block,)) for block in blocks)
-    for stack, slabs in stream_states(reader, stacks):
-        states = StackStates(stack=stack, slabs=slabs, corpus=corpus, device=choose_device("auto"))
+    batches = tuple(ProblemBatch(level="macro", position=last, blocks=(block,)) for block in blocks)
+    for stack, slabs in stream_states(reader, batches):
+        states = BatchStates(batch=stack, slabs=slabs, corpus=corpus, device=choose_device("auto"))
         for estimator in estimators:
-            found = examine(measure_stack(estimator_spec(estimator), states, ignore_progress), states)  # type: ignore[arg-type]
+            found = examine(measure_batch(estimator_spec(estimator), states, ignore_progress), states)  # type: ignore[arg-type]
             for problem, macro in found.items():
                 yield {"corpus": name, "block": problem.block} | figures(macro)
 

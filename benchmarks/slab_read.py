@@ -25,8 +25,8 @@ import zarr
 import ie_store
 from ie_store.fingerprint import fingerprint
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, ModelSpec, Slab, StoreLayout
-from ie_store.store.read import open_reader
-from ie_store.store.write import DatasetWriter, open_writer
+from ie_store.store.dataset.writer import DatasetWriter, open_writer
+from ie_store.store.open import open_reader
 
 NAME = "model/random"
 LAYERS, POSITIONS = 2, 2

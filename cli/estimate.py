@@ -81,7 +81,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object; its names say the unit")] = False,
 ) -> None:
     """Show every estimate of a dataset beside its exact ceiling, in bits."""
-    from ie_store.store.show import show_results
+    from ie_store.store.results.show import show_results
 
     shown = show_results(store, name)
     if as_json:

@@ -56,7 +56,7 @@ def verify(store: Store, name: Name, as_json: Json = False) -> None:
 
 def rm(store: Store, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask")] = False) -> None:
     """Remove a dataset and the estimates computed from it."""
-    from ie_store.store.removal import remove_dataset
+    from ie_store.store.dataset.remove import remove_dataset
 
     if not yes:
         typer.confirm(printable(f"remove {name} and its estimates from {store}?"), abort=True)

@@ -11,8 +11,8 @@ from ie_store.estimators import EstimatorSpec, estimator_spec
 from ie_store.specs import Emergence, MIEstimate, Outcome
 
 if TYPE_CHECKING:
-    from ie_store.estimate.arrays import mutual_information
-    from ie_store.store.read import open_store
+    from ie_store.estimate.mutual_information import mutual_information
+    from ie_store.store.open import open_store
 
 __all__ = [
     "Emergence",
@@ -25,7 +25,7 @@ __all__ = [
     "open_store",
 ]
 
-_LAZY = {"mutual_information": "ie_store.estimate.arrays", "open_store": "ie_store.store.read"}
+_LAZY = {"mutual_information": "ie_store.estimate.mutual_information", "open_store": "ie_store.store.open"}
 
 
 def __getattr__(name: str) -> Any:

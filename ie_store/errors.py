@@ -1,15 +1,15 @@
-"""Errors a user can mend. Imports nothing of ours.
+"""Errors a user can fix. Imports nothing of ours.
 
-Every message says what is wrong, where, and how to mend it. The command line turns each of these into
+Every message says what is wrong, where, and how to fix it. The command line turns each of these into
 ``exit_code`` without a traceback; library users can catch `IeStoreError` for all of them.
 """
 
 REPAIR = "run the same 'ie-store extract' command with --repair"
-"""The mend of a damaged dataset, as its messages end."""
+"""The fix of a damaged dataset, as its messages end."""
 
 
 class IeStoreError(Exception):
-    """Something the user can mend: base of all errors raised on purpose."""
+    """Something the user can fix: base of all errors raised on purpose."""
 
     exit_code = 2
 

@@ -35,7 +35,7 @@ _CROSS_FIT = (
     _at_problem("num_test", "test sequences"),
     _at_problem("ln_n_test", "ln(test sequences): the most that they can show", "nat"),
     _at_problem("num_negatives", "pairs of the product of the marginals in the test value"),
-    _at_problem("is_table", "1 where a few distinct rows stand for all, with their weights"),
+    _at_problem("is_weighted", "1 where a few distinct rows stand for all, with their weights"),
     _at_problem("train_nats", "the same statistic on train rows", "nat"),
     _at_problem("train_test_gap_nats", "train value minus test value", "nat"),
     _at_problem("steps", "optimiser steps taken"),
@@ -93,9 +93,9 @@ class Estimator:
     run_fold: str | None = None
     """``module:function`` that fits and tests one fold, of what is cross-fitted: `RunFold` in ``estimators/cross_fit.py``."""
     measure: str = f"{_ROOM}.cross_fit:measure"
-    """``module:function`` that estimates problems of one shape from their states: `Measure` in ``estimate/measure.py``."""
+    """``module:function`` that estimates problems of one shape from their states: `Measure` in ``estimate/batch_states.py``."""
     measure_arrays: str | None = f"{_ROOM}.cross_fit:of_arrays"
-    """``module:function`` that estimates from anyone's rows: `MeasureArrays` in ``estimate/arrays.py``; None: it cannot."""
+    """``module:function`` that estimates from anyone's rows: `MeasureArrays` in ``mutual_information.py``; None: it cannot."""
     require_consent: str | None = None
     """``module:function`` that refuses a run predicted to be long, unless the user said yes."""
     belief: str | None = None

@@ -25,7 +25,7 @@ def lexicographic_order(tokens: Tokens) -> NDArray[np.int64]:
     return np.lexsort(tokens.T[::-1]).astype(np.int64)
 
 
-def first_differences(tokens: Tokens) -> NDArray[np.int64]:
+def common_prefix_lengths(tokens: Tokens) -> NDArray[np.int64]:
     """First position (sequence,) at which each sorted row differs from the row above: 0 for row 0, T for a duplicate.
 
     Raises:
@@ -47,7 +47,7 @@ def first_differences(tokens: Tokens) -> NDArray[np.int64]:
 
 
 def num_distinct_prefixes(differences: NDArray[np.int64], num_positions: int) -> NDArray[np.int64]:
-    """Distinct prefixes (position,) that end at each position, from `first_differences`."""
+    """Distinct prefixes (position,) that end at each position, from `common_prefix_lengths`."""
     counts = np.bincount(np.minimum(differences, num_positions), minlength=num_positions + 1)[:num_positions]
     return np.cumsum(counts).astype(np.int64)
 
@@ -61,7 +61,7 @@ def entropy_nats(counts: NDArray[np.integer]) -> float:
 
 def prefix_counts(tokens: Tokens) -> list[NDArray[np.int64]]:
     """Occurrences (prefix,) of each distinct prefix, for every position of sorted rows ``tokens`` (sequence, position)."""
-    differences = first_differences(tokens)
+    differences = common_prefix_lengths(tokens)
     num_rows, num_positions = tokens.shape
     edges = (np.append(np.flatnonzero(differences <= position), num_rows) for position in range(num_positions))
     return [np.diff(edge) for edge in edges]
@@ -112,7 +112,7 @@ def make_schedule(differences: NDArray[np.int64], num_positions: int, step_overh
     segment for all. Solved exactly by dynamic programming.
 
     Args:
-        differences: (sequence,) from `first_differences` over the group's rows.
+        differences: (sequence,) from `common_prefix_lengths` over the group's rows.
         num_positions: T, positions of a row.
         step_overhead: cost of one more pass through the model, in tokens.
 

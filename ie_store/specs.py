@@ -199,7 +199,7 @@ _ADVICE: dict[Outcome, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MIEstimate:
-    """One mutual information, with all that is needed to believe it or not. Unit: nats."""
+    """One mutual information, with all that is needed to believe it or not. WorkItem: nats."""
 
     estimator: str
     """Name of its row in the table of estimators."""
@@ -213,7 +213,7 @@ class MIEstimate:
     ceiling_population_nats: float | None
     outcome: Outcome
     flags: tuple[str, ...] = ()
-    """Sentences of the sentinels, empty where nothing was found."""
+    """Sentences of the input checks, empty where nothing was found."""
     diagnostics: dict[str, Any] = field(default_factory=dict)
     """ln_n_test, num_test, num_negatives, train_nats, train_test_gap_nats, steps, seed, wall_seconds, flops, versions, ..."""
 

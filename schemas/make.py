@@ -5,7 +5,7 @@
 A test fails where the published ones differ from what the code makes.
 
 A dataclass becomes an object whose fields are all required and which allows no others; the docstring under a field becomes its
-description. The dataclasses below are what ``show --json`` prints; those of groups stand in ``store/attributes.py``.
+description. The dataclasses below are what ``show --json`` prints; those of groups stand in ``store/format/attributes.py``.
 """
 
 import ast
@@ -24,8 +24,8 @@ import numpy as np
 
 from ie_store.estimators import ESTIMATORS, NAMES, Estimator
 from ie_store.specs import MIEstimate, Outcome, StoreLayout
-from ie_store.store.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
-from ie_store.store.layout import coordinate_values, state_template
+from ie_store.store.format.arrays import coordinate_values, state_template
+from ie_store.store.format.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
 
 Schema = dict[str, Any]
 

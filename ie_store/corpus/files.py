@@ -1,4 +1,4 @@
-"""Files that a recipe names: found by name, list or pattern, opened as bytes, unpacked where they are gzip."""
+"""Storage that a recipe names: found by name, list or pattern, opened as bytes, unpacked where they are gzip."""
 
 import glob
 import gzip
@@ -19,7 +19,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 def find_files(source: str) -> list[str]:
-    """Files named by ``source``: comma-separated, in this order; each a file, ``-`` or a pattern like ``parts/*.gz`` (sorted).
+    """Storage named by ``source``: comma-separated, in this order; each a file, ``-`` or a pattern like ``parts/*.gz`` (sorted).
 
     Raises:
         InputError: a name that is no file, or a pattern without a match.

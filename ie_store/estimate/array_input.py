@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ie_store.errors import InputError
-from ie_store.estimate.closed_form import row_classes
-from ie_store.estimate.discrete import PairedClasses
+from ie_store.estimate.exact.discrete import PairedClasses
+from ie_store.estimate.exact.entropies import row_classes
 
 LARGEST_WHOLE = 2**53
 """Beyond it, float64 no longer holds every whole number."""

@@ -7,17 +7,17 @@ import numpy as np
 import torch
 
 from ie_store.errors import InputError
-from ie_store.estimate import consistency
-from ie_store.estimate.arrays import mutual_information
-from ie_store.estimate.consistency import Answer, Measure, Rows
+from ie_store.estimate import self_consistency
 from ie_store.estimate.device import choose_device
 from ie_store.estimate.estimators.cross_fit import cross_fit
+from ie_store.estimate.mutual_information import mutual_information
 from ie_store.estimate.problems import choose_targets, stored_blocks
-from ie_store.estimate.slabs import read_states
+from ie_store.estimate.read import read_states
+from ie_store.estimate.self_consistency import Answer, Measure, Rows
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import CheckSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import MIEstimate, Slab
-from ie_store.store.read import DatasetReader, open_reader
+from ie_store.store.open import DatasetReader, open_reader
 
 SHUFFLES_AT_ONCE = 8
 """Shuffled problems that are trained together."""
@@ -47,7 +47,7 @@ def check(spec: CheckSpec, on_progress: OnProgress = ignore_progress) -> list[Ve
 
     Args:
         spec: dataset, estimators, and how much work.
-        on_progress: told of every finished problem.
+        on_progress: called with every finished problem.
 
     Returns:
         One verdict per estimator, with what every check found, in nats.
@@ -94,11 +94,11 @@ def _answers(estimator: EstimatorSpec[Any], x: Rows, y: Rows, spec: CheckSpec, d
     measure, seed = _measure_with(estimator, device), estimator.options.seed
     base = measure(x, y, seed)
     return [
-        consistency.permutation_null(base, _shuffled(estimator, x, y, spec, device)),
-        consistency.learning_curve(base, measure, x, y, seed),
-        consistency.seeds(base, measure, x, y, seed),
-        consistency.data_processing(base, measure, x, y, seed),
-        consistency.additivity(measure, x, y, seed),
+        self_consistency.permutation_null(base, _shuffled(estimator, x, y, spec, device)),
+        self_consistency.learning_curve(base, measure, x, y, seed),
+        self_consistency.seeds(base, measure, x, y, seed),
+        self_consistency.data_processing(base, measure, x, y, seed),
+        self_consistency.additivity(measure, x, y, seed),
     ]
 
 

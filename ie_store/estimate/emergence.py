@@ -13,10 +13,10 @@ from dataclasses import replace
 from math import hypot
 from statistics import fmean
 
-from ie_store.estimate.closed_form import within_ceiling
+from ie_store.estimate.exact.entropies import within_ceiling
 from ie_store.estimators import estimator_row
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
-from ie_store.store.estimate_variables import CURVES, Arrays, emergence_pieces, estimates_of, values_of
+from ie_store.store.results.estimate_variables import CURVES, Arrays, emergence_pieces, estimates_of, values_of
 from ie_store.variables import Flags, Piece, WholeArrays
 
 FROM_BEST_TO_WORST = (

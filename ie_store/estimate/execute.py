@@ -5,19 +5,19 @@ from typing import Any
 
 import torch
 
-from ie_store.estimate.measure import Slabs, StackStates, examine, measure_stack
-from ie_store.estimate.outcomes import CorpusRows
+from ie_store.estimate.batch_states import BatchStates, Slabs, examine, measure_batch
+from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.plan import WorkItem
 from ie_store.options import OnProgress, ignore_progress
-from ie_store.store.estimate_variables import estimate_pieces
-from ie_store.store.records import Record
+from ie_store.store.results.estimate_variables import estimate_pieces
+from ie_store.store.results.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
     """What every item of a run is carried out with."""
 
-    corpus: CorpusRows
+    corpus: PrefixIndex
     device: torch.device
     session: dict[str, Any]
     """Provenance of the run."""
@@ -28,12 +28,12 @@ def execute(item: WorkItem, slabs: Slabs, workplace: Workplace, on_progress: OnP
 
     Args:
         item: one estimator on one batch of problems.
-        slabs: those of ``item.stack.slabs``.
+        slabs: those of ``item.batch.slabs``.
         workplace: corpus, device and provenance.
         on_progress: called with the steps of the work.
     """
-    states = StackStates(stack=item.stack, slabs=slabs, corpus=workplace.corpus, device=workplace.device)
-    estimates, pieces = measure_stack(item.estimator, states, on_progress)
+    states = BatchStates(batch=item.batch, slabs=slabs, corpus=workplace.corpus, device=workplace.device)
+    estimates, pieces = measure_batch(item.estimator, states, on_progress)
     examined = examine(estimates, states)
     flags = {f"{p.level}/{p.block}/{p.position}": estimate.flags for p, estimate in examined.items() if estimate.flags}
     return Record(item=item.key, session=workplace.session, flags=flags, pieces=(*pieces, *estimate_pieces(examined)))

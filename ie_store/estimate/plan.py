@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ie_store.estimate.problems import Stack, Targets, only, plan_stacks
+from ie_store.estimate.problems import ProblemBatch, Targets, only, plan_batches
 from ie_store.estimators import EstimatorSpec
 from ie_store.specs import Problem, StoreLayout
 
@@ -20,12 +20,12 @@ class WorkItem:
     """One estimator on one batch of problems."""
 
     estimator: EstimatorSpec[Any]
-    stack: Stack
+    batch: ProblemBatch
 
     @property
     def key(self) -> str:
         """Its name among the estimator's items: ``macro-position7-blocks0-29``."""
-        return f"{self.stack.level}-position{self.stack.position}-blocks{runs(self.stack.blocks)}"
+        return f"{self.batch.level}-position{self.batch.position}-blocks{runs(self.batch.blocks)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class EstimatePlan:
     @property
     def num_problems(self) -> int:
         """Problems of all items."""
-        return sum(len(item.stack.problems) for item in self.items)
+        return sum(len(item.batch.problems) for item in self.items)
 
 
 def runs(numbers: Sequence[int], separator: str = ".") -> str:
@@ -52,7 +52,7 @@ def runs(numbers: Sequence[int], separator: str = ".") -> str:
 
 
 def make_plan(
-    targets: Targets, layout: StoreLayout, missing: Mapping[EstimatorSpec[Any], frozenset[Problem]], stack_bytes: int
+    targets: Targets, layout: StoreLayout, missing: Mapping[EstimatorSpec[Any], frozenset[Problem]], batch_bytes: int
 ) -> EstimatePlan:
     """The items that are left.
 
@@ -60,12 +60,12 @@ def make_plan(
         targets: what is wanted in the end; it alone decides which problems meet.
         layout: of the dataset.
         missing: problems that each estimator has no record of, in the order in which estimators take their turns.
-        stack_bytes: most bytes of float32 states in one batch.
+        batch_bytes: most bytes of float32 states in one batch.
     """
-    stacks = plan_stacks(targets, layout, stack_bytes)
+    batches = plan_batches(targets, layout, batch_bytes)
     items = [
-        WorkItem(estimator=estimator, stack=left)
-        for stack in stacks
+        WorkItem(estimator=estimator, batch=left)
+        for stack in batches
         for estimator, problems in missing.items()
         for left in only([stack], problems)
     ]

@@ -1,7 +1,7 @@
 """The plan of an estimate as data: which problems, in which order, and which of them are estimated together.
 
 E(b, t) needs the macro problem (b, t) and the micro problems (b, 0..t). Problems of one level and position have one
-shape, so neighbouring blocks form a stack; stacks are ordered so that a slab, once read, serves all who need it::
+shape, so neighbouring blocks form a stack; batches are ordered so that a slab, once read, serves all who need it::
 
     macro, position t     blocks 0 1 2 | 3 4 5 | ...     layer 3 is y of block 2 and x of block 3
     micro, blocks 0 1 2   positions 0, 1, ..., t         one table per layer, other weights
@@ -14,12 +14,12 @@ from ie_store.errors import InputError
 from ie_store.grid import parse_selection
 from ie_store.specs import Level, Problem, Slab, StoreLayout
 
-STACK_BYTES = {"cpu": 2**28, "cuda": 2**33}
+BATCH_BYTES = {"cpu": 2**28, "cuda": 2**33}
 """Most bytes of float32 states in one stack, by type of device."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stack:
+class ProblemBatch:
     """Problems of one shape that are estimated together."""
 
     level: Level
@@ -118,31 +118,31 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def plan_stacks(targets: Targets, layout: StoreLayout, stack_bytes: int) -> tuple[Stack, ...]:
+def plan_batches(targets: Targets, layout: StoreLayout, batch_bytes: int) -> tuple[ProblemBatch, ...]:
     """Every problem of ``targets`` in exactly one stack, in reading order.
 
-    A stack holds as many blocks as fit into ``stack_bytes`` of float32 states x and y; at least one.
+    A stack holds as many blocks as fit into ``batch_bytes`` of float32 states x and y; at least one.
     """
-    stacks: list[Stack] = []
+    batches: list[ProblemBatch] = []
     for position in targets.positions:
-        for blocks in _cut(targets.blocks, layout.num_sequences * layout.hidden_size, stack_bytes):
-            stacks.append(Stack(level="macro", position=position, blocks=blocks))
-    for blocks in _cut(targets.blocks, layout.num_tokens * layout.hidden_size, stack_bytes):
+        for blocks in _cut(targets.blocks, layout.num_sequences * layout.hidden_size, batch_bytes):
+            batches.append(ProblemBatch(level="macro", position=position, blocks=blocks))
+    for blocks in _cut(targets.blocks, layout.num_tokens * layout.hidden_size, batch_bytes):
         for position in targets.micro_positions:
-            stacks.append(Stack(level="micro", position=position, blocks=blocks))
-    return tuple(stacks)
+            batches.append(ProblemBatch(level="micro", position=position, blocks=blocks))
+    return tuple(batches)
 
 
-def _cut(blocks: tuple[int, ...], values_per_slab: int, stack_bytes: int) -> list[tuple[int, ...]]:
-    size = max(1, stack_bytes // (2 * 4 * values_per_slab))
+def _cut(blocks: tuple[int, ...], values_per_slab: int, batch_bytes: int) -> list[tuple[int, ...]]:
+    size = max(1, batch_bytes // (2 * 4 * values_per_slab))
     return [blocks[start : start + size] for start in range(0, len(blocks), size)]
 
 
-def only(stacks: Sequence[Stack], wanted: frozenset[Problem]) -> tuple[Stack, ...]:
-    """The stacks cut down to the ``wanted`` problems; a stack with none of them is dropped."""
+def only(batches: Sequence[ProblemBatch], wanted: frozenset[Problem]) -> tuple[ProblemBatch, ...]:
+    """The batches cut down to the ``wanted`` problems; a stack with none of them is dropped."""
     left = []
-    for stack in stacks:
+    for stack in batches:
         blocks = tuple(problem.block for problem in stack.problems if problem in wanted)
         if blocks:
-            left.append(Stack(level=stack.level, position=stack.position, blocks=blocks))
+            left.append(ProblemBatch(level=stack.level, position=stack.position, blocks=blocks))
     return tuple(left)

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 
 from ie_store.errors import FlaggedError, InputError, StoreError
+from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import derive_emergences, grid_emergences
-from ie_store.estimate.exact_results import exact_record
+from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
-from ie_store.estimate.outcomes import CorpusRows
 from ie_store.estimate.plan import EstimatePlan, make_plan
-from ie_store.estimate.problems import STACK_BYTES, Targets, checkable_targets, choose_targets
-from ie_store.estimate.slabs import stream_states
-from ie_store.estimate.split import FEWEST_SEQUENCES
+from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
+from ie_store.estimate.read import stream_states
 from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
 from ie_store.options import EstimateSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import Emergence, MIEstimate, Problem, digest
-from ie_store.store.estimate_variables import estimates_of, values_of
-from ie_store.store.read import DatasetReader, open_reader
-from ie_store.store.results import ResultGroup, open_results
+from ie_store.store.open import DatasetReader, open_reader
+from ie_store.store.results.estimate_variables import estimates_of, values_of
+from ie_store.store.results.writer import ResultGroup, open_results
 
 Groups = dict[EstimatorSpec[Any], ResultGroup]
 Missing = dict[EstimatorSpec[Any], frozenset[Problem]]
@@ -56,10 +56,10 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
     groups = {one: open_results(spec.store, spec.name, one.identity, reader.identity) for one in _with_exact(spec.estimators)}
-    corpus = CorpusRows(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+    corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
     missing = {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
     _require_possible(missing, spec, reader, corpus, device)
-    plan = make_plan(targets, reader.layout, missing, STACK_BYTES[device.type])
+    plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
     workplace = Workplace(corpus=corpus, device=device, session=describe_session(device))
     with ExitStack() as held:
         for group in _to_hold(groups):
@@ -107,7 +107,7 @@ def _known(estimator: EstimatorSpec[Any], group: ResultGroup) -> dict[Problem, M
 
 
 def _require_possible(
-    missing: Missing, spec: EstimateSpec, reader: DatasetReader, corpus: CorpusRows, device: torch.device
+    missing: Missing, spec: EstimateSpec, reader: DatasetReader, corpus: PrefixIndex, device: torch.device
 ) -> None:
     layout = reader.layout
     for estimator, problems in missing.items():
@@ -117,7 +117,7 @@ def _require_possible(
                 f"{FEWEST_SEQUENCES} to train and test on: extract more, or use --estimator exact or noise"
             )
         if estimator.row.require_consent is not None and problems and not spec.yes:
-            outcomes = [corpus.num_outcomes(problem) for problem in problems]
+            outcomes = [corpus.num_distinct(problem) for problem in problems]
             resolve(estimator.row.require_consent)(estimator, layout.hidden_size, outcomes, layout.num_sequences, device)
 
 
@@ -132,7 +132,7 @@ def _carry_out(plan: EstimatePlan, groups: Groups, reader: DatasetReader, workpl
     done, assembled = 0, monotonic()
     for item, slabs in stream_states(reader, plan.items):
         groups[item.estimator].commit(execute(item, slabs, workplace, on_progress))
-        done += len(item.stack.problems)
+        done += len(item.batch.problems)
         on_progress(Progress(stage="estimates", done=done, total=plan.num_problems, unit="problems"))
         if monotonic() - assembled > ASSEMBLE_SECONDS:
             groups[item.estimator].assemble(partial(derive_emergences, item.estimator.name))

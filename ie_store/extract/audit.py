@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
-from ie_store.extract.group import Engine, model_rows
-from ie_store.extract.model import LoadedModel, load_model
+from ie_store.extract.forward.group import Engine, model_rows
+from ie_store.extract.model.load import LoadedModel, load_model
 from ie_store.options import ExtractSpec
 from ie_store.specs import Level, Slab, StoreLayout
-from ie_store.store.reader import DatasetReader
-from ie_store.store.slabs import decoded
+from ie_store.store.dataset.reader import DatasetReader
+from ie_store.store.dataset.slab_read import decoded
 
 AUDIT_LIMIT = 1e-2
 """Relative error above which states that were computed in float32 cannot be right in any stored dtype."""
@@ -43,7 +43,7 @@ def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_ro
         reader: the dataset.
         num_rows: rows to recompute, and as many lone tokens.
         seed: of their choice.
-        on_row: told of rows done, and of all.
+        on_row: called with rows done, and of all.
 
     Returns:
         ``{"rows": n, "relative_error": {layer: value}, "micro_rows": m, "micro_relative_error": {layer: value}}``.

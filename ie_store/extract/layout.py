@@ -3,7 +3,7 @@
 import numpy as np
 
 from ie_store.corpus.rows import Corpus
-from ie_store.extract.model import LoadedModel
+from ie_store.extract.model.load import LoadedModel
 from ie_store.grid import SHARD_BYTES_LIMIT, parse_selection, power_of_two_rows
 from ie_store.options import ExtractSpec
 from ie_store.specs import ITEM_BYTES, StoreLayout

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ie_store.corpus.make import corpus_name
 from ie_store.options import ExtractSpec
-from ie_store.store.layout import dataset_name
+from ie_store.store.format.arrays import dataset_name
 
 
 def name_of(spec: ExtractSpec) -> str:

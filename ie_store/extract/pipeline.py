@@ -7,10 +7,10 @@ from types import TracebackType
 from torch import Tensor
 
 from ie_store.errors import IeStoreError
-from ie_store.extract.states import HostBuffer, as_stored
-from ie_store.extract.work import Unit
+from ie_store.extract.forward.states import HostBuffer, as_stored
+from ie_store.extract.work import WorkItem
 from ie_store.specs import Shard
-from ie_store.store.write import DatasetWriter
+from ie_store.store.dataset.writer import DatasetWriter
 
 
 class ShardPipeline:
@@ -32,11 +32,11 @@ class ShardPipeline:
             self._free.append(buffer)
         return self._free.popleft()
 
-    def write(self, unit: Unit, buffer: HostBuffer, states: Tensor) -> None:
+    def write(self, unit: WorkItem, buffer: HostBuffer, states: Tensor) -> None:
         """Write the missing shards of a unit from its states (stored layer, stored position, row, hidden) in ``buffer``."""
         self._writing.append((buffer, self._thread.submit(self._write, unit, states)))
 
-    def _write(self, unit: Unit, states: Tensor) -> None:
+    def _write(self, unit: WorkItem, states: Tensor) -> None:
         array = as_stored(states)
         for shard in unit.shards:
             rows = array[:, :, shard.start - unit.start : shard.stop - unit.start]

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from ie_store.corpus.rows import Corpus
 from ie_store.errors import DiskSpaceError
-from ie_store.extract.batches import STEP_OVERHEAD
-from ie_store.extract.calibrate import ModelSpeed, cost
-from ie_store.extract.group import Engine
-from ie_store.extract.work import Unit
-from ie_store.prefixes import first_differences, num_distinct_prefixes
+from ie_store.extract.forecast_speed import ModelSpeed, cost
+from ie_store.extract.forward.batches import STEP_OVERHEAD
+from ie_store.extract.forward.group import Engine
+from ie_store.extract.work import WorkItem
+from ie_store.prefixes import common_prefix_lengths, num_distinct_prefixes
 from ie_store.specs import ITEM_BYTES, Shard, StoreLayout
 
 _MATCH_BYTES = 255
@@ -71,7 +71,7 @@ class Plan:
 def make_plan(
     engine: Engine,
     corpus: Corpus,
-    units: list[Unit],
+    units: list[WorkItem],
     *,
     name: str,
     speed: ModelSpeed,
@@ -100,7 +100,7 @@ def make_plan(
         stored_dtype=layout.stored_dtype,
         compute_dtype=model.compute_dtype,
         device=str(engine.model.device),
-        distinct_prefixes=tuple(num_distinct_prefixes(first_differences(corpus.tokens), layout.num_positions).tolist()),
+        distinct_prefixes=tuple(num_distinct_prefixes(common_prefix_lengths(corpus.tokens), layout.num_positions).tolist()),
         forward="prefix-shared" if shares else "plain",
         forward_note=sharing.reason if shares or not sharing.shared else "no rows share prefixes enough to pay",
         rows_per_shard=layout.rows_per_shard,
@@ -140,7 +140,7 @@ def encoded_bytes_of(layout: StoreLayout, shard: Shard, tokens: NDArray[np.int32
     if shard.level == "micro":
         return len(layout.layers) * (num_rows * row_bytes + _CHUNK_BYTES) + layout.num_layers * _INDEX_BYTES
     rows = tokens[shard.start : shard.stop]
-    prefixes = num_distinct_prefixes(first_differences(rows), layout.num_positions)
+    prefixes = num_distinct_prefixes(common_prefix_lengths(rows), layout.num_positions)
     own_tokens = 1 + (rows[1:] != rows[:-1]).sum(axis=0)
     total = layout.num_layers * layout.num_positions * _INDEX_BYTES
     for layer in layout.layers:

@@ -9,22 +9,22 @@ from typing import Any
 
 from ie_store.errors import DiskSpaceError, IeStoreError, NonFiniteError, StoreError
 from ie_store.extract.audit import audit, reference_model, require_close
-from ie_store.extract.calibrate import ModelSpeed, measure_disk, measure_model
-from ie_store.extract.job import Job, prepare
-from ie_store.extract.model import TORCH_DTYPES
+from ie_store.extract.forecast_speed import ModelSpeed, measure_disk, measure_model
+from ie_store.extract.forward.states import HostBuffer
+from ie_store.extract.model.load import TORCH_DTYPES
+from ie_store.extract.model.quiet import quiet_logging
 from ie_store.extract.pipeline import ShardPipeline
 from ie_store.extract.plan import Plan, make_plan, require_room
-from ie_store.extract.quiet import quiet_logging
+from ie_store.extract.prepare import PreparedExtract, prepare
 from ie_store.extract.report import ExtractReport
-from ie_store.extract.states import HostBuffer
-from ie_store.extract.work import Unit
+from ie_store.extract.work import WorkItem
 from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import StoreLayout
-from ie_store.store.files import open_files
-from ie_store.store.layout import coordinate_values
-from ie_store.store.reader import open_reader
-from ie_store.store.repair import damaged_shards
-from ie_store.store.write import DatasetWriter
+from ie_store.store.dataset.reader import open_reader
+from ie_store.store.dataset.repair import damaged_shards
+from ie_store.store.dataset.writer import DatasetWriter
+from ie_store.store.files.open import open_storage
+from ie_store.store.format.arrays import coordinate_values
 
 OnPlan = Callable[[Plan], None]
 
@@ -42,9 +42,9 @@ def plan_extract(spec: ExtractSpec) -> Plan:
     with quiet_logging():
         job = prepare(spec)
         if spec.repair and job.stored_same is not None:
-            found = damaged_shards(open_files(spec.store), job.name, job.identity, ignore_progress)
+            found = damaged_shards(open_storage(spec.store), job.name, job.identity, ignore_progress)
             job = replace(job, damaged=found)
-        return _plan(job, job.missing_units())
+        return _plan(job, job.missing_items())
 
 
 def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_plan: OnPlan = ignore_plan) -> ExtractReport:
@@ -54,7 +54,7 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
 
     Args:
         spec: what to do.
-        on_progress: told of chunks checked, rows computed and bytes written.
+        on_progress: called with chunks checked, rows computed and bytes written.
         on_plan: told what will be done before anything is.
 
     Raises:
@@ -71,11 +71,11 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
             job.open_writer().close()  # the store refuses, and says which fields differ, before time is spent on a plan
         if spec.repair and job.stored_same is not None:
             job = _repaired(job, on_progress)
-        units = job.missing_units()
+        units = job.missing_items()
         plan = _plan(job, units)
         if job.stored_same is not None and job.stored_same.complete and not units:
             return _reused(job, plan)
-        require_room(plan, open_files(spec.store).address(job.name))
+        require_room(plan, open_storage(spec.store).address(job.name))
         on_plan(plan)
         with job.open_writer() as writer:
             if job.stored_same is not None and job.stored_same.complete:
@@ -83,16 +83,16 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
             return _run(job, plan, writer, on_progress)
 
 
-def _repaired(job: Job, on_progress: OnProgress) -> Job:
-    """The job once what is damaged is mended or missing."""
+def _repaired(job: PreparedExtract, on_progress: OnProgress) -> PreparedExtract:
+    """The job once what is damaged is fixed or missing."""
     corpus = job.corpus
     with job.open_writer() as writer:
         writer.repair(coordinate_values(writer.layout, corpus.tokens, corpus.source_row, corpus.labels), on_progress)
     return replace(job, stored=open_reader(job.spec.store, job.name))
 
 
-def _plan(job: Job, units: list[Unit]) -> Plan:
-    files = open_files(job.spec.store)
+def _plan(job: PreparedExtract, units: list[WorkItem]) -> Plan:
+    files = open_storage(job.spec.store)
     return make_plan(
         job.engine,
         job.corpus,
@@ -124,9 +124,9 @@ class _Clock:
             setattr(self, what, getattr(self, what) + time.perf_counter() - start)
 
 
-def _run(job: Job, plan: Plan, writer: DatasetWriter, on_progress: OnProgress) -> ExtractReport:
+def _run(job: PreparedExtract, plan: Plan, writer: DatasetWriter, on_progress: OnProgress) -> ExtractReport:
     start, clock = time.perf_counter(), _Clock()
-    units = job.missing_units()
+    units = job.missing_items()
     try:
         num_bytes = _compute_and_write(job, units, writer, on_progress, clock)
         with clock.timing("audit"):
@@ -138,7 +138,7 @@ def _run(job: Job, plan: Plan, writer: DatasetWriter, on_progress: OnProgress) -
     writer.mark_complete(result)
     return ExtractReport(
         name=job.name,
-        address=open_files(job.spec.store).address(job.name),
+        address=open_storage(job.spec.store).address(job.name),
         plan=plan,
         reused=False,
         num_rows=sum(unit.num_rows for unit in units if unit.level == "macro"),
@@ -152,7 +152,9 @@ def _run(job: Job, plan: Plan, writer: DatasetWriter, on_progress: OnProgress) -
     )
 
 
-def _compute_and_write(job: Job, units: list[Unit], writer: DatasetWriter, on_progress: OnProgress, clock: _Clock) -> int:
+def _compute_and_write(
+    job: PreparedExtract, units: list[WorkItem], writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
+) -> int:
     layout, device = job.engine.layout, job.engine.model.device
     dtype = TORCH_DTYPES[layout.stored_dtype]
     size = max((_num_values(layout, unit) for unit in units), default=0)
@@ -164,7 +166,7 @@ def _compute_and_write(job: Job, units: list[Unit], writer: DatasetWriter, on_pr
             with clock.timing("waiting"):
                 buffer = pipeline.free_buffer()
 
-            def tell(tokens: int, all_tokens: int, unit: Unit = unit) -> None:
+            def tell(tokens: int, all_tokens: int, unit: WorkItem = unit) -> None:
                 rows = done[unit.level] + unit.num_rows * tokens // all_tokens
                 on_progress(_progress(f"{unit.level} states", rows, totals[unit.level], pipeline.num_bytes))
 
@@ -177,12 +179,12 @@ def _compute_and_write(job: Job, units: list[Unit], writer: DatasetWriter, on_pr
         return pipeline.num_bytes
 
 
-def _num_values(layout: StoreLayout, unit: Unit) -> int:
+def _num_values(layout: StoreLayout, unit: WorkItem) -> int:
     positions = len(layout.positions) if unit.level == "macro" else 1
     return len(layout.layers) * positions * unit.num_rows * layout.hidden_size
 
 
-def _audit(job: Job, on_progress: OnProgress) -> dict[str, Any]:
+def _audit(job: PreparedExtract, on_progress: OnProgress) -> dict[str, Any]:
     engine = replace(job.engine, model=reference_model(job.spec, job.engine.model))
     reader = open_reader(job.spec.store, job.name)
     result = audit(
@@ -196,7 +198,7 @@ def _progress(stage: str, done: int, total: int, num_bytes: int) -> Progress:
     return Progress(stage=stage, done=done, total=total, unit="rows", num_bytes=num_bytes)
 
 
-def _reused(job: Job, plan: Plan) -> ExtractReport:
+def _reused(job: PreparedExtract, plan: Plan) -> ExtractReport:
     stored = job.stored_same
     assert stored is not None, "the caller looked"
     return ExtractReport(

@@ -10,7 +10,7 @@ from ie_store.specs import Level, Shard, StoreLayout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unit:
+class WorkItem:
     """Rows start..stop-1 of macro or micro, computed as one group; ``shards`` of them are still to be written."""
 
     level: Level
@@ -31,12 +31,12 @@ class Unit:
         return values[:, None], values.astype(np.int64)
 
 
-def missing_units(layout: StoreLayout, missing: dict[Level, list[int]]) -> list[Unit]:
+def missing_items(layout: StoreLayout, missing: dict[Level, list[int]]) -> list[WorkItem]:
     """The units that hold missing shards: the lone tokens first, then groups of macro shards, each rising.
 
     A group is computed whole even where only one of its shards is missing, so that its batches are what they always are.
     """
-    units: list[Unit] = []
+    units: list[WorkItem] = []
     for level, group_size in (("micro", 1), ("macro", layout.shards_per_group)):
         groups: dict[int, list[Shard]] = {}
         for index in missing[level]:  # type: ignore[index]
@@ -45,7 +45,7 @@ def missing_units(layout: StoreLayout, missing: dict[Level, list[int]]) -> list[
     return units
 
 
-def _unit(layout: StoreLayout, level: str, first: int, group_size: int, shards: list[Shard]) -> Unit:
+def _unit(layout: StoreLayout, level: str, first: int, group_size: int, shards: list[Shard]) -> WorkItem:
     kind: Level = "macro" if level == "macro" else "micro"
     last = min(first + group_size, layout.num_shards(kind)) - 1
-    return Unit(level=kind, start=layout.shard(kind, first).start, stop=layout.shard(kind, last).stop, shards=tuple(shards))
+    return WorkItem(level=kind, start=layout.shard(kind, first).start, stop=layout.shard(kind, last).stop, shards=tuple(shards))

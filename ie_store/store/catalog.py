@@ -7,13 +7,13 @@ from typing import Any
 
 from ie_store.errors import IdentityError, StoreError
 from ie_store.specs import ITEM_BYTES, DatasetIdentity, Level, StoreLayout
-from ie_store.store.attributes import DatasetAttributes
-from ie_store.store.door import Files
-from ie_store.store.files import open_files
-from ie_store.store.layout import dataset_name, is_name_part, state_array, stored_cells
-from ie_store.store.ledger import LEVELS, missing_shards, read_sessions
-from ie_store.store.metadata import read_dataset, read_document, require_dataset, require_store
-from ie_store.store.results_group import read_results_group
+from ie_store.store.dataset.ledger import LEVELS, missing_shards, read_sessions
+from ie_store.store.files.open import open_storage
+from ie_store.store.files.protocol import Storage
+from ie_store.store.format.arrays import dataset_name, is_name_part, state_array, stored_cells
+from ie_store.store.format.attributes import DatasetAttributes
+from ie_store.store.format.metadata import read_dataset, read_document, require_dataset, require_store
+from ie_store.store.results.group import read_results_group
 
 _DESCRIBED = ("identity", "corpus", "complete", "incomplete_reason", "audit")
 
@@ -53,7 +53,7 @@ def list_datasets(store: str) -> tuple[list[DatasetSummary], list[DamagedDataset
     Raises:
         StoreError: not a store.
     """
-    files = open_files(store)
+    files = open_storage(store)
     require_store(files)
     whole: list[DatasetSummary] = []
     damaged: list[DamagedDataset] = []
@@ -67,12 +67,12 @@ def list_datasets(store: str) -> tuple[list[DatasetSummary], list[DamagedDataset
     return whole, damaged
 
 
-def _names(files: Files) -> Iterator[str]:
+def _names(files: Storage) -> Iterator[str]:
     for model in filter(is_name_part, files.list_folders("")):
         yield from (f"{model}/{corpus}" for corpus in filter(is_name_part, files.list_folders(model)))
 
 
-def _summary(files: Files, name: str, attributes: DatasetAttributes) -> DatasetSummary:
+def _summary(files: Storage, name: str, attributes: DatasetAttributes) -> DatasetSummary:
     layout = attributes.identity.layout
     return DatasetSummary(
         name=name,
@@ -90,11 +90,11 @@ def _summary(files: Files, name: str, attributes: DatasetAttributes) -> DatasetS
     )
 
 
-def _bytes_below(files: Files, prefix: str) -> int:
+def _bytes_below(files: Storage, prefix: str) -> int:
     return sum(files.size(key) or 0 for key in files.list_keys(prefix))
 
 
-def _estimates(files: Files, name: str) -> Iterator[str]:
+def _estimates(files: Storage, name: str) -> Iterator[str]:
     folder = f"{name}/estimates"
     yield from (key for key in files.list_folders(folder) if read_document(files, f"{folder}/{key}") is not None)
 
@@ -110,7 +110,7 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
     Raises:
         StoreError: no such store or dataset.
     """
-    files = open_files(store)
+    files = open_storage(store)
     attributes = require_dataset(files, dataset_name(name))
     layout = attributes.identity.layout
     described = {
@@ -127,7 +127,7 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
     return plain
 
 
-def _described_results(files: Files, name: str, group: str, identity: DatasetIdentity) -> dict[str, Any]:
+def _described_results(files: Storage, name: str, group: str, identity: DatasetIdentity) -> dict[str, Any]:
     """Attributes of a results group; where it is damaged or of other states, ``fault`` instead."""
     try:
         found = read_results_group(files, name, group, identity)
@@ -136,7 +136,7 @@ def _described_results(files: Files, name: str, group: str, identity: DatasetIde
     return {"group": group, **(asdict(found) if found else {})}
 
 
-def _sizes(files: Files, name: str, layout: StoreLayout) -> dict[str, Any]:
+def _sizes(files: Storage, name: str, layout: StoreLayout) -> dict[str, Any]:
     on_disk: dict[str, int] = {
         level: _bytes_below(files, f"{name}/{state_array(level, layout.stored_dtype)}") for level in LEVELS
     }

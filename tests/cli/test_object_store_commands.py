@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from called import ie_store, ie_store_json
 
-from ie_store.store.read import open_store
+from ie_store.store.open import open_store
 
 ADDRESS = "s3://hidden-states/team/store"
 NAME = "tiny-gpt2/rows"

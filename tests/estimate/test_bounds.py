@@ -8,31 +8,31 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ie_store.estimate.bounds import (
+from ie_store.estimate.critics.bounds import (
     PairStatistics,
-    constant_form,
     infonce,
     loss,
     resolution_floor,
     smile,
+    tuba,
     validation_nats,
 )
 
 BOUNDS = ("mine", "infonce", "nwj", "smile", "js")
 NOTHING = torch.zeros(1, dtype=torch.float64)
-many = given(seed=st.integers(0, 10_000), size=st.integers(2, 9), is_table=st.booleans(), spread=st.floats(0.1, 3.0))
+many = given(seed=st.integers(0, 10_000), size=st.integers(2, 9), is_weighted=st.booleans(), spread=st.floats(0.1, 3.0))
 
 
-def weights_of(size, is_table, seed=0):
+def weights_of(size, is_weighted, seed=0):
     """Probabilities of rows: any for a table, shares of repeated sequences for a draw."""
-    counts = np.random.default_rng(seed).integers(1, 9 if is_table else 3, size)
+    counts = np.random.default_rng(seed).integers(1, 9 if is_weighted else 3, size)
     return counts / counts.sum()
 
 
-def joint_weights(p, is_table):
+def joint_weights(p, is_weighted):
     """Weight of every pair (i, j) under the product of the marginals; a draw leaves out its own pairs."""
     weights = np.outer(p, p)
-    if not is_table:
+    if not is_weighted:
         np.fill_diagonal(weights, 0)
     return weights / weights.sum()
 
@@ -41,12 +41,12 @@ def scores_of(size, seed, spread=1.0):
     return spread * np.random.default_rng(seed).standard_normal((size, size))
 
 
-def found(scores, p, is_table):
+def found(scores, p, is_weighted):
     """`PairStatistics` of one problem whose scores (row, row) stay a tensor that can be differentiated."""
     scores, p = torch.as_tensor(scores), torch.from_numpy(p)
     exponentials = scores.exp()
     others = p
-    if not is_table:
+    if not is_weighted:
         exponentials = exponentials * (1 - torch.eye(len(p), dtype=p.dtype))
         others = p / (1 - p.square().sum())
     statistics = PairStatistics(
@@ -54,7 +54,7 @@ def found(scores, p, is_table):
         row_means=(exponentials @ others)[None],
         column_means=(others @ exponentials)[None],
         probabilities=p,
-        is_table=is_table,
+        is_weighted=is_weighted,
     )
     return statistics, exponentials[None]
 
@@ -65,21 +65,21 @@ def value_and_influence(pair):
 
 
 @many
-def test_marginal_and_joint_means(seed, size, is_table, spread):
-    scores, p = scores_of(size, seed, spread), weights_of(size, is_table, seed)
-    statistics, _ = found(scores, p, is_table)
-    assert statistics.log_marginal.item() == pytest.approx(math.log((joint_weights(p, is_table) * np.exp(scores)).sum()))
+def test_marginal_and_joint_means(seed, size, is_weighted, spread):
+    scores, p = scores_of(size, seed, spread), weights_of(size, is_weighted, seed)
+    statistics, _ = found(scores, p, is_weighted)
+    assert statistics.log_marginal.item() == pytest.approx(math.log((joint_weights(p, is_weighted) * np.exp(scores)).sum()))
     assert statistics.mean_joint.item() == pytest.approx((p * scores.diagonal()).sum())
 
 
 @many
-def test_the_constant_form_is_tuba(seed, size, is_table, spread):
-    scores, p, log_a = scores_of(size, seed, spread), weights_of(size, is_table, seed), 0.3
+def test_the_constant_form_is_tuba(seed, size, is_weighted, spread):
+    scores, p, log_a = scores_of(size, seed, spread), weights_of(size, is_weighted, seed), 0.3
     ratios = np.exp(scores - log_a)
-    weights = joint_weights(p, is_table)
+    weights = joint_weights(p, is_weighted)
     expected = p @ scores.diagonal() - log_a - (weights * ratios).sum() + 1
-    statistics, _ = found(scores, p, is_table)
-    nats, influence = value_and_influence(constant_form(statistics, torch.tensor([log_a], dtype=torch.float64)))
+    statistics, _ = found(scores, p, is_weighted)
+    nats, influence = value_and_influence(tuba(statistics, torch.tensor([log_a], dtype=torch.float64)))
     assert nats == pytest.approx(expected)
     mean = (weights * ratios).sum()
     for row in range(size):
@@ -88,9 +88,9 @@ def test_the_constant_form_is_tuba(seed, size, is_table, spread):
 
 
 @many
-def test_infonce_is_the_contrastive_bound(seed, size, is_table, spread):
-    scores, p = scores_of(size, seed, spread), weights_of(size, is_table, seed)
-    statistics, _ = found(scores, p, is_table)
+def test_infonce_is_the_contrastive_bound(seed, size, is_weighted, spread):
+    scores, p = scores_of(size, seed, spread), weights_of(size, is_weighted, seed)
+    statistics, _ = found(scores, p, is_weighted)
     nats, influence = value_and_influence(infonce(statistics))
     expected = scores.diagonal() - np.log(np.exp(scores) @ p)
     assert np.allclose(influence, expected)
@@ -99,12 +99,12 @@ def test_infonce_is_the_contrastive_bound(seed, size, is_table, spread):
 
 
 @many
-def test_smile_clips_the_negatives_alone(seed, size, is_table, spread):
-    scores, p = scores_of(size, seed, spread), weights_of(size, is_table, seed)
+def test_smile_clips_the_negatives_alone(seed, size, is_weighted, spread):
+    scores, p = scores_of(size, seed, spread), weights_of(size, is_weighted, seed)
     clipped = np.clip(scores, -1, 1)
-    ratios, weights = np.exp(clipped), joint_weights(p, is_table)
+    ratios, weights = np.exp(clipped), joint_weights(p, is_weighted)
     mean = (weights * ratios).sum()
-    nats, influence = value_and_influence(smile(found(scores, p, is_table)[0], found(clipped, p, is_table)[0]))
+    nats, influence = value_and_influence(smile(found(scores, p, is_weighted)[0], found(clipped, p, is_weighted)[0]))
     assert nats == pytest.approx(p @ scores.diagonal() - math.log(mean))
     for row in range(size):
         own = ((weights[row] @ ratios[row]) + (weights[:, row] @ ratios[:, row])) / p[row]
@@ -115,7 +115,7 @@ def test_the_influence_is_what_a_little_more_of_a_row_adds():
     """The derivative of the value by a row's weight, the marginals' weights moving with it: a table's, exactly."""
     scores, p, step = scores_of(6, 3), weights_of(6, True, 3), 1e-6
     log_a = torch.tensor([0.2], dtype=torch.float64)
-    for bound in (lambda s: constant_form(s, log_a), lambda s: smile(s, s)):
+    for bound in (lambda s: tuba(s, log_a), lambda s: smile(s, s)):
         nats, influence = value_and_influence(bound(found(scores, p, True)[0]))
         for row in range(6):
             more = (1 - step) * p + step * np.eye(6)[row]
@@ -139,10 +139,10 @@ def test_bounds_of_the_perfect_critic_of_a_gaussian_give_its_information():
 
 
 @many
-def test_the_value_shown_while_training(seed, size, is_table, spread):
-    scores, p = scores_of(size, seed, spread), weights_of(size, is_table, seed)
-    statistics, _ = found(scores, p, is_table)
-    marginal = (joint_weights(p, is_table) * np.exp(scores)).sum()
+def test_the_value_shown_while_training(seed, size, is_weighted, spread):
+    scores, p = scores_of(size, seed, spread), weights_of(size, is_weighted, seed)
+    statistics, _ = found(scores, p, is_weighted)
+    marginal = (joint_weights(p, is_weighted) * np.exp(scores)).sum()
     donsker_varadhan = p @ scores.diagonal() - math.log(marginal)
     for bound in ("mine", "smile", "js"):
         assert validation_nats(bound, statistics).item() == pytest.approx(donsker_varadhan)
@@ -159,10 +159,10 @@ def test_a_bound_that_is_none_is_refused(name):
         loss(name, statistics, exponentials, NOTHING)
 
 
-@pytest.mark.parametrize("is_table", [False, True])
-def test_losses_by_their_formulas(is_table):
-    scores, p, log_average = scores_of(5, 1), weights_of(5, is_table, 1), 0.4
-    weights = joint_weights(p, is_table)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_losses_by_their_formulas(is_weighted):
+    scores, p, log_average = scores_of(5, 1), weights_of(5, is_weighted, 1), 0.4
+    weights = joint_weights(p, is_weighted)
     joint, average = scores.diagonal(), torch.tensor([log_average], dtype=torch.float64)
     donsker_varadhan = (weights * np.exp(scores)).sum() / math.exp(log_average) - p @ joint
     jensen_shannon = p @ np.log1p(np.exp(-joint)) + (weights * np.log1p(np.exp(scores))).sum()
@@ -175,15 +175,15 @@ def test_losses_by_their_formulas(is_table):
         "infonce": p @ (both_ways - joint),
     }
     for bound in BOUNDS:
-        assert loss(bound, *found(scores, p, is_table), average).item() == pytest.approx(expected[bound]), bound
+        assert loss(bound, *found(scores, p, is_weighted), average).item() == pytest.approx(expected[bound]), bound
 
 
-@pytest.mark.parametrize("is_table", [False, True])
+@pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_gradients_of_losses_by_finite_differences(bound, is_table):
-    scores, p = torch.from_numpy(scores_of(4, 2)), weights_of(4, is_table, 2)
+def test_gradients_of_losses_by_finite_differences(bound, is_weighted):
+    scores, p = torch.from_numpy(scores_of(4, 2)), weights_of(4, is_weighted, 2)
     average = torch.tensor([0.4], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda s: loss(bound, *found(s, p, is_table), average), scores.requires_grad_())
+    assert torch.autograd.gradcheck(lambda s: loss(bound, *found(s, p, is_weighted), average), scores.requires_grad_())
 
 
 def test_the_gradient_by_its_own_mean_is_that_of_donsker_and_varadhan():

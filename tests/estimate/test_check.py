@@ -5,7 +5,7 @@ import pytest
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import InputError
-from ie_store.estimate import consistency
+from ie_store.estimate import self_consistency
 from ie_store.estimate.check import check
 from ie_store.estimators import estimator_spec
 from ie_store.options import CheckSpec
@@ -24,39 +24,39 @@ X = np.zeros((800, 4), np.float32)
 
 def test_null_passes_around_zero_and_fails_beside_it():
     rng = np.random.default_rng(0)
-    honest = consistency.permutation_null(value(2.0), [value(v) for v in rng.normal(0, 0.02, 19)])
+    honest = self_consistency.permutation_null(value(2.0), [value(v) for v in rng.normal(0, 0.02, 19)])
     assert honest.passed
     assert honest.numbers["p_value"] == pytest.approx(1 / 20)
-    biased = consistency.permutation_null(value(2.0), [value(v) for v in rng.normal(0.9, 0.02, 19)])
+    biased = self_consistency.permutation_null(value(2.0), [value(v) for v in rng.normal(0.9, 0.02, 19)])
     assert not biased.passed
-    nothing = consistency.permutation_null(value(0.0), [value(v) for v in (-0.1, 0.1, 0.0)])
+    nothing = self_consistency.permutation_null(value(0.0), [value(v) for v in (-0.1, 0.1, 0.0)])
     assert nothing.numbers["p_value"] == pytest.approx(3 / 4)
 
 
 def test_learning_curve_fails_while_the_value_grows():
-    flat = consistency.learning_curve(value(1.0), lambda x, y, seed: value(0.99), X, X, 0)
-    growing = consistency.learning_curve(value(np.log(800)), lambda x, y, seed: value(np.log(len(x))), X, X, 0)
+    flat = self_consistency.learning_curve(value(1.0), lambda x, y, seed: value(0.99), X, X, 0)
+    growing = self_consistency.learning_curve(value(np.log(800)), lambda x, y, seed: value(np.log(len(x))), X, X, 0)
     assert flat.passed
     assert not growing.passed
     assert growing.numbers["rows_400_nats"] == pytest.approx(np.log(400))
 
 
 def test_seeds_fail_where_they_disagree():
-    assert consistency.seeds(value(1.0), lambda x, y, seed: value(1.0 + 0.01 * seed), X, X, 0).passed
-    assert not consistency.seeds(value(1.0), lambda x, y, seed: value(1.0 + seed), X, X, 0).passed
+    assert self_consistency.seeds(value(1.0), lambda x, y, seed: value(1.0 + 0.01 * seed), X, X, 0).passed
+    assert not self_consistency.seeds(value(1.0), lambda x, y, seed: value(1.0 + seed), X, X, 0).passed
 
 
 def test_data_processing_fails_where_processing_adds():
-    by_size = consistency.data_processing(value(4.0), lambda x, y, seed: value(1.0 * y.shape[1]), X, X, 0)
-    inverse = consistency.data_processing(value(4.0), lambda x, y, seed: value(16.0 / y.shape[1]), X, X, 0)
-    honest = consistency.data_processing(value(4.0), lambda x, y, seed: value(min(4.0, y.shape[1])), X, X, 0)
+    by_size = self_consistency.data_processing(value(4.0), lambda x, y, seed: value(1.0 * y.shape[1]), X, X, 0)
+    inverse = self_consistency.data_processing(value(4.0), lambda x, y, seed: value(16.0 / y.shape[1]), X, X, 0)
+    honest = self_consistency.data_processing(value(4.0), lambda x, y, seed: value(min(4.0, y.shape[1])), X, X, 0)
     assert (by_size.passed, inverse.passed, honest.passed) == (False, False, True)
 
 
 def test_additivity_fails_where_halves_do_not_add_and_does_not_apply_where_they_cannot():
-    assert consistency.additivity(lambda x, y, seed: value(x.shape[1] / 4), X, X, 0).passed
-    assert not consistency.additivity(lambda x, y, seed: value(1.0), X, X, 0).passed
-    assert consistency.additivity(lambda x, y, seed: value(5.0), X, X, 0).passed is None
+    assert self_consistency.additivity(lambda x, y, seed: value(x.shape[1] / 4), X, X, 0).passed
+    assert not self_consistency.additivity(lambda x, y, seed: value(1.0), X, X, 0).passed
+    assert self_consistency.additivity(lambda x, y, seed: value(5.0), X, X, 0).passed is None
 
 
 @pytest.mark.slow

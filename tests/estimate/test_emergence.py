@@ -6,7 +6,7 @@ import pytest
 
 from ie_store.estimate.emergence import emergence, grid_emergences, worst
 from ie_store.specs import MIEstimate, Outcome, Problem
-from ie_store.store.estimate_variables import CURVES, estimate_pieces, values_of
+from ie_store.store.results.estimate_variables import CURVES, estimate_pieces, values_of
 from ie_store.variables import assemble, piece
 
 

@@ -13,7 +13,7 @@ import pytest
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import InputError
-from ie_store.estimate.bounds import Bound
+from ie_store.estimate.critics.bounds import Bound
 from ie_store.estimator_options import NoiseOptions, TrainedOptions
 from ie_store.estimators import ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, resolve
 
@@ -39,7 +39,7 @@ from ie_store.specs import MIEstimate, Outcome
 
 
 def measure(spec, states, problems, on_progress):
-    from ie_store.estimate.measure import ceilings_at
+    from ie_store.estimate.batch_states import ceilings_at
 
     return [_half(spec, ceilings_at(states.corpus, problem)[0]) for problem in problems]
 

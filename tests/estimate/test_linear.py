@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from scipy.optimize import isotonic_regression
 
-from ie_store.estimate.base import Rows, linear_nats, score_rows
-from ie_store.estimate.critic import first_layer, make_pair_network, pair_scores
-from ie_store.estimate.linear import RIDGES, LinearCritic, falling, fit_linear
-from ie_store.estimate.marginals import fit_marginals, normal_scores
-from ie_store.estimate.split import make_folds
+from ie_store.estimate.critics.baseline import Rows, linear_nats, score_rows
+from ie_store.estimate.critics.canonical_correlations import RIDGES, LinearCritic, falling, fit_linear
+from ie_store.estimate.critics.folds import make_folds
+from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
+from ie_store.estimate.critics.networks import first_layer, make_pair_network, pair_scores
 
 
 def test_normal_scores_rise_and_undo_a_monotone_map():
@@ -72,7 +72,7 @@ def test_the_linear_critic_is_the_log_density_ratio_of_a_gaussian(strength):
         one = torch.distributions.Normal(0.0, 1.0)
         points = torch.stack(torch.broadcast_tensors(x[0, :, None, pair], y[0, None, :, pair]), -1)
         expected += joint.log_prob(points) - one.log_prob(points).sum(-1)
-    assert torch.allclose(factors.against(0, 5, factors)[0], expected, atol=1e-4)
+    assert torch.allclose(factors.pairwise(0, 5, factors)[0], expected, atol=1e-4)
 
 
 def test_one_critic_for_every_ridge_and_no_direction_from_a_constant_dimension():

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from ie_store.estimate.critics.held_out import Combined
+from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.emergence import FROM_BEST_TO_WORST
-from ie_store.estimate.evaluate import Combined
-from ie_store.estimate.judge import judge
 from ie_store.specs import Outcome
 
 NUM_TEST = 1000
@@ -15,17 +15,17 @@ SLIGHTLY = 1e-9
 
 
 def judged(nats=2.0, *, error=0.0, swing=0.0, fold_nats=(1.9, 2.1), **changed):
-    combined = Combined(nats=nats, standard_error_nats=error, fold_nats=fold_nats, swing_nats=swing)
+    combined = Combined(nats=nats, standard_error_nats=error, fold_nats=fold_nats, fold_error_nats=swing)
     given = {
         "is_bound": True,
         "ceiling_nats": None,
         "ceiling_population_nats": None,
         "num_test": NUM_TEST,
-        "is_table": False,
+        "is_weighted": False,
         "still_rising": False,
         "diagnostics": {},
     }
-    return judge("mine", combined, **(given | changed))
+    return classify("mine", combined, **(given | changed))
 
 
 def test_a_plain_value_converged_and_has_no_flags():
@@ -53,7 +53,7 @@ def test_saturated_above_85_percent_of_ln_n_test(nats, outcome):
 
 
 def test_a_weighted_table_is_never_saturated():
-    assert judged(math.log(NUM_TEST), is_table=True).outcome == Outcome.CONVERGED
+    assert judged(math.log(NUM_TEST), is_weighted=True).outcome == Outcome.CONVERGED
 
 
 def test_without_test_rows_nothing_is_saturated():
@@ -76,7 +76,7 @@ def test_two_test_rows_are_the_fewest_of_a_fold():
     ],
 )
 def test_above_the_ceiling_by_more_than_rounding(nats, outcome):
-    found = judged(nats, ceiling_nats=3.0, is_table=True)
+    found = judged(nats, ceiling_nats=3.0, is_weighted=True)
     assert found.outcome == outcome
     assert bool(found.flags) == (outcome == Outcome.ABOVE_CEILING)
 
@@ -183,7 +183,7 @@ def test_every_outcome_has_an_advice_of_its_own_and_a_rank():
         (0.9 * math.log(NUM_TEST), {}, "90%"),
         (3.3, {"ceiling_nats": 3.0}, "10%"),
         (5.9, {"ceiling_nats": 3.0}, "97%"),
-        (6.6, {"ceiling_nats": 3.0, "is_table": True}, "2.2 times"),
+        (6.6, {"ceiling_nats": 3.0, "is_weighted": True}, "2.2 times"),
         (1.0, {"ceiling_nats": 0.0}, "no information"),
         (-1.0, {"error": 0.2}, " by 5.0 standard errors"),
         (-1.0, {"error": 0.0}, "more than its error"),

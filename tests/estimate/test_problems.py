@@ -1,9 +1,9 @@
-"""The plan: every problem once, in stacks, in an order in which no slab has to be read twice."""
+"""The plan: every problem once, in batches, in an order in which no slab has to be read twice."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ie_store.estimate.problems import choose_targets, only, plan_stacks
+from ie_store.estimate.problems import choose_targets, only, plan_batches
 from ie_store.specs import StoreLayout
 
 
@@ -16,15 +16,15 @@ def layout(layers, positions, stored_layers=None, stored_positions=None):
 
 
 @given(st.integers(2, 9), st.integers(1, 5), st.integers(1, 2000))
-def test_every_problem_is_in_one_stack_and_slabs_leave_for_good(layers, positions, stack_bytes):
+def test_every_problem_is_in_one_stack_and_slabs_leave_for_good(layers, positions, batch_bytes):
     grid = layout(layers, positions)
     targets = choose_targets(grid, "all", "all")
-    stacks = plan_stacks(targets, grid, stack_bytes)
-    planned = [problem for stack in stacks for problem in stack.problems]
+    batches = plan_batches(targets, grid, batch_bytes)
+    planned = [problem for stack in batches for problem in stack.problems]
     assert sorted(planned, key=repr) == sorted(targets.problems, key=repr)
     assert len(planned) == 2 * (layers - 1) * positions
     gone, before = set(), set()
-    for stack in stacks:
+    for stack in batches:
         now = set(stack.slabs)
         gone |= before - now
         assert not gone & now
@@ -41,6 +41,6 @@ def test_targets_are_stored_blocks_and_micro_reaches_back_to_the_start(stored, d
     assert targets.blocks == tuple(blocks)
     assert {(p.level, p.position) for p in targets.problems} == {("macro", 1), ("micro", 0), ("micro", 1)}
     wanted = frozenset(data.draw(st.sets(st.sampled_from(targets.problems))))
-    left = only(plan_stacks(targets, grid, 100), wanted)
+    left = only(plan_batches(targets, grid, 100), wanted)
     assert {problem for stack in left for problem in stack.problems} == wanted
     assert all(stack.blocks for stack in left)

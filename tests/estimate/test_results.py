@@ -15,9 +15,9 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem, digest
-from ie_store.store.estimate_variables import emergence_pieces, emergences_of, estimate_pieces, estimates_of, values_of
-from ie_store.store.results_group import results_key
-from ie_store.store.show import read_results, show_results
+from ie_store.store.results.estimate_variables import emergence_pieces, emergences_of, estimate_pieces, estimates_of, values_of
+from ie_store.store.results.group import results_key
+from ie_store.store.results.show import read_results, show_results
 from ie_store.variables import assemble
 
 NOISE = estimator_spec("noise")

@@ -13,8 +13,8 @@ from known_store import NAME, random_tokens, write_store
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.results_group import results_key
-from ie_store.store.show import read_results
+from ie_store.store.results.group import results_key
+from ie_store.store.results.show import read_results
 
 NOISE = estimator_spec("noise")
 CHILD = """
@@ -25,7 +25,7 @@ import ie_store.estimate.run as module
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 module.ASSEMBLE_SECONDS = 0.0
-module.STACK_BYTES = {"cpu": 1}
+module.BATCH_BYTES = {"cpu": 1}
 print("ready", flush=True)
 module.estimate(EstimateSpec(store=sys.argv[1], name=sys.argv[2], estimators=(estimator_spec("noise"),), positions="all"))
 """
@@ -40,7 +40,7 @@ def values(store):
 def test_killed_estimates_end_like_an_uninterrupted_one(tmp_path, monkeypatch):
     tokens = random_tokens(150)
     whole, killed = (write_store(tmp_path / name, tokens, layers=5) for name in ("whole", "killed"))
-    monkeypatch.setattr("ie_store.estimate.run.STACK_BYTES", {"cpu": 1})
+    monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})
     spec = EstimateSpec(store=whole, name=NAME, estimators=(NOISE,), positions="all")
     estimate(spec)
     rng, done = random.Random(0), 0

@@ -16,10 +16,10 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.specs import Outcome
-from ie_store.store.read import open_reader
-from ie_store.store.results import open_results
-from ie_store.store.results_group import results_key
-from ie_store.store.show import show_results
+from ie_store.store.open import open_reader
+from ie_store.store.results.group import results_key
+from ie_store.store.results.show import show_results
+from ie_store.store.results.writer import open_results
 
 NOISE = estimator_spec("noise")
 EXACT = estimator_spec("exact")
@@ -162,9 +162,9 @@ def test_what_is_done_is_not_done_again(store, monkeypatch):
     import ie_store.estimate.execute as module
 
     measured = []
-    real = module.measure_stack
+    real = module.measure_batch
     monkeypatch.setattr(
-        module, "measure_stack", lambda spec, states, tell: measured.append(states.stack) or real(spec, states, tell)
+        module, "measure_batch", lambda spec, states, tell: measured.append(states.batch) or real(spec, states, tell)
     )
     run(store, NOISE)
     assert {stack.blocks for stack in measured} == {(1,)}
@@ -172,19 +172,19 @@ def test_what_is_done_is_not_done_again(store, monkeypatch):
 
 
 def test_each_slab_is_read_once(store, monkeypatch):
-    import ie_store.estimate.slabs as module
+    import ie_store.estimate.read as module
 
     read = []
     real = module.read_states
     monkeypatch.setattr(module, "read_states", lambda reader, slab: read.append(slab) or real(reader, slab))
-    monkeypatch.setattr("ie_store.estimate.run.STACK_BYTES", {"cpu": 1})
+    monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})
     run(store, NOISE, estimator_spec("noise", scale="rms"), positions="all")
     assert len(read) == len(set(read)) == 3 * 3 + 3
 
 
 def test_stacks_of_any_size_give_the_same(tmp_path, tokens, monkeypatch):
     whole = run(write_store(tmp_path / "a", tokens), NOISE)
-    monkeypatch.setattr("ie_store.estimate.run.STACK_BYTES", {"cpu": 1})
+    monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})
     assert run(write_store(tmp_path / "b", tokens), NOISE) == whole
 
 

@@ -9,23 +9,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ie_store.estimate import base, scores
-from ie_store.estimate.bounds import PairStatistics, constant_form, infonce, loss, resolution_floor, smile
-from ie_store.estimate.scores import Factors, Side, capped_exp, log_means, pair_means, soft_cap
-from ie_store.estimate.split import table_fold
+from ie_store.estimate.critics import baseline, scores
+from ie_store.estimate.critics.bounds import PairStatistics, infonce, loss, resolution_floor, smile, tuba
+from ie_store.estimate.critics.folds import table_fold
+from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, log_means, pair_means, soft_cap
 
 
 def make_factors(num_rows=30, num_problems=2, seed=0):
     generator = torch.Generator().manual_seed(seed)
     left, right = (torch.randn(num_problems, num_rows, 4, generator=generator) for _ in range(2))
     row, column = (torch.randn(num_problems, num_rows, generator=generator) for _ in range(2))
-    return Factors(left=left, right=right, row=row, column=column)
+    return SeparableScores(left=left, right=right, row=row, column=column)
 
 
-def make_side(num_rows=30, *, is_table=False, seed=0):
+def make_side(num_rows=30, *, is_weighted=False, seed=0):
     probabilities = torch.rand(num_rows, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
-    probabilities = probabilities / probabilities.sum() if is_table else torch.full_like(probabilities, 1 / num_rows)
-    return Side(rows=torch.arange(num_rows), probabilities=probabilities, num_sequences=num_rows, is_table=is_table)
+    probabilities = probabilities / probabilities.sum() if is_weighted else torch.full_like(probabilities, 1 / num_rows)
+    return SplitPart(rows=torch.arange(num_rows), probabilities=probabilities, num_sequences=num_rows, is_weighted=is_weighted)
 
 
 def dense(factors):
@@ -40,7 +40,7 @@ def statistics(side, factors=None, cap=CAP):
     row_means, column_means = pair_means(factors, side, cap)
     joint, probabilities = soft_cap(factors.diagonal(), cap), side.weights(torch.float32)[0]
     return PairStatistics(
-        joint=joint, row_means=row_means, column_means=column_means, probabilities=probabilities, is_table=side.is_table
+        joint=joint, row_means=row_means, column_means=column_means, probabilities=probabilities, is_weighted=side.is_weighted
     )
 
 
@@ -50,15 +50,15 @@ def test_the_capped_exponential_is_the_exponential_of_the_capped_score():
     assert torch.allclose(soft_cap(torch.tensor([[0.5], [0.5]]), CAP), torch.tensor([[0.5], [0.5]]), atol=0.1)
 
 
-@pytest.mark.parametrize("is_table", [False, True])
+@pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("pairs_per_block", [64, 2**22])
-def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_table, pairs_per_block):
-    monkeypatch.setattr(scores, "PAIRS_PER_BLOCK", pairs_per_block)
-    factors, side = make_factors(), make_side(is_table=is_table)
+def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_weighted, pairs_per_block):
+    monkeypatch.setattr(scores, "PAIRS_PER_TILE", pairs_per_block)
+    factors, side = make_factors(), make_side(is_weighted=is_weighted)
     matrix = soft_cap(dense(factors), CAP).exp().double()
     p = side.probabilities
     weights = p[:, None] * p[None]
-    if not is_table:
+    if not is_weighted:
         weights.fill_diagonal_(0)
         weights /= weights.sum()
     row_means, column_means = pair_means(factors, side, CAP)
@@ -69,15 +69,15 @@ def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_table, pairs_p
 
 def test_log_means_are_those_of_the_whole_matrix():
     factors, reference = make_factors(), make_factors(seed=1)
-    logs = make_side(is_table=True).probabilities.log().float()
+    logs = make_side(is_weighted=True).probabilities.log().float()
     matrix = factors.left @ reference.right.transpose(1, 2) + factors.row[..., None] + reference.column[:, None]
     assert torch.allclose(log_means(factors, reference, logs), torch.logsumexp(matrix + logs, 2), rtol=1e-5)
 
 
-@pytest.mark.parametrize("is_table", [False, True])
-def test_influences_average_to_the_value(is_table):
-    found = statistics(make_side(is_table=is_table))
-    for nats, influence in (constant_form(found, torch.tensor([0.3, -0.2])), infonce(found), smile(found, found)):
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_influences_average_to_the_value(is_weighted):
+    found = statistics(make_side(is_weighted=is_weighted))
+    for nats, influence in (tuba(found, torch.tensor([0.3, -0.2])), infonce(found), smile(found, found)):
         assert torch.allclose(influence @ found.probabilities, nats, rtol=1e-4)
 
 
@@ -85,8 +85,8 @@ def test_the_constant_form_by_hand_and_at_its_best_constant():
     found = statistics(make_side())
     marginal = found.row_means.mean(1)
     by_hand = found.joint.mean(1) - 0.7 - marginal / torch.e**0.7 + 1
-    assert torch.allclose(constant_form(found, torch.full((2,), 0.7))[0], by_hand, rtol=1e-4)
-    best = constant_form(found, found.log_marginal)[0]
+    assert torch.allclose(tuba(found, torch.full((2,), 0.7))[0], by_hand, rtol=1e-4)
+    best = tuba(found, found.log_marginal)[0]
     assert torch.allclose(best, found.joint.mean(1) - marginal.log(), rtol=1e-4)
     assert (best > by_hand).all()
 
@@ -103,20 +103,22 @@ def test_infonce_counts_the_own_pair_and_stays_below_ln_n():
 def test_the_floor_keeps_the_constant_form_below_ln_n(height):
     side, cap = make_side(100), torch.tensor([12.0])
     left = torch.eye(100)[None] * 2 * height
-    factors = Factors(left=left, right=torch.eye(100)[None], row=torch.full((1, 100), -height), column=torch.zeros(1, 100))
+    factors = SeparableScores(
+        left=left, right=torch.eye(100)[None], row=torch.full((1, 100), -height), column=torch.zeros(1, 100)
+    )
     found = statistics(side, factors, cap)
     floor = torch.maximum(found.log_marginal, resolution_floor(found.mean_joint, 100))
-    assert constant_form(found, floor)[0].item() <= torch.log(torch.tensor(100.0)).item()
+    assert tuba(found, floor)[0].item() <= torch.log(torch.tensor(100.0)).item()
 
 
 def test_the_perfect_critic_of_a_table_gives_its_entropy():
-    side = make_side(8, is_table=True)
+    side = make_side(8, is_weighted=True)
     p = side.probabilities.float()
     left = torch.diag(-p.log() + 30)[None]
-    factors = Factors(left=left, right=torch.eye(8)[None], row=torch.full((1, 8), -30.0), column=torch.zeros(1, 8))
+    factors = SeparableScores(left=left, right=torch.eye(8)[None], row=torch.full((1, 8), -30.0), column=torch.zeros(1, 8))
     found = statistics(side, factors, torch.tensor([20.0]))
     entropy = -(side.probabilities * side.probabilities.log()).sum().item()
-    assert constant_form(found, found.log_marginal)[0].item() == pytest.approx(entropy, abs=1e-4)
+    assert tuba(found, found.log_marginal)[0].item() == pytest.approx(entropy, abs=1e-4)
 
 
 def test_the_donsker_varadhan_gradient_divides_by_the_running_mean():
@@ -129,7 +131,7 @@ def test_the_donsker_varadhan_gradient_divides_by_the_running_mean():
         row_means=exponentials @ others,
         column_means=others @ exponentials,
         probabilities=torch.full((6,), 1 / 6),
-        is_table=False,
+        is_weighted=False,
     )
     (gradient,) = torch.autograd.grad(loss("mine", found, exponentials, torch.tensor([0.5])).sum(), scores_)
     expected = exponentials.detach() / 30 / torch.e**0.5 - torch.eye(6) / 6
@@ -157,9 +159,9 @@ def test_a_soft_cap_far_from_the_ends_is_none_and_far_beyond_them_is_the_cap():
 
 @pytest.mark.parametrize("pairs_per_block", [1, 100, 2**22])
 def test_log_means_in_any_blocks_are_one_row_after_the_other(monkeypatch, pairs_per_block):
-    monkeypatch.setattr(scores, "PAIRS_PER_BLOCK", pairs_per_block)
+    monkeypatch.setattr(scores, "PAIRS_PER_TILE", pairs_per_block)
     factors, reference = make_factors(11), make_factors(7, seed=1)
-    p = make_side(7, is_table=True).probabilities
+    p = make_side(7, is_weighted=True).probabilities
     found = log_means(factors, reference, p.log().float())
     for problem in range(2):
         for row in range(11):
@@ -175,18 +177,18 @@ def test_log_means_in_any_blocks_are_one_row_after_the_other(monkeypatch, pairs_
 @given(st.integers(1, 5), st.integers(1, 100), st.integers(1, 100), st.integers(1, 3000))
 def test_blocks_cover_the_rows_once(num_problems, num_rows, num_columns, pairs):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "PAIRS_PER_BLOCK", pairs)
-        blocks = scores.row_blocks(num_problems, num_rows, num_columns)
+        patch.setattr(scores, "PAIRS_PER_TILE", pairs)
+        blocks = scores.row_tiles(num_problems, num_rows, num_columns)
     assert [row for start, stop in blocks for row in range(start, stop)] == list(range(num_rows))
     assert all((stop - start) * num_problems * num_columns <= max(pairs, num_problems * num_columns) for start, stop in blocks)
 
 
 def test_parts_and_heads_of_a_side():
-    draw, table = make_side(10), make_side(10, is_table=True)
+    draw, table = make_side(10), make_side(10, is_weighted=True)
     assert table.head(3) is table
     assert draw.head(10) is draw
     head = draw.head(3)
-    assert (head.rows.tolist(), head.num_sequences, head.is_table) == ([0, 1, 2], 3, False)
+    assert (head.rows.tolist(), head.num_sequences, head.is_weighted) == ([0, 1, 2], 3, False)
     assert head.probabilities.sum().item() == pytest.approx(1)
     own, others = draw.weights(torch.float64)
     assert torch.allclose(others, torch.full((10,), 1 / 9, dtype=torch.float64))
@@ -197,7 +199,7 @@ def test_parts_and_heads_of_a_side():
 def test_scores_scaled_shifted_added_and_chosen():
     first, second = make_factors(6), make_factors(6, seed=1)
     half = torch.tensor([0.5, 2.0])
-    assert torch.allclose(dense(first.tempered(half)), dense(first) * half[:, None, None], atol=1e-5)
+    assert torch.allclose(dense(first.scaled(half)), dense(first) * half[:, None, None], atol=1e-5)
     assert torch.allclose(dense(first.shifted(half[:, None])), dense(first) + half[:, None, None], atol=1e-5)
     assert torch.allclose(dense(first.plus(second)), dense(first) + dense(second), atol=1e-5)
     chosen = dense(first.where(torch.tensor([True, False]), second))
@@ -206,37 +208,37 @@ def test_scores_scaled_shifted_added_and_chosen():
     assert torch.allclose(first.at(torch.tensor([4, 1])).diagonal(), first.diagonal()[:, [4, 1]])
 
 
-@pytest.mark.parametrize("is_table", [False, True])
-def test_statistics_of_a_matrix_are_those_of_its_factors(is_table):
-    factors, side = make_factors(12), make_side(12, is_table=is_table)
-    streamed = base.statistics(factors, side, CAP)
-    whole, exponentials = base.matrix_statistics(dense(factors), side, CAP)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_statistics_of_a_matrix_are_those_of_its_factors(is_weighted):
+    factors, side = make_factors(12), make_side(12, is_weighted=is_weighted)
+    streamed = baseline.statistics(factors, side, CAP)
+    whole, exponentials = baseline.matrix_statistics(dense(factors), side, CAP)
     for name in ("joint", "row_means", "column_means", "probabilities"):
         assert torch.allclose(getattr(streamed, name), getattr(whole, name), rtol=1e-5), name
-    assert streamed.is_table == whole.is_table == is_table
-    assert bool((exponentials.diagonal(dim1=1, dim2=2) == 0).all()) == (not is_table)
+    assert streamed.is_weighted == whole.is_weighted == is_weighted
+    assert bool((exponentials.diagonal(dim1=1, dim2=2) == 0).all()) == (not is_weighted)
 
 
 def test_rows_that_are_normalised_have_mean_one_against_the_reference():
-    factors, reference, side = make_factors(), make_factors(9, seed=1), make_side(9, is_table=True)
-    found = base.normalised(factors, reference, side, torch.tensor([True, False]))
-    matrix = dense(Factors(left=found.left, right=reference.right, row=found.row, column=reference.column))
+    factors, reference, side = make_factors(), make_factors(9, seed=1), make_side(9, is_weighted=True)
+    found = baseline.normalised(factors, reference, side, torch.tensor([True, False]))
+    matrix = dense(SeparableScores(left=found.left, right=reference.right, row=found.row, column=reference.column))
     assert torch.allclose(matrix[0].exp() @ side.probabilities.float(), torch.ones(30), rtol=1e-4)
     assert found.row[1].equal(factors.row[1])
-    assert base.normalised(factors, reference, side, torch.tensor([False, False])) is factors
+    assert baseline.normalised(factors, reference, side, torch.tensor([False, False])) is factors
 
 
-@pytest.mark.parametrize("is_table", [False, True])
-def test_caps_by_the_rows_there_are(is_table):
-    fold = replace(table_fold(np.ones(50)), train=make_side(50, is_table=is_table))
-    margin = 6.0 if is_table else 2.0
-    assert base.plain_cap("mine", fold) == pytest.approx(math.log(50) + margin)
-    assert base.plain_cap("infonce", fold) == 40.0
-    assert base.row_cap(fold.train, 7.0) == (7.0 if is_table else pytest.approx(math.log(50)))
-    found = base.Base(
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_caps_by_the_rows_there_are(is_weighted):
+    fold = replace(table_fold(np.ones(50)), train=make_side(50, is_weighted=is_weighted))
+    margin = 6.0 if is_weighted else 2.0
+    assert baseline.plain_cap("mine", fold) == pytest.approx(math.log(50) + margin)
+    assert baseline.plain_cap("infonce", fold) == 40.0
+    assert baseline.row_cap(fold.train, 7.0) == (7.0 if is_weighted else pytest.approx(math.log(50)))
+    found = baseline.Baseline(
         factors=make_factors(),
         by_row=torch.tensor([True, False]),
         saturated=torch.tensor([False, False]),
         plain_cap=7.0,
     )
-    assert found.cap(fold.train).tolist() == pytest.approx([7.0 if is_table else math.log(50), 7.0])
+    assert found.cap(fold.train).tolist() == pytest.approx([7.0 if is_weighted else math.log(50), 7.0])

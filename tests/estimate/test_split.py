@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ie_store.errors import InputError
-from ie_store.estimate.split import make_folds, table_fold
+from ie_store.estimate.critics.folds import make_folds, table_fold
 
 MASK = 2**64 - 1
 GAMMA = 0x9E3779B97F4A7C15
@@ -56,7 +56,7 @@ def test_a_table_side_has_its_own_probabilities():
     tokens = np.random.default_rng(1).integers(0, 5, 200)
     for fold in make_folds(np.arange(200), tokens, 2, 0):
         drawn = tokens[fold.test_sequences.numpy()]
-        assert fold.test.is_table
+        assert fold.test.is_weighted
         assert np.allclose(fold.test.probabilities, np.bincount(drawn, minlength=5) / len(drawn))
         assert (fold.test.rows[fold.test_entries].numpy() == drawn).all()
 
@@ -122,7 +122,7 @@ def test_every_fifth_group_that_is_not_tested_validates(num_sequences, folds, se
             assert side.num_sequences == len(side.rows)
             assert side.probabilities.dtype == torch.float64
             assert side.probabilities.sum().item() == pytest.approx(1)
-            assert not side.is_table
+            assert not side.is_weighted
 
 
 @given(st.integers(60, 200), st.integers(2, 6), st.integers(0, 99))
@@ -138,7 +138,7 @@ def test_every_side_of_a_table_has_the_shares_of_its_own_sequences(num_sequences
             found, counts = np.unique(rows[members], return_counts=True)
             assert ours.rows.tolist() == found.tolist()
             assert np.allclose(ours.probabilities, counts / counts.sum())
-            assert (ours.num_sequences, ours.is_table) == (members.sum(), True)
+            assert (ours.num_sequences, ours.is_weighted) == (members.sum(), True)
 
 
 def test_names_of_groups_do_not_matter():
@@ -174,7 +174,7 @@ def test_the_fewest_that_can_be_split(num_sequences, num_groups, folds, fits):
 def test_a_population_table_has_no_test_sequences_and_its_three_sides_are_one():
     fold = table_fold(np.array([2.0, 0.0, 1.0, 1.0]))
     assert fold.train is fold.validation is fold.test
-    assert (fold.test.num_sequences, fold.test.is_table) == (3, True)
+    assert (fold.test.num_sequences, fold.test.is_weighted) == (3, True)
     assert len(fold.test_sequences) == len(fold.test_entries) == 0
 
 

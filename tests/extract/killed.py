@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-import ie_store.extract.job
+import ie_store.extract.prepare
 from ie_store.extract.layout import choose_layout
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec
@@ -21,5 +21,5 @@ def many_shards(*arguments: Any) -> StoreLayout:
 def run(options: dict[str, Any]) -> None:
     """Extract as ``options`` say."""
     torch.set_num_threads(1)
-    ie_store.extract.job.choose_layout = many_shards
+    ie_store.extract.prepare.choose_layout = many_shards
     extract(ExtractSpec(**options))

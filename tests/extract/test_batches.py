@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ie_store.extract.batches import BlockBatches, make_batches, make_blocks, segments_of
+from ie_store.extract.forward.batches import TileBatches, make_batches, make_tiles, segments_of
 from ie_store.prefixes import lexicographic_order
 
 ROWS = st.tuples(st.integers(1, 30), st.integers(1, 7)).flatmap(lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3)))
 
 
-def played(plan: BlockBatches, shape: tuple[int, ...]) -> np.ndarray:
+def played(plan: TileBatches, shape: tuple[int, ...]) -> np.ndarray:
     """Rows (row, position) put together from what each batch computes and what its paths find in the pool."""
     pool = np.full(plan.num_slots, -1)
     rows = np.full(shape, -1)
@@ -21,8 +21,8 @@ def played(plan: BlockBatches, shape: tuple[int, ...]) -> np.ndarray:
         whole = batch.tokens
         if plan.num_slots:
             pool[batch.first_slot : batch.first_slot + batch.tokens.size] = batch.tokens.reshape(-1)
-        if batch.path is not None:
-            whole = pool[batch.path].reshape(num_nodes, batch.stop)
+        if batch.block_table is not None:
+            whole = pool[batch.block_table].reshape(num_nodes, batch.stop)
             assert (whole[:, batch.start :] == batch.tokens).all()
         nodes = np.arange(num_nodes) if batch.row_nodes is None else batch.row_nodes
         assert len(nodes) == batch.row_stop - batch.row_start
@@ -60,7 +60,7 @@ def test_blocks_together_are_the_group_and_keep_their_caches_small(
     tokens: np.ndarray, rows_per_batch: int, slots_limit: int
 ) -> None:
     tokens = tokens[lexicographic_order(tokens)]
-    blocks = make_blocks(tokens, rows_per_batch, sharing=True, slots_limit=slots_limit)
+    blocks = make_tiles(tokens, rows_per_batch, sharing=True, slots_limit=slots_limit)
     stops = [block.start for block in blocks[1:]] + [len(tokens)]
     for block, stop in zip(blocks, stops, strict=True):
         rows = tokens[block.start : stop]

@@ -10,11 +10,11 @@ from safetensors.numpy import load_file
 from tiny_models import WINDOW, prefix_rows, save_tiny, tiny_config, tiny_model
 from transformers import AutoConfig
 
-from ie_store.extract.decoder import find_decoder
+from ie_store.extract.model.decoder import find_decoder
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec
 from ie_store.specs import Slab
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 
 LIMITS = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 4e-3}
 

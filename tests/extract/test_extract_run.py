@@ -14,14 +14,14 @@ import xarray as xr
 from tiny_models import BLOCKS, HIDDEN, VOCAB, prefix_rows
 from transformers import AutoModelForCausalLM
 
-import ie_store.extract.job
+import ie_store.extract.prepare
 from ie_store.errors import BusyError, DiskSpaceError, IdentityError, InputError
 from ie_store.extract.layout import choose_layout
 from ie_store.extract.plan import Plan
 from ie_store.extract.run import extract, plan_extract
 from ie_store.options import ExtractSpec, Progress
 from ie_store.specs import Slab, StoreLayout
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 from ie_store.store.verify import verify_dataset
 
 MakeSpec = Callable[..., ExtractSpec]
@@ -31,7 +31,7 @@ MakeSpec = Callable[..., ExtractSpec]
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of 4 rows in float16, 2 in float32, of 24 rows of 9 positions and 4 layers of 32 dimensions."""
     small = functools.partial(choose_layout, shard_bytes=8 * 9 * (BLOCKS + 1) * HIDDEN * 2)
-    monkeypatch.setattr(ie_store.extract.job, "choose_layout", small)
+    monkeypatch.setattr(ie_store.extract.prepare, "choose_layout", small)
 
 
 def macro(spec: ExtractSpec, name: str) -> np.ndarray:
@@ -110,7 +110,7 @@ def test_a_partly_written_group_is_computed_whole(make_spec: MakeSpec, monkeypat
     def paired(*arguments: Any) -> StoreLayout:
         return replace(small(*arguments), shards_per_group=2, rows_per_batch=3)
 
-    monkeypatch.setattr(ie_store.extract.job, "choose_layout", paired)
+    monkeypatch.setattr(ie_store.extract.prepare, "choose_layout", paired)
     spec = make_spec(dtype="float32")
     first = extract(spec)
     before = macro(spec, first.name)
@@ -158,7 +158,7 @@ def test_equal_prefixes_have_equal_bits(make_spec: MakeSpec) -> None:
 def test_a_small_cache_cuts_groups_into_blocks(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "rows.npy", prefix_rows(num_rows=400))
     whole = extract(make_spec(name="m/whole", dtype="float32"))
-    monkeypatch.setattr("ie_store.extract.group.CACHE_BYTES", {False: 400_000, True: 400_000})
+    monkeypatch.setattr("ie_store.extract.forward.group.CACHE_BYTES", {False: 400_000, True: 400_000})
     cut = extract(make_spec(name="m/cut", dtype="float32"))
     assert cut.plan.forward == "prefix-shared"
     assert cut.plan.tokens_computed > whole.plan.tokens_computed
@@ -190,13 +190,13 @@ def test_another_identity_under_the_same_name_is_refused(make_spec: MakeSpec) ->
 
 def test_a_dataset_that_is_being_written_is_refused(make_spec: MakeSpec) -> None:
     spec = make_spec()
-    with ie_store.extract.job.prepare(spec).open_writer(), pytest.raises(BusyError):
+    with ie_store.extract.prepare.prepare(spec).open_writer(), pytest.raises(BusyError):
         extract(spec)
     assert not extract(spec).reused
 
 
 def test_no_room_is_seen_before_anything_is_written(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ie_store.store.local_files.LocalFiles.free_bytes", lambda self: 1000)
+    monkeypatch.setattr("ie_store.store.files.local.LocalStorage.free_bytes", lambda self: 1000)
     spec = make_spec()
     with pytest.raises(DiskSpaceError, match=r"about .* GB are to be written"):
         extract(spec)

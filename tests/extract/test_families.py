@@ -6,11 +6,11 @@ import torch
 from tiny_models import PLAIN, REFUSED, SHARED, prefix_rows, tiny_config, tiny_model
 
 from ie_store.errors import InputError
-from ie_store.extract.batches import make_batches, segments_of
-from ie_store.extract.decoder import Decoder, find_decoder, relative_error
-from ie_store.extract.forward import BlockForward
-from ie_store.extract.quiet import silence
-from ie_store.extract.sharing import check_sharing, states_of_rows
+from ie_store.extract.forward.batches import make_batches, segments_of
+from ie_store.extract.forward.prefix_forward import TileForward
+from ie_store.extract.forward.sharing import check_sharing, states_of_rows
+from ie_store.extract.model.decoder import Decoder, find_decoder, relative_error
+from ie_store.extract.model.quiet import silence
 from ie_store.prefixes import lexicographic_order
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def test_shared_states_are_the_plain_ones(family: str) -> None:
     assert len(segments) > 1
     assert plan.num_tokens < rows.size
     with silence():
-        shared = states_of_rows(BlockForward(decoder, plan, CPU), plan, rows.shape, decoder.num_layers)
+        shared = states_of_rows(TileForward(decoder, plan, CPU), plan, rows.shape, decoder.num_layers)
         plain = decoder.plain_states(torch.from_numpy(rows.astype(np.int64)))
     for layer, (mine, theirs) in enumerate(zip(shared, plain, strict=True)):
         assert relative_error(mine, theirs) <= 1e-5, layer

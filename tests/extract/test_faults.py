@@ -10,13 +10,13 @@ import pytest
 import torch
 from tiny_models import BLOCKS, HIDDEN, prefix_rows, tiny_config, tiny_model
 
-import ie_store.extract.job
+import ie_store.extract.prepare
 from ie_store.errors import NonFiniteError, StoreError
 from ie_store.extract.layout import choose_layout
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec
 from ie_store.specs import Slab, StoreLayout
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 
 MakeSpec = Callable[..., ExtractSpec]
 
@@ -50,7 +50,7 @@ def corpus(tmp_path: Path) -> str:
 def test_overflow_names_its_place_and_finished_shards_stay(
     make_spec: MakeSpec, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ie_store.extract.job, "choose_layout", one_shard_per_group)
+    monkeypatch.setattr(ie_store.extract.prepare, "choose_layout", one_shard_per_group)
     model = gpt2_folder(tmp_path, position_value=40000.0, token_value=40000.0)
     place = r"layer 0, position 6, source row 7, hidden dimension 5 is 80000, more than float16 can hold \(65504\)"
     with pytest.raises(NonFiniteError, match=place + r"; store as --dtype bfloat16 or float32"):
@@ -89,7 +89,7 @@ def test_a_fault_in_a_lone_token_names_the_token(make_spec: MakeSpec, corpus: st
 
 def test_wrong_states_in_the_store_are_found_by_the_audit(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit recomputes from the tokens: here the batches are fed other tokens than the corpus has."""
-    import ie_store.extract.batches as batches
+    import ie_store.extract.forward.batches as batches
 
     whole = batches._batch
     monkeypatch.setattr(batches, "_batch", lambda tokens, *rest: whole((tokens + 1) % 50 + 3, *rest))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-import ie_store.extract.job
+import ie_store.extract.prepare
 from ie_store.errors import DiskSpaceError, InputError
 from ie_store.extract.layout import choose_layout
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec, Progress
 from ie_store.specs import Shard, Slab, StoreLayout
-from ie_store.store.read import open_reader
-from ie_store.store.write import DatasetWriter
+from ie_store.store.dataset.writer import DatasetWriter
+from ie_store.store.open import open_reader
 
 MakeSpec = Callable[..., ExtractSpec]
 
@@ -25,7 +25,7 @@ def six_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(*arguments: Any) -> StoreLayout:
         return replace(choose_layout(*arguments), rows_per_shard=4, shards_per_group=1)
 
-    monkeypatch.setattr(ie_store.extract.job, "choose_layout", chosen)
+    monkeypatch.setattr(ie_store.extract.prepare, "choose_layout", chosen)
 
 
 def last_layer(spec: ExtractSpec) -> np.ndarray:
@@ -83,8 +83,8 @@ def test_too_large_a_batch_for_the_device_is_an_error_to_mend(make_spec: MakeSpe
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     spec = make_spec()
-    job = ie_store.extract.job.prepare(spec)
-    monkeypatch.setattr(ie_store.extract.job, "prepare", lambda spec: job)
+    job = ie_store.extract.prepare.prepare(spec)
+    monkeypatch.setattr(ie_store.extract.prepare, "prepare", lambda spec: job)
     monkeypatch.setattr("ie_store.extract.run.prepare", lambda spec: job)
     monkeypatch.setattr(job.engine.model.decoder.module, "forward", full)
     with pytest.raises(InputError, match="smaller --batch-size"):

@@ -13,7 +13,7 @@ from tiny_models import prefix_rows
 
 from ie_store.errors import StoreError
 from ie_store.specs import Level, Slab
-from ie_store.store.read import DatasetReader, open_reader
+from ie_store.store.open import DatasetReader, open_reader
 
 pytestmark = pytest.mark.slow
 NAME = "m/c"

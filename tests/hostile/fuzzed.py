@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from ie_store.specs import digest
-from ie_store.store.plain import sealed
+from ie_store.store.format.small_arrays import with_checksum
 
 NESTED = '"NESTED"'
 NASTY: list[Any] = [
@@ -91,7 +91,7 @@ def _forged_chunk(content: bytes, chance: random.Random) -> bytes:
         start = chance.randrange(len(raw))
         for place in range(start, min(len(raw), start + chance.choice([1, 8]))):
             raw[place] = chance.choice([0, 127, 128, 255, chance.randrange(256)])
-    return sealed(np.frombuffer(bytes(raw), np.uint8))
+    return with_checksum(np.frombuffer(bytes(raw), np.uint8))
 
 
 def _bytes(content: bytes, chance: random.Random) -> bytes:

@@ -15,10 +15,10 @@ from made_store import make
 import ie_store
 from ie_store.errors import StoreError
 from ie_store.specs import Slab
-from ie_store.store.layout import NOT_STORED
-from ie_store.store.ledger import LEVELS
-from ie_store.store.read import open_reader
-from ie_store.store.shards import pack_index, parse_index
+from ie_store.store.dataset.ledger import LEVELS
+from ie_store.store.format.arrays import NOT_STORED
+from ie_store.store.format.shard_index import pack_index, parse_index
+from ie_store.store.open import open_reader
 from ie_store.store.verify import verify_dataset
 
 FLIPS = 24

@@ -15,9 +15,9 @@ from made_store import make
 from ie_store.corpus.make import make_corpus
 from ie_store.errors import InputError, StoreError
 from ie_store.specs import digest
-from ie_store.store.files import open_files
-from ie_store.store.metadata import read_document
-from ie_store.store.plain import read_plain
+from ie_store.store.files.open import open_storage
+from ie_store.store.format.metadata import read_document
+from ie_store.store.format.small_arrays import read_plain
 
 SECONDS = 3.0
 BYTES = 2**28
@@ -97,7 +97,7 @@ def test_forged_arrays_are_refused(tmp_path, forged):
     path = Path(made.path, "token_id/zarr.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | forged))
     with Bounded(), pytest.raises(StoreError, match="token_id"):
-        read_plain(open_files(made.store), f"{made.name}/token_id")
+        read_plain(open_storage(made.store), f"{made.name}/token_id")
     require_refused(made.store, made.name, ("verify", "estimate"))
 
 
@@ -133,7 +133,7 @@ def test_documents_that_no_parser_should_trust(tmp_path, text, what, file):
     made = make(tmp_path / "store").write()
     Path(made.path, file).write_bytes(text if isinstance(text, bytes) else text.encode())
     with Bounded(), pytest.raises(StoreError, match=what):
-        read_document(open_files(made.store), f"{made.name}/{file}".removesuffix("/zarr.json"))
+        read_document(open_storage(made.store), f"{made.name}/{file}".removesuffix("/zarr.json"))
     for command in ("verify",) if file.startswith("token_id") else ("info", "verify"):
         assert ie_store(command, made.store, made.name).exit_code == 2
 

@@ -10,9 +10,9 @@ from made_store import make
 
 from ie_store.errors import StoreError
 from ie_store.store.catalog import list_datasets
-from ie_store.store.files import open_files
-from ie_store.store.local_files import LocalFiles
-from ie_store.store.removal import remove_dataset
+from ie_store.store.dataset.remove import remove_dataset
+from ie_store.store.files.local import LocalStorage
+from ie_store.store.files.open import open_storage
 from ie_store.store.verify import verify_dataset
 
 BUCKET = "hidden-states"
@@ -50,7 +50,7 @@ def test_first_writers_of_a_new_store_do_not_refuse_each_other(new_store):
 
 def test_a_store_that_begins_between_two_looks_is_one(new_store, monkeypatch):
     store = new_store("looks")
-    kind = type(open_files(store))
+    kind = type(open_storage(store))
     listed = kind.list_keys
 
     def begun(files, prefix):
@@ -82,10 +82,10 @@ class Ended(BaseException):
 
 @pytest.fixture
 def ends_after(monkeypatch):
-    """Ends a process after so many writes, or deletions, of a method of `LocalFiles`."""
+    """Ends a process after so many writes, or deletions, of a method of `LocalStorage`."""
 
     def ends_after(method, count):
-        real, left = getattr(LocalFiles, method), [count]
+        real, left = getattr(LocalStorage, method), [count]
 
         def counted(self, *arguments, **options):
             if left[0] == 0:
@@ -93,8 +93,8 @@ def ends_after(monkeypatch):
             left[0] -= 1
             return real(self, *arguments, **options)
 
-        monkeypatch.setattr(LocalFiles, method, counted)
-        return lambda: monkeypatch.setattr(LocalFiles, method, real)
+        monkeypatch.setattr(LocalStorage, method, counted)
+        return lambda: monkeypatch.setattr(LocalStorage, method, real)
 
     return ends_after
 

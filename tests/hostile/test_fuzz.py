@@ -21,7 +21,7 @@ from ie_store.errors import IeStoreError
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.read import open_store
+from ie_store.store.open import open_store
 
 NUM_INPUTS = int(os.environ.get("IE_STORE_FUZZ", "5000"))
 SEED = int(os.environ.get("IE_STORE_FUZZ_SEED", "0"))

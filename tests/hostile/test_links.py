@@ -12,9 +12,9 @@ from ie_store.errors import InputError, StoreError
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.layout import dataset_name
-from ie_store.store.removal import remove_dataset
-from ie_store.store.results_group import results_key
+from ie_store.store.dataset.remove import remove_dataset
+from ie_store.store.format.arrays import dataset_name
+from ie_store.store.results.group import results_key
 
 NOISE = estimator_spec("noise")
 

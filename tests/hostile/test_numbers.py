@@ -11,10 +11,10 @@ from known_store import NAME, random_tokens, write_store
 
 from ie_store import mutual_information
 from ie_store.errors import InputError
-from ie_store.estimate import consistency
+from ie_store.estimate import self_consistency
+from ie_store.estimate.critics.held_out import Combined
+from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.emergence import emergence
-from ie_store.estimate.evaluate import Combined
-from ie_store.estimate.judge import judge
 from ie_store.estimator_options import LEAST_SIGMA, MOST_SIGMA
 from ie_store.estimators import NAMES, estimator_spec, option_names
 from ie_store.options import CheckSpec, ExtractSpec
@@ -173,12 +173,12 @@ def test_the_command_line_refuses_such_seeds(store, command, seed):
 
 
 def combined(nats, reach=1.0, folds=None):
-    return Combined(nats=nats, standard_error_nats=reach / 1.96, fold_nats=folds or (nats, nats), swing_nats=0.0)
+    return Combined(nats=nats, standard_error_nats=reach / 1.96, fold_nats=folds or (nats, nats), fold_error_nats=0.0)
 
 
 def judged(value, ceiling=3.0, name="mine", **changes):
-    given = {"ceiling_population_nats": None, "num_test": 4000, "is_table": False, "still_rising": False, "diagnostics": {}}
-    return judge(name, value, ceiling_nats=ceiling, is_bound=name != "smile", **given | changes)
+    given = {"ceiling_population_nats": None, "num_test": 4000, "is_weighted": False, "still_rising": False, "diagnostics": {}}
+    return classify(name, value, ceiling_nats=ceiling, is_bound=name != "smile", **given | changes)
 
 
 @pytest.mark.parametrize("name", ["mine", "cca", "smile"])
@@ -225,8 +225,8 @@ def test_noise_and_cca_of_discrete_rows_end_at_their_ceiling():
 FLAGGED = [
     judged(combined(3.93)), judged(combined(390.0)), judged(combined(0.5), ceiling=0.0), judged(combined(7.96), ceiling=None),
     judged(combined(-5.0)), judged(combined(float("nan"))), judged(combined(float("-inf"))),
-    judged(Combined(nats=1.0, standard_error_nats=0.3, fold_nats=(0.8, 1.2), swing_nats=0.2)),
-    judged(Combined(nats=0.01, standard_error_nats=0.3, fold_nats=(-0.3, 0.3), swing_nats=0.2)),
+    judged(Combined(nats=1.0, standard_error_nats=0.3, fold_nats=(0.8, 1.2), fold_error_nats=0.2)),
+    judged(Combined(nats=0.01, standard_error_nats=0.3, fold_nats=(-0.3, 0.3), fold_error_nats=0.2)),
     judged(combined(30.0), name="smile"),
 ]  # fmt: skip
 
@@ -260,12 +260,12 @@ def test_what_the_checks_find_is_said_without_a_unit_and_counted_in_nats():
 
     base = estimated(1.8)
     answers = [
-        consistency.permutation_null(base, [estimated(0.01), estimated(0.02)]),
-        consistency.learning_curve(base, measure, x, x, 0),
-        consistency.seeds(base, measure, x, x, 0),
-        consistency.data_processing(base, measure, x, x, 0),
-        consistency.additivity(measure, x, x, 0),
-        consistency.additivity(lambda left, right, seed: estimated(4.0), x, x, 0),
+        self_consistency.permutation_null(base, [estimated(0.01), estimated(0.02)]),
+        self_consistency.learning_curve(base, measure, x, x, 0),
+        self_consistency.seeds(base, measure, x, x, 0),
+        self_consistency.data_processing(base, measure, x, x, 0),
+        self_consistency.additivity(measure, x, x, 0),
+        self_consistency.additivity(lambda left, right, seed: estimated(4.0), x, x, 0),
     ]
     for answer in answers:
         assert not re.search(r"\b(nats?|bits?)\b|\d\.\d{3}", answer.detail), answer.detail

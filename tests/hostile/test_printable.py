@@ -14,10 +14,10 @@ from made_store import make
 from ie_store.estimators import estimator_spec
 from ie_store.printable import printable, printable_lines
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
-from ie_store.store.estimate_variables import emergence_pieces, estimate_pieces
-from ie_store.store.read import open_reader
-from ie_store.store.records import Record
-from ie_store.store.results import open_results
+from ie_store.store.open import open_reader
+from ie_store.store.results.estimate_variables import emergence_pieces, estimate_pieces
+from ie_store.store.results.records import Record
+from ie_store.store.results.writer import open_results
 
 NASTY = "\x1b[31mred\x1b]0;title\x07 [/x] [bold] :smile: \x9b2J \u202egnp.exe\u200b \ud800 \r\n\x7f end"
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202e\ud800-\udfff]")

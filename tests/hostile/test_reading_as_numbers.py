@@ -13,8 +13,8 @@ from made_store import make
 import ie_store
 from ie_store.errors import InputError, StoreError
 from ie_store.specs import digest
-from ie_store.store.engine import IeStoreBackend
-from ie_store.store.plain import sealed
+from ie_store.store.format.small_arrays import with_checksum
+from ie_store.store.xarray_backend import IeStoreBackend
 
 
 def large(store, dtype="float16", **changed):
@@ -178,7 +178,7 @@ def changed_attributes(**changes):
 
 
 def written(codes):
-    return lambda label: (label / "c/0").write_bytes(sealed(codes))
+    return lambda label: (label / "c/0").write_bytes(with_checksum(codes))
 
 
 def flipped(label):
@@ -230,7 +230,7 @@ def test_tokens_that_contradict_each_other_are_an_error(tmp_path, file):
     made = make(tmp_path / "s").write()
     values = made.tokens + 1 if file == "token_id" else np.unique(made.tokens)[::-1]
     chunk = next(path for path in Path(made.path, file, "c").rglob("0") if path.is_file())
-    chunk.write_bytes(sealed(np.ascontiguousarray(values, "<i4")))
+    chunk.write_bytes(with_checksum(np.ascontiguousarray(values, "<i4")))
     with pytest.raises(StoreError, match=rf"{file}.*(fingerprint|distinct values)"):
         ie_store.open_store(made.path).micro_state.load()
 

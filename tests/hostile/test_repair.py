@@ -1,4 +1,4 @@
-"""What is damaged is mended by the command that the messages name, bit for bit, and nothing else is touched."""
+"""What is damaged is fixed by the command that the messages name, bit for bit, and nothing else is touched."""
 
 import functools
 import shutil
@@ -11,12 +11,12 @@ from called import ie_store, ie_store_json
 from test_changed_bytes import flip
 from tiny_models import BLOCKS, HIDDEN, prefix_rows, save_tiny
 
-import ie_store.extract.job as job
+import ie_store.extract.prepare as job
 from ie_store.errors import REPAIR, StoreError
 from ie_store.extract import run
 from ie_store.extract.layout import choose_layout
-from ie_store.store.read import open_reader
-from ie_store.store.shards import parse_index
+from ie_store.store.format.shard_index import parse_index
+from ie_store.store.open import open_reader
 from ie_store.store.verify import verify_dataset
 
 NAME = "llama/rows"
@@ -113,9 +113,9 @@ def test_repair_brings_back_every_byte(store, extract, damage):
     found = ie_store("verify", store, NAME)
     assert found.exit_code == 2
     assert REPAIR in found.output
-    mended = extract("--repair", "--json")
-    assert mended.exit_code == 0, mended.output
-    assert f'"num_shards": {num_shards}, "num_bytes"' in mended.output
+    fixed = extract("--repair", "--json")
+    assert fixed.exit_code == 0, fixed.output
+    assert f'"num_shards": {num_shards}, "num_bytes"' in fixed.output
     assert tree(store) == before
     assert verify_dataset(str(store), NAME).faults == []
     assert open_reader(str(store), NAME).complete

@@ -17,11 +17,11 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.store.catalog import describe_dataset
-from ie_store.store.read import open_reader
-from ie_store.store.removal import remove_dataset
-from ie_store.store.results import open_results
-from ie_store.store.results_group import results_key
-from ie_store.store.show import read_results, show_results
+from ie_store.store.dataset.remove import remove_dataset
+from ie_store.store.open import open_reader
+from ie_store.store.results.group import results_key
+from ie_store.store.results.show import read_results, show_results
+from ie_store.store.results.writer import open_results
 from ie_store.store.verify import verify_dataset
 
 NOISE = estimator_spec("noise")

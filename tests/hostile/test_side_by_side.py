@@ -12,11 +12,11 @@ from ie_store.errors import BusyError
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.files import open_files
-from ie_store.store.read import open_reader
-from ie_store.store.results import open_results
-from ie_store.store.results_group import results_key
-from ie_store.store.show import show_results
+from ie_store.store.files.open import open_storage
+from ie_store.store.open import open_reader
+from ie_store.store.results.group import results_key
+from ie_store.store.results.show import show_results
+from ie_store.store.results.writer import open_results
 from ie_store.store.verify import verify_dataset
 
 NOISE = estimator_spec("noise")
@@ -107,7 +107,7 @@ def test_a_holder_of_exact_values_is_waited_for(new_store, monkeypatch):
     store = new_store("store")
 
     def held(seconds, begun):
-        with open_files(store).lock(f"{results_key(NAME, EXACT)}/block/.lock"):
+        with open_storage(store).lock(f"{results_key(NAME, EXACT)}/block/.lock"):
             begun.append(True)
             time.sleep(seconds)
 
@@ -118,16 +118,16 @@ def test_a_holder_of_exact_values_is_waited_for(new_store, monkeypatch):
             time.sleep(0.01)
         estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
         holder.result()
-    monkeypatch.setattr("ie_store.store.results.WAIT_SECONDS", 0.3)
-    lock = open_files(store).lock(f"{results_key(NAME, EXACT)}/block/.lock")
+    monkeypatch.setattr("ie_store.store.results.writer.WAIT_SECONDS", 0.3)
+    lock = open_storage(store).lock(f"{results_key(NAME, EXACT)}/block/.lock")
     with lock, pytest.raises(BusyError, match=r"exact-.*waited 0 s"):
         estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("noise", scale="rms"),)))
 
 
 def test_a_dataset_that_is_written_is_waited_for_a_moment(new_store, monkeypatch):
     store = new_store("store")
-    monkeypatch.setattr("ie_store.store.holds.GATE_SECONDS", 0.2)
-    with open_files(store).lock(f"{NAME}/token_id/.lock"), pytest.raises(BusyError, match=r"token_id/\.lock is held"):
+    monkeypatch.setattr("ie_store.store.results.holds.GATE_SECONDS", 0.2)
+    with open_storage(store).lock(f"{NAME}/token_id/.lock"), pytest.raises(BusyError, match=r"token_id/\.lock is held"):
         estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
     assert show_results(store, NAME)["estimates"] == []
 

@@ -10,7 +10,7 @@ import pytest
 from made_store import make
 
 from ie_store.errors import BusyError, StoreError
-from ie_store.store.files import open_files
+from ie_store.store.files.open import open_storage
 
 COMMANDS = {
     "ls": ["ls", "{store}"],
@@ -45,7 +45,7 @@ def test_reading_ends_with_a_message(tmp_path, kind, file):
     made = make(tmp_path / "store").write()
     plant(Path(made.path, file), kind, tmp_path)
     with pytest.raises(StoreError, match=rf"{file}.*(not a regular file|can hold at most|No such device)"):
-        open_files(made.store).read(f"{made.name}/{file}")
+        open_storage(made.store).read(f"{made.name}/{file}")
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_reader_cannot_hold_the_lock(tmp_path):
 
 
 def test_a_message_never_names_a_process_that_is_gone(tmp_path):
-    files = open_files(str(tmp_path))
+    files = open_storage(str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     lock = files.lock("a/.lock")
@@ -95,13 +95,13 @@ def test_a_message_never_names_a_process_that_is_gone(tmp_path):
     with pytest.raises(BusyError, match=f"pid {os.getpid()} "):
         files.lock("a/.lock")
     lock.release()
-    assert path.read_text() == "", "whoever meets the next holder is not told of this one"
+    assert path.read_text() == "", "whoever meets the next holder is not called with this one"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a user who may not read")
 def test_permission_errors_are_messages(tmp_path):
     made = make(tmp_path / "store").write()
-    files, key = open_files(made.store), "model/corpus/zarr.json"
+    files, key = open_storage(made.store), "model/corpus/zarr.json"
     calls = [
         lambda: files.read(key),
         lambda: list(files.list_keys("model")),

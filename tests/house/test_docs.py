@@ -17,7 +17,7 @@ import typer
 from ie_store_cli.main import app
 
 import ie_store
-from ie_store.estimate.closed_form import ceilings_listed
+from ie_store.estimate.exact.entropies import ceilings_listed
 from ie_store.estimators import ESTIMATORS, NAMES, option_names
 from ie_store.specs import NATS_PER_BIT, Emergence, MIEstimate, Outcome
 
@@ -102,7 +102,7 @@ def test_documents_ask_for_estimators_that_exist(path):
 
 
 def test_science_has_every_outcome():
-    rows = table(section(SCIENCE, "Outcomes"))[1:]
+    rows = table(section(SCIENCE, "DistinctPrefixes"))[1:]
     assert [row[0] for row in rows] == [f"`{outcome.value}`" for outcome in Outcome]
 
 

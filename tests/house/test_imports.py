@@ -131,22 +131,26 @@ def test_no_file_is_longer_than_300_lines(path):
 
 
 PLANTED = [
-    ("ie_store/grid.py", "from ie_store.store.read import open_store", "stands in store"),
+    ("ie_store/grid.py", "from ie_store.store.open import open_store", "stands in store"),
     ("ie_store/prefixes.py", "def f():\n    import torch", "torch belongs in estimate, extract"),
     ("ie_store/specs.py", "import zarr.codecs", "zarr belongs in store"),
-    ("ie_store/store/read.py", "import torch.nn as nn", "torch belongs in"),
-    ("ie_store/store/read.py", "from ie_store.corpus.make import make_corpus", "stands in corpus"),
+    ("ie_store/store/open.py", "import torch.nn as nn", "torch belongs in"),
+    ("ie_store/store/open.py", "from ie_store.corpus.make import make_corpus", "stands in corpus"),
     ("ie_store/corpus/make.py", "def f():\n    from ie_store.store import write", "stands in store"),
     ("ie_store/corpus/make.py", "from transformers import AutoTokenizer", "transformers belongs in extract"),
-    ("ie_store/extract/run.py", "from ie_store.estimate.train import step", "stands in estimate"),
+    ("ie_store/extract/run.py", "from ie_store.estimate.critics.train import step", "stands in estimate"),
     (
-        "ie_store/estimate/train.py",
+        "ie_store/estimate/critics/train.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ie_store.extract.run import Plan",
         "stands in extract",
     ),
-    ("ie_store/estimate/train.py", "import ie_store.estimate.run", "only the command line calls a wing's run"),
-    ("ie_store/estimate/train.py", "import rich", "rich belongs in cli"),
-    ("ie_store/estimate/train.py", "from importlib import import_module\nimport_module('transformers')", "belongs in extract"),
+    ("ie_store/estimate/critics/train.py", "import ie_store.estimate.run", "only the command line calls a wing's run"),
+    ("ie_store/estimate/critics/train.py", "import rich", "rich belongs in cli"),
+    (
+        "ie_store/estimate/critics/train.py",
+        "from importlib import import_module\nimport_module('transformers')",
+        "belongs in extract",
+    ),
     ("ie_store/extract/run.py", "import ie_store_cli.main", "stands in cli"),
     ("ie_store/extract/run.py", "import cli.main", "nobody imports it"),
     ("ie_store/extract/run.py", "from ie_store import open_store", "stands in door"),
@@ -154,11 +158,11 @@ PLANTED = [
     ("ie_store/__init__.py", "from ie_store.extract.run import extract", "stands in extract"),
     ("ie_store/helpers/text.py", "", "no room called 'helpers'"),
     (
-        "ie_store/store/read.py",
-        "import ie_store.store.write",
-        "circle: ie_store.store.write -> ie_store.store.read -> ie_store.store.write",
+        "ie_store/store/open.py",
+        "import ie_store.store.dataset.writer",
+        "circle: ie_store.store.dataset.writer -> ie_store.store.open -> ie_store.store.dataset.writer",
     ),
-    ("ie_store/store/read.py", "from ie_store.store import read", "circle: ie_store.store.read -> ie_store.store.read"),
+    ("ie_store/store/open.py", "from ie_store.store import read", "circle: ie_store.store.open -> ie_store.store.open"),
 ]
 
 
@@ -167,11 +171,11 @@ def test_a_planted_violation_is_found(tmp_path, path, code, message):
     clean = {
         "ie_store/__init__.py": "from ie_store.errors import IeStoreError",
         "ie_store/errors.py": "import math",
-        "ie_store/store/read.py": "import zarr\nfrom ie_store.errors import IeStoreError",
-        "ie_store/store/write.py": "from ie_store.store.read import open_store",
-        "ie_store/extract/forward.py": "import torch, transformers\nfrom ie_store.corpus import make",
+        "ie_store/store/open.py": "import zarr\nfrom ie_store.errors import IeStoreError",
+        "ie_store/store/dataset/writer.py": "from ie_store.store.open import open_store",
+        "ie_store/extract/forward/prefix_forward.py": "import torch, transformers\nfrom ie_store.corpus import make",
         "ie_store/corpus/make.py": "import numpy",
-        "ie_store/estimate/run.py": "from ie_store.store.write import open_writer",
+        "ie_store/estimate/run.py": "from ie_store.store.dataset.writer import open_writer",
         "cli/main.py": "import typer\nfrom . import render\ndef f():\n    from ie_store.estimate.run import estimate",
         "cli/render.py": "import rich.table",
     }

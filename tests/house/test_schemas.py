@@ -13,12 +13,12 @@ import pytest
 from ie_store.corpus.make import make_corpus
 from ie_store.estimators import estimator_spec
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, ModelSpec, Outcome, Problem, StoreLayout
-from ie_store.store.estimate_variables import emergence_pieces, estimate_pieces
-from ie_store.store.read import open_reader
-from ie_store.store.records import Record
-from ie_store.store.results import open_results
-from ie_store.store.show import show_results
-from ie_store.store.write import open_writer
+from ie_store.store.dataset.writer import open_writer
+from ie_store.store.open import open_reader
+from ie_store.store.results.estimate_variables import emergence_pieces, estimate_pieces
+from ie_store.store.results.records import Record
+from ie_store.store.results.show import show_results
+from ie_store.store.results.writer import open_results
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 NAME = "tiny/ids"

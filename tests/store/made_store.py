@@ -8,8 +8,8 @@ import numpy as np
 from ie_store.fingerprint import fingerprint
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec, DatasetIdentity, ModelSpec, StoreLayout
-from ie_store.store.layout import numpy_dtype
-from ie_store.store.write import open_writer
+from ie_store.store.dataset.writer import open_writer
+from ie_store.store.format.arrays import numpy_dtype
 
 
 @dataclass(repr=False)

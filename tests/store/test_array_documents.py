@@ -9,15 +9,15 @@ from made_store import make
 
 from ie_store.errors import StoreError
 from ie_store.specs import StoreLayout
-from ie_store.store import layout, metadata, plain, shards
-from ie_store.store.array_document import MOST_DIMENSIONS, MOST_VALUES, Codec, parse_array
-from ie_store.store.codec import codec_document, require_readable
-from ie_store.store.files import open_files
-from ie_store.store.typed import Malformed, encode_bytes, parse
+from ie_store.store.files.open import open_storage
+from ie_store.store.format import arrays, metadata, shard_index, small_arrays
+from ie_store.store.format.array_document import MOST_DIMENSIONS, MOST_VALUES, Codec, parse_array
+from ie_store.store.format.codec import codec_document, require_readable
+from ie_store.store.format.typed_json import Malformed, encode_bytes, parse
 
 
 def sharded():
-    return json.loads(json.dumps(layout.state_template(make("unused").layout, "macro").document()))
+    return json.loads(json.dumps(arrays.state_template(make("unused").layout, "macro").document()))
 
 
 def test_the_document_of_a_sharded_array():
@@ -34,7 +34,7 @@ def test_the_document_of_a_sharded_array():
 
 def small(**changed):
     values = np.arange(6, dtype="<i4").reshape(3, 2)
-    template = layout.ArrayTemplate(
+    template = arrays.ArrayTemplate(
         name="a", shape=(3, 2), chunk_shape=(3, 2), data_type="int32", fill_value=0, dimensions=("row", "column")
     )
     return values, template.document() | changed
@@ -102,7 +102,7 @@ def test_shards_that_do_not_fit(changed, words):
 
 @pytest.fixture
 def files(tmp_path):
-    return open_files(str(tmp_path))
+    return open_storage(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -128,19 +128,19 @@ def test_objects_that_readers_would_read_differently(files, raw, words):
 def test_small_arrays_that_are_not_ours(files, changed, shape, words):
     metadata.write_document(files, "g/a", small(**changed)[1])
     with pytest.raises(StoreError, match=words):
-        plain.read_plain(files, "g/a", shape)
+        small_arrays.read_plain(files, "g/a", shape)
 
 
 def test_an_empty_small_array(files):
     metadata.write_document(
         files, "g/a", small(shape=[0], chunk_grid={"name": "regular", "configuration": {"chunk_shape": [1]}})[1]
     )
-    found = plain.read_plain(files, "g/a", (0,))
+    found = small_arrays.read_plain(files, "g/a", (0,))
     assert (found.shape, found.dtype) == ((0,), np.dtype("<i4"))
 
 
 def index_of(*chunks):
-    index = shards.empty_index((len(chunks),))
+    index = shard_index.empty_index((len(chunks),))
     for place, chunk in enumerate(chunks):
         if chunk is not None:
             index[place] = chunk
@@ -154,20 +154,20 @@ def index_of(*chunks):
 )  # fmt: skip
 def test_chunks_lie_within_the_file_and_are_no_longer_than_a_chunk_can_be(chunk, fits):
     index = index_of(None, chunk)
-    num_bytes = 200 + shards.index_bytes((2,))
+    num_bytes = 200 + shard_index.index_bytes((2,))
     if fits:
-        shards.require_within(index, num_bytes, 100, "here")
+        shard_index.require_within(index, num_bytes, 100, "here")
         return
     with pytest.raises(
         StoreError, match=f"here: its index names a chunk of {chunk[1]:,} bytes at byte {chunk[0]:,}; .* 116 bytes"
     ):
-        shards.require_within(index, num_bytes, 100, "here")
+        shard_index.require_within(index, num_bytes, 100, "here")
 
 
 def test_no_file_of_ours_is_longer_than_the_most():
     index = index_of(*((place * 128, 116) for place in range(3)))
-    whole = shards.end_of_chunks(index) + shards.index_bytes((3,))
-    assert whole <= shards.most_shard_bytes((3,), 100) == 3 * (100 + 16 + 64) + 3 * 16 + 4
+    whole = shard_index.end_of_chunks(index) + shard_index.index_bytes((3,))
+    assert whole <= shard_index.most_shard_bytes((3,), 100) == 3 * (100 + 16 + 64) + 3 * 16 + 4
 
 
 def test_bytes_are_base64():
@@ -197,13 +197,13 @@ def declared(files, made, **changed):
     ],
 )
 def test_datasets_that_declare_more_than_their_files_hold(made, changed, words):
-    files = open_files(made.store)
+    files = open_storage(made.store)
     with pytest.raises(StoreError, match=words):
         metadata.require_declared(files, made.name, declared(files, made, **changed))
 
 
 def test_many_tokens_are_compared_with_their_files(made, monkeypatch):
-    files = open_files(made.store)
+    files = open_storage(made.store)
     found = metadata.require_dataset(files, made.name)
     assert isinstance(found.identity.layout, StoreLayout)
     monkeypatch.setattr(metadata, "FEW_TOKENS", 0)

@@ -6,9 +6,9 @@ import numpy as np
 from made_store import make
 
 from ie_store.specs import Slab
-from ie_store.store import buffers
-from ie_store.store.buffers import IDLE_BYTES, LEAST_BYTES, lend
-from ie_store.store.read import open_reader
+from ie_store.store.dataset import buffers
+from ie_store.store.dataset.buffers import IDLE_BYTES, LEAST_BYTES, acquire
+from ie_store.store.open import open_reader
 
 SHAPE, FLOAT16 = (LEAST_BYTES // 64, 64), np.dtype(np.float16)
 
@@ -18,27 +18,27 @@ def address(array):
 
 
 def test_memory_is_used_again_only_after_the_last_view():
-    first = lend(SHAPE, FLOAT16)
+    first = acquire(SHAPE, FLOAT16)
     where, view = address(first), first[5:9][:, ::2].T
     del first
-    second = lend(SHAPE, FLOAT16)
+    second = acquire(SHAPE, FLOAT16)
     assert address(second) != where
     view[...] = 3
     del view
     gc.collect()
-    assert address(lend(SHAPE, FLOAT16)) == where
+    assert address(acquire(SHAPE, FLOAT16)) == where
     assert type(second) is np.ndarray
     assert second.flags.c_contiguous
     assert second.flags.writeable
 
 
 def test_little_is_kept_while_idle():
-    held = [lend((IDLE_BYTES // 4,), np.dtype(np.uint8)) for _ in range(6)] + [lend((IDLE_BYTES + 1,), np.dtype(np.uint8))]
+    held = [acquire((IDLE_BYTES // 4,), np.dtype(np.uint8)) for _ in range(6)] + [acquire((IDLE_BYTES + 1,), np.dtype(np.uint8))]
     del held
     gc.collect()
     assert sum(size * len(kept) for size, kept in buffers._idle.items()) <= IDLE_BYTES
     buffers._idle.clear()
-    assert lend((3,), FLOAT16).flags.owndata
+    assert acquire((3,), FLOAT16).flags.owndata
 
 
 def test_slabs_held_side_by_side_do_not_share_memory(tmp_path):

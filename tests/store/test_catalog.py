@@ -11,8 +11,8 @@ from made_store import make
 
 from ie_store.errors import BusyError, InputError, StoreError
 from ie_store.store.catalog import describe_dataset, list_datasets
-from ie_store.store.files import open_files
-from ie_store.store.removal import remove_dataset
+from ie_store.store.dataset.remove import remove_dataset
+from ie_store.store.files.open import open_storage
 
 
 def test_list_and_describe(tmp_path):
@@ -60,7 +60,7 @@ def test_busy_datasets_stay(made):
     with made.open_writer(), pytest.raises(BusyError):
         remove_dataset(made.store, made.name)
     zarr.open_group(made.path, mode="r+").create_group("estimates/mine-0")
-    with open_files(made.store).lock(f"{made.name}/estimates/mine-0/block/.lock"), pytest.raises(BusyError):
+    with open_storage(made.store).lock(f"{made.name}/estimates/mine-0/block/.lock"), pytest.raises(BusyError):
         remove_dataset(made.store, made.name)
     assert describe_dataset(made.store, made.name)["complete"]
     remove_dataset(made.store, made.name)
@@ -69,7 +69,7 @@ def test_busy_datasets_stay(made):
 
 def test_locks_survive_removal_by_others(tmp_path):
     """Two that fight for a lock whose file comes and goes are never both inside."""
-    files, inside, most = open_files(str(tmp_path)), [], []
+    files, inside, most = open_storage(str(tmp_path)), [], []
 
     def work():
         for _ in range(200):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from made_store import make
 
 from ie_store.specs import Slab
-from ie_store.store.layout import BFLOAT16_NAN_BITS, state_array, state_template, stored_cells
-from ie_store.store.read import open_reader
+from ie_store.store.format.arrays import BFLOAT16_NAN_BITS, state_array, state_template, stored_cells
+from ie_store.store.open import open_reader
 
 
 def expected_states(made, level):

@@ -15,10 +15,10 @@ from made_store import make
 
 from ie_store.errors import InputError, StoreError
 from ie_store.specs import StoreLayout
-from ie_store.store import codec, layout, metadata, plain, shards
-from ie_store.store.attributes import FORMAT, DatasetAttributes, GroupAttributes
-from ie_store.store.files import open_files
-from ie_store.store.typed import Malformed, parse
+from ie_store.store.files.open import open_storage
+from ie_store.store.format import arrays, codec, metadata, shard_index, small_arrays
+from ie_store.store.format.attributes import FORMAT, DatasetAttributes, GroupAttributes
+from ie_store.store.format.typed_json import Malformed, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def test_a_hint_without_a_parser_is_our_own_mistake(hint):
 
 @pytest.mark.parametrize("hint", [tuple[Any, ...], dict[str, Any]])
 def test_the_longest_list_and_object(hint, monkeypatch):
-    monkeypatch.setattr("ie_store.store.typed.MOST_ITEMS", 3)
+    monkeypatch.setattr("ie_store.store.format.typed_json.MOST_ITEMS", 3)
     value = {str(number): number for number in range(3)}
     parse(hint, value if hint == dict[str, Any] else list(value))
     value["more"] = 1
@@ -153,7 +153,7 @@ def test_the_longest_list_and_object(hint, monkeypatch):
 
 @pytest.fixture
 def files(tmp_path):
-    return open_files(str(tmp_path))
+    return open_storage(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_attributes_of_others_are_left_alone(files):
 
 def test_what_is_no_store_and_what_is_no_dataset(made, tmp_path):
     with pytest.raises(StoreError, match=r"is not a store: it has no zarr\.json"):
-        metadata.require_store(open_files(str(tmp_path / "nothing")))
-    files = open_files(made.store)
+        metadata.require_store(open_storage(str(tmp_path / "nothing")))
+    files = open_storage(made.store)
     assert metadata.require_dataset(files, made.name).identity == made.identity
     assert metadata.read_dataset(files, "model/other") is None
     with pytest.raises(StoreError, match="model/other is not a dataset; 'ie-store ls "):
@@ -241,35 +241,35 @@ grids = st.lists(st.integers(1, 4), min_size=1, max_size=2).map(tuple)
 
 @given(grids, st.data())
 def test_an_index_is_read_as_it_was_packed(grid, data):
-    index = shards.empty_index(grid)
-    assert shards.end_of_chunks(index) == 0
+    index = shard_index.empty_index(grid)
+    assert shard_index.end_of_chunks(index) == 0
     numbers = data.draw(st.lists(st.integers(0, 2**40), min_size=index.size, max_size=index.size))
     index[:] = np.array(numbers, "<u8").reshape(index.shape)
-    raw = shards.pack_index(index)
+    raw = shard_index.pack_index(index)
     body = struct.pack(f"<{len(numbers)}Q", *numbers)
     assert raw == body + struct.pack("<I", google_crc32c.value(body))
-    assert len(raw) == shards.index_bytes(grid)
-    assert np.array_equal(shards.parse_index(b"before" + raw, grid, "here"), index)
-    assert shards.end_of_chunks(index) == max(sum(pair) for pair in zip(numbers[::2], numbers[1::2], strict=True))
-    index[(0,) * len(grid)] = layout.NOT_STORED
+    assert len(raw) == shard_index.index_bytes(grid)
+    assert np.array_equal(shard_index.parse_index(b"before" + raw, grid, "here"), index)
+    assert shard_index.end_of_chunks(index) == max(sum(pair) for pair in zip(numbers[::2], numbers[1::2], strict=True))
+    index[(0,) * len(grid)] = arrays.NOT_STORED
     rest = index.reshape(-1, 2)[1:]
-    assert shards.end_of_chunks(index) == (int(rest.sum(1).max()) if len(rest) else 0)
+    assert shard_index.end_of_chunks(index) == (int(rest.sum(1).max()) if len(rest) else 0)
 
 
 def test_an_index_that_is_cut_or_changed():
-    raw = shards.pack_index(shards.empty_index((2, 3)))
+    raw = shard_index.pack_index(shard_index.empty_index((2, 3)))
     assert len(raw) == 100
     with pytest.raises(StoreError, match="here is truncated: its index needs 100 bytes, the whole file has 99"):
-        shards.parse_index(raw[1:], (2, 3), "here")
+        shard_index.parse_index(raw[1:], (2, 3), "here")
     for place in (0, 95, 96, 99):
         changed = bytearray(raw)
         changed[place] ^= 1
         with pytest.raises(StoreError, match="here: the checksum of its index does not match"):
-            shards.parse_index(bytes(changed), (2, 3), "here")
+            shard_index.parse_index(bytes(changed), (2, 3), "here")
 
 
 def template(values, rows):
-    return layout.ArrayTemplate(
+    return arrays.ArrayTemplate(
         name="numbers",
         shape=values.shape,
         chunk_shape=(rows, *values.shape[1:]),
@@ -283,8 +283,8 @@ def template(values, rows):
 @pytest.mark.parametrize(("shape", "rows"), [((7,), 7), ((7,), 3), ((6,), 3), ((7, 2), 3), ((1, 2), 1)])
 def test_small_arrays_come_back_here_and_in_zarr(files, tmp_path, dtype, shape, rows):
     values = np.random.default_rng(0).integers(-100, 100, shape).astype(dtype)
-    plain.write_plain(files, "group", template(values, rows), values)
-    found = plain.read_plain(files, "group/numbers")
+    small_arrays.write_plain(files, "group", template(values, rows), values)
+    found = small_arrays.read_plain(files, "group/numbers")
     assert np.array_equal(found, values)
     assert found.dtype == values.dtype.newbyteorder("<")
     assert np.array_equal(zarr.open_array(str(tmp_path / "group/numbers"), mode="r")[...], values)
@@ -292,43 +292,45 @@ def test_small_arrays_come_back_here_and_in_zarr(files, tmp_path, dtype, shape, 
 
 def test_chunks_are_sealed(files):
     values = np.arange(3, dtype="<i4")
-    plain.write_plain(files, "group", template(values, 2), values)
+    small_arrays.write_plain(files, "group", template(values, 2), values)
     assert sorted(files.list_keys("group/numbers")) == [f"group/numbers/{name}" for name in ("c/0", "c/1", "zarr.json")]
     raw = struct.pack("<2i", 2, 0)
     assert files.read("group/numbers/c/1") == raw + struct.pack("<I", google_crc32c.value(raw))
-    assert plain.unsealed(plain.sealed(values), "here") == values.tobytes()
+    assert small_arrays.without_checksum(small_arrays.sealed(values), "here") == values.tobytes()
 
 
-@pytest.mark.parametrize("chunk", [b"", b"123", b"\0\0\0\1", plain.sealed(np.arange(2))[:-1], plain.sealed(np.arange(2))[1:]])
+@pytest.mark.parametrize(
+    "chunk", [b"", b"123", b"\0\0\0\1", small_arrays.sealed(np.arange(2))[:-1], small_arrays.sealed(np.arange(2))[1:]]
+)
 def test_a_chunk_whose_checksum_does_not_match(chunk):
     with pytest.raises(StoreError, match="here is damaged: its checksum"):
-        plain.unsealed(chunk, "here")
+        small_arrays.without_checksum(chunk, "here")
 
 
 def test_an_empty_chunk_with_its_checksum_is_whole():
-    assert plain.unsealed(plain.sealed(np.empty(0)), "here") == b""
+    assert small_arrays.without_checksum(small_arrays.sealed(np.empty(0)), "here") == b""
 
 
 def test_a_small_array_that_lacks_or_changed_a_part(files):
     values = np.arange(6, dtype="<i4")
     with pytest.raises(StoreError, match=r"group/numbers has no zarr.json"):
-        plain.read_plain(files, "group/numbers")
-    plain.write_plain(files, "group", template(values, 3), values)
-    files.write_atomic("group/numbers/c/1", [plain.sealed(values[:2])])
+        small_arrays.read_plain(files, "group/numbers")
+    small_arrays.write_plain(files, "group", template(values, 3), values)
+    files.write_atomic("group/numbers/c/1", [small_arrays.sealed(values[:2])])
     with pytest.raises(StoreError, match=r"numbers/c/1 has 8 bytes, 12 are expected"):
-        plain.read_plain(files, "group/numbers")
+        small_arrays.read_plain(files, "group/numbers")
     files.delete("group/numbers/c/1")
     with pytest.raises(StoreError, match=r"numbers/c/1 is missing"):
-        plain.read_plain(files, "group/numbers")
+        small_arrays.read_plain(files, "group/numbers")
     document = template(values, 3).document()
     metadata.write_document(files, "group/numbers", document | {"codecs": document["codecs"][:1]})
     with pytest.raises(StoreError, match=r"rewritten by another program: its codecs are"):
-        plain.read_plain(files, "group/numbers")
+        small_arrays.read_plain(files, "group/numbers")
 
 
 @pytest.mark.parametrize("name", ["a/b", "A.1/b-2_c", "_a/b", "zarr.json2/b", "0/0"])
 def test_names_of_datasets(name):
-    assert layout.dataset_name(name) == name
+    assert arrays.dataset_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -336,7 +338,7 @@ def test_names_of_datasets(name):
 )
 def test_what_is_no_name_of_a_dataset(name):
     with pytest.raises(InputError, match="is not MODEL/CORPUS"):
-        layout.dataset_name(name)
+        arrays.dataset_name(name)
 
 
 @pytest.mark.parametrize(
@@ -345,13 +347,13 @@ def test_what_is_no_name_of_a_dataset(name):
 )
 def test_arrays_of_states_by_dtype(dtype, numbers, array, fill):
     shape = make("unused", dtype=dtype, rows=21, size=8, hidden=8).layout
-    assert layout.numpy_dtype(dtype) == np.dtype(numbers)
-    assert layout.state_array("macro", dtype) == array
-    assert layout.shard_key("m/c", shape, "macro", 2) == f"m/c/{array}/c/0/0/2/0"
-    assert layout.shard_key("m/c", shape, "micro", 1) == f"m/c/{array.replace('macro', 'micro')}/c/0/1/0"
-    number = layout.fill_number(dtype)
+    assert arrays.numpy_dtype(dtype) == np.dtype(numbers)
+    assert arrays.state_array("macro", dtype) == array
+    assert arrays.shard_key("m/c", shape, "macro", 2) == f"m/c/{array}/c/0/0/2/0"
+    assert arrays.shard_key("m/c", shape, "micro", 1) == f"m/c/{array.replace('macro', 'micro')}/c/0/1/0"
+    number = arrays.fill_number(dtype)
     assert number == fill if fill else np.isnan(number)
-    macro, micro = (layout.state_template(shape, level) for level in ("macro", "micro"))
+    macro, micro = (arrays.state_template(shape, level) for level in ("macro", "micro"))
     assert (macro.shape, macro.chunk_shape, macro.inner_shape) == ((3, 3, 21, 8), (3, 3, 8, 8), (1, 1, 8, 8))
     assert (micro.shape, micro.chunk_shape, micro.inner_shape) == ((3, shape.num_tokens, 8), (3, 4, 8), (1, 4, 8))
     assert macro.dimensions == ("layer", "position", "sequence", "hidden")
@@ -359,18 +361,18 @@ def test_arrays_of_states_by_dtype(dtype, numbers, array, fill):
     assert macro.fill_value == (fill or "NaN")
     assert ("encoding" in macro.attributes) == (dtype == "bfloat16")
     assert macro.attributes["long_name"] != micro.attributes["long_name"]
-    assert (layout.cell_grid(shape, "macro"), layout.cell_grid(shape, "micro")) == ((3, 3), (3,))
+    assert (arrays.cell_grid(shape, "macro"), arrays.cell_grid(shape, "micro")) == ((3, 3), (3,))
 
 
 def test_stored_cells_lie_in_the_order_of_their_layers_and_positions():
     shape = make("unused", layers=(0, 2), positions=(1, 2)).layout
-    assert layout.stored_cells(shape, "macro") == [(0, 1), (0, 2), (2, 1), (2, 2)]
-    assert layout.stored_cells(shape, "micro") == [(0,), (2,)]
+    assert arrays.stored_cells(shape, "macro") == [(0, 1), (0, 2), (2, 1), (2, 2)]
+    assert arrays.stored_cells(shape, "micro") == [(0,), (2,)]
 
 
 def coordinates(**labels):
     made = make("unused", rows=5)
-    return layout.coordinate_values(made.layout, made.tokens, np.arange(5), labels)
+    return arrays.coordinate_values(made.layout, made.tokens, np.arange(5), labels)
 
 
 def test_labels_of_numbers_stay_and_texts_become_categories():
@@ -391,16 +393,16 @@ def test_labels_that_cannot_name_an_array(name):
 
 
 def test_too_many_categories(monkeypatch):
-    monkeypatch.setattr(layout, "MAX_CATEGORIES", 4)
+    monkeypatch.setattr(arrays, "MAX_CATEGORIES", 4)
     coordinates(word=np.array(list("abcda")))
     with pytest.raises(InputError, match="'word' has 5 distinct texts; at most 4"):
         coordinates(word=np.array(list("abcde")))
 
 
 def test_long_arrays_are_cut_into_chunks(monkeypatch):
-    monkeypatch.setattr(layout, "ROWS_PER_CHUNK", 2)
+    monkeypatch.setattr(arrays, "ROWS_PER_CHUNK", 2)
     assert coordinates()["token_id"][0].chunk_shape == (2, 3)
-    monkeypatch.setattr(layout, "ROWS_PER_CHUNK", 5)
+    monkeypatch.setattr(arrays, "ROWS_PER_CHUNK", 5)
     assert coordinates()["token_id"][0].chunk_shape == (5, 3)
 
 
@@ -457,7 +459,7 @@ def sharded(chunk_shape, item_bytes):
 
 
 def test_the_documents_of_states_to_the_letter():
-    macro = layout.state_template(make("unused", dtype="float32").layout, "macro").document()
+    macro = arrays.state_template(make("unused", dtype="float32").layout, "macro").document()
     assert macro == common(
         [3, 3, 21, 8],
         [3, 3, 8, 8],
@@ -467,7 +469,7 @@ def test_the_documents_of_states_to_the_letter():
         attributes={"long_name": "hidden state of the prefix that ends at position", "units": "1"},
         dimension_names=["layer", "position", "sequence", "hidden"],
     )
-    micro = layout.state_template(make("unused", dtype="bfloat16").layout, "micro").document()
+    micro = arrays.state_template(make("unused", dtype="bfloat16").layout, "micro").document()
     encoding = micro["attributes"].pop("encoding")
     assert "upper 16 bits" in encoding
     assert "32704 is NaN" in encoding

@@ -13,7 +13,7 @@ from made_store import make
 from test_write import tree
 
 from ie_store.specs import Slab
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 from ie_store.store.verify import verify_dataset
 
 MAKE = {"rows": 90, "size": 1, "seed": 8, "hidden": 32}

@@ -18,16 +18,17 @@ from made_store import make, source_rows
 from ie_store.errors import BusyError, IdentityError, InputError, StoreError
 from ie_store.estimators import estimator_spec
 from ie_store.specs import MIEstimate, Outcome, Problem, Slab
-from ie_store.store import creation, object_files, object_lock
 from ie_store.store.catalog import describe_dataset, list_datasets
-from ie_store.store.estimate_variables import estimate_pieces
-from ie_store.store.files import open_files
-from ie_store.store.layout import coordinate_values
-from ie_store.store.read import open_reader, open_store
-from ie_store.store.records import Record
-from ie_store.store.removal import remove_dataset
-from ie_store.store.results import open_results
-from ie_store.store.show import read_results
+from ie_store.store.dataset import create
+from ie_store.store.dataset.remove import remove_dataset
+from ie_store.store.files import s3, s3_lock
+from ie_store.store.files.open import open_storage
+from ie_store.store.format.arrays import coordinate_values
+from ie_store.store.open import open_reader, open_store
+from ie_store.store.results.estimate_variables import estimate_pieces
+from ie_store.store.results.records import Record
+from ie_store.store.results.show import read_results
+from ie_store.store.results.writer import open_results
 from ie_store.store.verify import verify_dataset
 
 BUCKET = "hidden-states"
@@ -157,7 +158,7 @@ def test_what_is_not_ours_is_not_touched(store, server):
 def test_a_creation_that_failed_is_taken_up(store, monkeypatch):
     made = make(store)
     with monkeypatch.context() as broken:
-        broken.setattr(creation, "write_empty_ledger", lambda *_: 1 / 0)
+        broken.setattr(create, "write_empty_ledger", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             made.open_writer()
     assert verify_dataset(made.write().store, made.name).faults == []
@@ -189,11 +190,11 @@ def test_results(made, server):
 @pytest.fixture
 def parts(monkeypatch):
     """Small parts: 5 MiB is the least that S3 takes."""
-    monkeypatch.setattr(object_files, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
 
 
 def test_large_files_go_in_parts_and_come_back(store, server, parts):
-    files = open_files(store)
+    files = open_storage(store)
     data = np.random.default_rng(0).bytes(16 * 2**20 + 7)
     assert files.write_atomic("big", (data[i : i + 999_999] for i in range(0, len(data), 999_999))) == len(data)
     assert files.read("big", 2**25) == data
@@ -213,7 +214,7 @@ def test_large_files_go_in_parts_and_come_back(store, server, parts):
 
 def test_no_more_than_a_few_parts_wait(store, server, parts):
     taken, sent = 0, []
-    files = open_files(store)
+    files = open_storage(store)
     send = files._bucket.send
 
     def slow_send(method, body, **arguments):
@@ -229,7 +230,7 @@ def test_no_more_than_a_few_parts_wait(store, server, parts):
 
     files._bucket.send = slow_send
     files.write_atomic("big", pieces())
-    assert sent[0] <= 5 * (object_files.PARTS_IN_FLIGHT + 2)
+    assert sent[0] <= 5 * (s3.PARTS_IN_FLIGHT + 2)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -239,7 +240,7 @@ def test_failed_upload_leaves_nothing(store, server, parts, error):
         raise error
 
     for num_bytes in (10, 11 * 2**20):
-        files = open_files(store)
+        files = open_storage(store)
         with pytest.raises(error):
             files.write_atomic("shard", pieces(num_bytes))
         assert files.read("shard") is None
@@ -268,8 +269,8 @@ def test_second_writer_is_refused_while_the_first_lives(made):
 @pytest.fixture
 def soon(monkeypatch):
     """Claims that expire within seconds; the server's clock shows whole ones."""
-    monkeypatch.setattr(object_lock, "EXPIRE_SECONDS", 3.0)
-    monkeypatch.setattr(object_lock, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(s3_lock, "EXPIRE_SECONDS", 3.0)
+    monkeypatch.setattr(s3_lock, "HEARTBEAT_SECONDS", 0.2)
 
 
 @pytest.mark.slow
@@ -311,17 +312,17 @@ def test_claim_of_a_killed_process_expires(store, server, soon):
 
 
 def test_of_many_who_take_over_one_succeeds(store, server, soon, monkeypatch):
-    files = open_files(store)
+    files = open_storage(store)
     stale = files.lock("claim")
     stale.abandon()
-    monkeypatch.setattr(object_lock, "EXPIRE_SECONDS", -1.0)  # whatever is there is stale ...
+    monkeypatch.setattr(s3_lock, "EXPIRE_SECONDS", -1.0)  # whatever is there is stale ...
 
     def attempt(_):
         try:
-            lock = open_files(store).lock("claim")
+            lock = open_storage(store).lock("claim")
         except BusyError:
             return None
-        monkeypatch.setattr(object_lock, "EXPIRE_SECONDS", 60.0)  # ... until one has it
+        monkeypatch.setattr(s3_lock, "EXPIRE_SECONDS", 60.0)  # ... until one has it
         return lock
 
     with ThreadPoolExecutor(6) as pool:
@@ -335,7 +336,7 @@ def test_of_many_who_take_over_one_succeeds(store, server, soon, monkeypatch):
 
 
 def test_lost_answers_are_not_taken_for_rivals(store, server, monkeypatch):
-    files = open_files(store)
+    files = open_storage(store)
     send = files._bucket.send
 
     def twice(method, body, **arguments):
@@ -354,7 +355,7 @@ def test_lost_answers_are_not_taken_for_rivals(store, server, monkeypatch):
 
 
 def test_folders_are_told_from_names_that_begin_alike(store, server):
-    files = open_files(store)
+    files = open_storage(store)
     for key in ("a/b/c", "a/b2/c", "a/d", "ab/c"):
         files.write_atomic(key, [key.encode()])
     server.put_object(Bucket=BUCKET, Key=f"{store}/a/".removeprefix(f"s3://{BUCKET}/"), Body=b"")
@@ -368,12 +369,12 @@ def test_folders_are_told_from_names_that_begin_alike(store, server):
 
 
 def test_listings_longer_than_a_page(store, server, monkeypatch):
-    files = open_files(store)
+    files = open_storage(store)
     for key in range(7):
         files.write_atomic(f"many/{key}", [b""])
     pages = files._bucket.objects
     monkeypatch.setattr(files._bucket, "objects", lambda **arguments: pages(MaxKeys=3, **arguments))
-    monkeypatch.setattr(object_files, "KEYS_PER_REQUEST", 2)
+    monkeypatch.setattr(s3, "KEYS_PER_REQUEST", 2)
     assert len(list(files.list_keys("many"))) == 7
     files.delete(*files.list_keys("many"))
     assert list(files.list_keys("many")) == []
@@ -382,9 +383,9 @@ def test_listings_longer_than_a_page(store, server, monkeypatch):
 def test_messages_name_the_mend(server, monkeypatch):
     for address in ("s3:/", "s3://", "s3://bucket//store", "s3:bucket"):
         with pytest.raises(InputError, match="give s3://BUCKET"):
-            open_files(address)
+            open_storage(address)
     with pytest.raises(InputError, match="only local folders and s3"):
-        open_files("gs://bucket/store")
+        open_storage("gs://bucket/store")
     for address in ("s3://no-such-bucket/store", "s3://No_Bucket/store"):
         with pytest.raises(InputError, match="check that the bucket exists"):
             list_datasets(address)
@@ -392,9 +393,9 @@ def test_messages_name_the_mend(server, monkeypatch):
         list_datasets(f"s3://{BUCKET}/nothing")
     with pytest.raises(InputError, match="give s3://BUCKET"):
         open_store(f"s3://{BUCKET}/nothing")
-    monkeypatch.setitem(sys.modules, "ie_store.store.object_files", None)
+    monkeypatch.setitem(sys.modules, "ie_store.store.files.s3", None)
     with pytest.raises(InputError, match=r"pip install 'ie-store\[s3\]'"):
-        open_files(f"s3://{BUCKET}/store")
+        open_storage(f"s3://{BUCKET}/store")
 
 
 def test_a_whole_bucket_may_be_a_store(server):

@@ -8,7 +8,7 @@ from made_store import make
 
 from ie_store.errors import InputError, StoreError
 from ie_store.specs import Slab
-from ie_store.store.read import open_reader
+from ie_store.store.open import open_reader
 
 
 def macro(layer, position):

@@ -14,9 +14,9 @@ from made_store import make
 
 from ie_store.errors import BusyError, DiskSpaceError, IdentityError, InputError, StoreError
 from ie_store.specs import Slab
-from ie_store.store import local_files
-from ie_store.store.layout import LOCK_FOLDER
-from ie_store.store.read import open_reader
+from ie_store.store.files import local
+from ie_store.store.format.arrays import LOCK_FOLDER
+from ie_store.store.open import open_reader
 from ie_store.store.verify import verify_dataset
 
 
@@ -175,7 +175,7 @@ def test_temporaries_are_swept(made):
         assert not any(path.exists() for path in left)
 
 
-@pytest.mark.parametrize("foreign", ["file", "folder", "group", "model", "dataset", "version", "strays"])
+@pytest.mark.parametrize("foreign", ["file", "folder", "group", "model", "dataset", "version", "unexpected files"])
 def test_what_is_not_ours_is_not_touched(tmp_path, foreign):
     store = tmp_path / "s"
     made = make(store)
@@ -243,7 +243,7 @@ def test_full_disk_leaves_a_store_that_resumes(tmp_path, monkeypatch):
         room[0] -= count
         return count
 
-    monkeypatch.setattr(local_files.os, "write", write)
+    monkeypatch.setattr(local.os, "write", write)
     for give in range(0, 3000, 300):
         room[0] = give
         with pytest.raises(DiskSpaceError, match=r"no room for .*b/model/corpus.*are free; free some space"):

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from ie_store.estimate.base import linear_nats, score_rows
-from ie_store.estimate.evaluate import FoldValue, linear_value
-from ie_store.estimate.split import Fold
-from ie_store.estimate.train import Trained
+from ie_store.estimate.critics.baseline import linear_nats, score_rows
+from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.critics.held_out import FoldValue, linear_value
+from ie_store.estimate.critics.train import Trained
 from ie_store.estimator_options import CrossFitOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress

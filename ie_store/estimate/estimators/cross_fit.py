@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.estimate.array_input import GivenPair
-from ie_store.estimate.discrete import REPEATING_SHARE
-from ie_store.estimate.evaluate import FoldValue, combine
-from ie_store.estimate.judge import judge
-from ie_store.estimate.measure import Measured, StackStates, ceilings_at
-from ie_store.estimate.split import Fold, make_folds, table_fold
-from ie_store.estimate.train import Trained
+from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
+from ie_store.estimate.critics.folds import Fold, make_folds, table_fold
+from ie_store.estimate.critics.held_out import FoldValue, combine
+from ie_store.estimate.critics.outcome import classify
+from ie_store.estimate.critics.train import Trained
+from ie_store.estimate.exact.discrete import REPEATING_SHARE
 from ie_store.estimator_options import CrossFitOptions, TrainedOptions
 from ie_store.estimators import EstimatorSpec, resolve
 from ie_store.options import OnProgress, ignore_progress
@@ -30,13 +30,13 @@ RunFold = Callable[
 
 
 def measure(
-    spec: EstimatorSpec[CrossFitOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress
+    spec: EstimatorSpec[CrossFitOptions], states: BatchStates, problems: list[Problem], on_progress: OnProgress
 ) -> Measured:
     """Estimate problems of one shape from their states."""
-    outcomes = states.outcomes
-    is_table = len(outcomes.counts) <= REPEATING_SHARE * len(outcomes.of_sequence)
+    outcomes = states.distinct
+    is_weighted = len(outcomes.counts) <= REPEATING_SHARE * len(outcomes.of_sequence)
     tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
-    if not is_table:
+    if not is_weighted:
         index = torch.from_numpy(outcomes.of_sequence).to(states.device)
         tables = {layer: table[index] for layer, table in tables.items()}
     ceilings = [ceilings_at(states.corpus, problem) for problem in problems]
@@ -45,7 +45,7 @@ def measure(
         torch.stack([tables[problem.block + 1] for problem in problems]),
         spec,
         groups=states.corpus.groups,
-        row_of_sequence=outcomes.of_sequence if is_table else None,
+        row_of_sequence=outcomes.of_sequence if is_weighted else None,
         ceilings_nats=[listed for listed, _ in ceilings],
         ceilings_population_nats=[population for _, population in ceilings],
         on_progress=on_progress,
@@ -57,16 +57,16 @@ def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress
     """Estimate from anyone's paired rows."""
     (x, x_flags), (y, y_flags), classes = pair.x(), pair.y(), pair.classes
     row_of_sequence = None
-    if classes.joint_repeats and not classes.is_table:
+    if classes.joint_repeats and not classes.is_weighted:
         first_rows, row_of_sequence = np.unique(classes.joint, return_index=True)[1], classes.joint
         x, y = x[first_rows], y[first_rows]
     estimate = cross_fit(
         x[None],
         y[None],
         spec,
-        groups=np.arange(0 if classes.is_table else len(classes.x)),
+        groups=np.arange(0 if classes.is_weighted else len(classes.x)),
         row_of_sequence=row_of_sequence,
-        weights=classes.weights if classes.is_table else None,
+        weights=classes.weights if classes.is_weighted else None,
         ceilings_nats=(classes.ceiling_nats,),
         on_progress=on_progress,
     )[0]
@@ -97,7 +97,7 @@ def cross_fit(
         weights: (row,) of a table that is its own population: no split, ``groups`` empty.
         ceilings_nats: (problem,) exact value of the rows as listed; empty or None where unknown.
         ceilings_population_nats: (problem,) likewise for the population.
-        on_progress: told of every optimiser step.
+        on_progress: called with every optimiser step.
 
     Raises:
         InputError: too few sequences.
@@ -155,15 +155,15 @@ def _estimate(
     combined = combine(values, folds, groups, problem)
     first = values[0][0]
     train_nats = float(np.mean([value.train_nats[problem].item() for of_seed in values for value in of_seed]))
-    is_table = folds[0][0].test.is_table
-    return judge(
+    is_weighted = folds[0][0].test.is_weighted
+    return classify(
         spec.name,
         combined,
         is_bound=spec.row.guarantee != "none",
         ceiling_nats=ceilings_nats[problem] if ceilings_nats else None,
         ceiling_population_nats=ceilings_population_nats[problem] if ceilings_population_nats else None,
         num_test=first.num_test,
-        is_table=is_table,
+        is_weighted=is_weighted,
         still_rising=any(bool(trained.still_rising[problem]) for trained in trainings),
         diagnostics={
             "raw_nats": combined.nats,
@@ -174,7 +174,7 @@ def _estimate(
             "num_test": first.num_test,
             "ln_n_test": log(first.num_test),
             "num_negatives": first.num_negatives,
-            "is_table": is_table,
+            "is_weighted": is_weighted,
             "train_nats": train_nats,
             "train_test_gap_nats": train_nats - combined.nats,
             "steps": max((trained.steps for trained in trainings), default=0),

@@ -2,14 +2,14 @@
 
 from ie_store.errors import InputError
 from ie_store.estimate.array_input import GivenPair
-from ie_store.estimate.measure import Measured, StackStates, known_value
+from ie_store.estimate.batch_states import BatchStates, Measured, known_value
 from ie_store.estimator_options import ExactOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress
 from ie_store.specs import MIEstimate, Problem
 
 
-def measure(spec: EstimatorSpec[ExactOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
+def measure(spec: EstimatorSpec[ExactOptions], states: BatchStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
     """The listed ceilings of the problems."""
     return Measured(estimates=[known_value(spec.name, states.corpus, problem) for problem in problems])
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from ie_store.estimate.array_input import GivenPair
-from ie_store.estimate.closed_form import within_ceiling
-from ie_store.estimate.critic import PUBLISHED_WIDTHS
-from ie_store.estimate.evaluate import NORMAL_95
-from ie_store.estimate.judge import above_ceiling
-from ie_store.estimate.measure import Measured, StackStates, ceilings_at
+from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
+from ie_store.estimate.critics.held_out import NORMAL_95
+from ie_store.estimate.critics.networks import PUBLISHED_WIDTHS
+from ie_store.estimate.critics.outcome import above_ceiling
+from ie_store.estimate.exact.entropies import within_ceiling
 from ie_store.estimator_options import PaperOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, Progress, ignore_progress
@@ -192,9 +192,9 @@ def _run_seed(
     )
 
 
-def measure(spec: EstimatorSpec[PaperOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
+def measure(spec: EstimatorSpec[PaperOptions], states: BatchStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
     """Run the procedure on each problem."""
-    outcomes = states.outcomes
+    outcomes = states.distinct
     has_repeats = len(outcomes.counts) < len(outcomes.of_sequence)
     of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device) if has_repeats else None
     estimates = []

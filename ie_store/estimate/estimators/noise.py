@@ -20,16 +20,16 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.array_input import GivenPair
-from ie_store.estimate.closed_form import within_ceiling
-from ie_store.estimate.evaluate import NORMAL_95
-from ie_store.estimate.kernel import log_kernel_sums
-from ie_store.estimate.measure import Measured, StackStates, ceilings_at
+from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
+from ie_store.estimate.critics.held_out import NORMAL_95
+from ie_store.estimate.estimators.gaussian_kernel_sums import log_kernel_sums
+from ie_store.estimate.exact.entropies import within_ceiling
 from ie_store.estimator_options import NoiseOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import MIEstimate, Outcome, Problem
-from ie_store.store.estimate_variables import CURVES
+from ie_store.store.results.estimate_variables import CURVES
 from ie_store.variables import Piece, coordinate, piece
 
 ROWS_AT_ONCE = 4096
@@ -113,7 +113,7 @@ def noise_curve(
         rows: (row, dimension), finite, on the device that computes.
         weights: (row,) non-negative; normalised here. Rows of weight 0 do not take part.
         options: their ``sigmas``, ``scale``, ``outer_rows`` and ``seed`` are used.
-        on_progress: told of rows whose distances are taken.
+        on_progress: called with rows whose distances are taken.
 
     Raises:
         InputError: rows and weights of different length, a negative weight, or none above 0.
@@ -192,7 +192,7 @@ def noise_estimate(
     )
 
 
-def measure(spec: EstimatorSpec[NoiseOptions], states: StackStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
+def measure(spec: EstimatorSpec[NoiseOptions], states: BatchStates, problems: list[Problem], on_progress: OnProgress) -> Measured:
     """The value of each problem's input layer, and the curves of all layers that the problems touch."""
     last_layer = len(states.corpus.listed.macro)
     estimates, pieces = [], []
@@ -211,8 +211,8 @@ def _curve_pieces(problem: Problem, layer: int, estimate: MIEstimate) -> list[Pi
     return [piece(variable, at, estimate.diagnostics[name]) for variable, name in ends]
 
 
-def _of_layer(options: NoiseOptions, states: StackStates, problem: Problem, layer: int, on_progress: OnProgress) -> MIEstimate:
-    outcomes = states.outcomes_of(layer)
+def _of_layer(options: NoiseOptions, states: BatchStates, problem: Problem, layer: int, on_progress: OnProgress) -> MIEstimate:
+    outcomes = states.distinct_in(layer)
     listed, population = ceilings_at(states.corpus, problem)
     return noise_estimate(
         states.table(layer, outcomes),

@@ -4,13 +4,13 @@ from functools import partial
 
 from torch import Tensor
 
-from ie_store.estimate.base import MOST_REFERENCES, choose_base, normalised, score_rows, statistics
-from ie_store.estimate.bounds import SMILE_CLIP, Bound
-from ie_store.estimate.encoders import all_factors, train_encoders
-from ie_store.estimate.evaluate import FoldValue, SideStatistics, bound_value
-from ie_store.estimate.pairs import keep_residual, residual_statistics, train_pairs
-from ie_store.estimate.split import Fold
-from ie_store.estimate.train import Trained
+from ie_store.estimate.critics.baseline import MOST_REFERENCES, choose_baseline, normalised, score_rows, statistics
+from ie_store.estimate.critics.bounds import SMILE_CLIP, Bound
+from ie_store.estimate.critics.encoders import all_factors, train_encoders
+from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.critics.held_out import FoldValue, SplitStatistics, bound_value
+from ie_store.estimate.critics.residual import keep_residual, residual_statistics, train_pairs
+from ie_store.estimate.critics.train import Trained
 from ie_store.estimator_options import TrainedOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress
@@ -24,7 +24,7 @@ def run_fold(
 ) -> tuple[FoldValue, list[Trained]]:
     """Train a critic for ``bound`` on one fold of ``x`` and ``y`` (problem, row, dimension) and read it on its test rows."""
     rows = score_rows(x, y, fold.train)
-    base = choose_base(rows, fold, bound)
+    base = choose_baseline(rows, fold, bound)
     encoders = train_encoders(rows, base, fold, bound, spec.options, seed, on_progress)
     factors = all_factors(rows, base, encoders)
     reference = fold.train.head(MOST_REFERENCES)
@@ -36,7 +36,7 @@ def run_fold(
     }
     trained = [encoders]
     refinable = ~base.by_row & (encoders.best_step > 0)
-    if bound == "mine" and not fold.train.is_table and bool(refinable.any()):
+    if bound == "mine" and not fold.train.is_weighted and bool(refinable.any()):
         trained.append(train_pairs(rows, factors, cap, fold, spec.options, seed, on_progress))
     if len(trained) == 2 and bool(trained[-1].best_step.any()):
         pairs = keep_residual(trained[-1].parameters, refinable)
@@ -46,7 +46,7 @@ def run_fold(
     clipped = None
     if bound == "smile":
         clipped = statistics(normal["test"], fold.test, cap.clamp_max(SMILE_CLIP))
-    return bound_value(bound, SideStatistics(**found, clipped_test=clipped), fold.test), trained
+    return bound_value(bound, SplitStatistics(**found, clipped_test=clipped), fold.test), trained
 
 
 mine = partial(run_fold, "mine")

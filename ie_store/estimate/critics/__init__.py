@@ -1,0 +1,1 @@
+"""What trained bounds are made of: baseline critic, networks, training, folds, held-out evaluation, outcome."""

@@ -1,0 +1,230 @@
+"""The linear critic made fit for use: weakened, tempered, centred, and normalised by row where validation rows say so.
+
+The Gaussian log-density ratio is right for Gaussians and far too sure of itself on hidden states, where hundreds of
+dimensions are correlated and nothing is Gaussian. So validation rows choose, per problem, how much of each correlation
+and of the whole score to believe, and which of two constants makes the mean of exp(score) over the marginals 1:
+
+plain       one constant for all pairs, scores capped at ln(sequences) + 2
+by row      row i's own constant ln mean_r exp T_ir over reference columns r, taken from train rows, scores capped at
+            ln(references): then exp(score) has mean 1 in every row, and no rare near-duplicate can decide the mean.
+            Read on held-out rows this is the contrastive bound of van den Oord et al. 2018 with fresh negatives.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from math import log
+
+import torch
+from torch import Tensor
+
+from ie_store.estimate.critics.bounds import SATURATED_SHARE, Bound, PairStatistics, validation_nats
+from ie_store.estimate.critics.canonical_correlations import LinearCritic, fit_linear
+from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
+from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, log_means, pair_means, soft_cap
+
+STRENGTHS = (1.0, 0.95, 0.8)
+"""SeparableScores on all canonical correlations. Source: ``benchmarks/critic_constants.py``."""
+TEMPERS = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
+"""SeparableScores on the whole score. Source: ``benchmarks/critic_constants.py``."""
+CAP_MARGIN = 2.0
+"""Plain scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw.
+Source: ``benchmarks/critic_constants.py``."""
+TABLE_CAP_MARGIN = 6.0
+"""The same of a table, whose exact sums bear more. Source: ``benchmarks/critic_constants.py``."""
+INFONCE_CAP = 40.0
+"""InfoNCE is normalised by row itself; its cap only keeps exponentials in float32. Source: ``benchmarks/critic_constants.py``."""
+ROWS_TO_CHOOSE = 512
+"""Validation rows and reference rows that candidates are compared on. Source: ``benchmarks/critic_constants.py``."""
+ROWS_TO_VALIDATE = 1024
+"""Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`.
+Source: ``benchmarks/critic_constants.py``."""
+MOST_REFERENCES = 16384
+"""Train rows that normalise a row in the end: a bound on time and memory. Source: ``benchmarks/critic_constants.py``."""
+BY_ROW_GAIN_NATS = 0.05
+"""Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more.
+Source: ``benchmarks/critic_constants.py``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Normal scores of all rows of a stack of problems."""
+
+    x: Tensor
+    """(problem, row, x dimension)"""
+    y: Tensor
+    """(problem, row, y dimension)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The chosen linear scores of all rows, and how scores on top of them are to be read."""
+
+    factors: SeparableScores
+    """Of all rows, tempered and centred by one constant."""
+    by_row: Tensor
+    """(problem,) bool: rows are normalised by reference columns."""
+    saturated: Tensor
+    """(problem,) bool: pairs are all but recognised already, so that validation rows cannot tell what training adds."""
+    plain_cap: float
+
+    def cap(self, reference: SplitPart) -> Tensor:
+        """The cap (problem,) when the rows of ``reference`` normalise a row."""
+        by_row = torch.full_like(self.factors.row[:, 0], row_cap(reference, self.plain_cap))
+        return torch.where(self.by_row, by_row, self.plain_cap)
+
+
+def score_rows(x: Tensor, y: Tensor, train: SplitPart) -> Rows:
+    """Fit the marginals on train rows of ``x`` and ``y`` (problem, row, dimension) and map all rows."""
+    scores = [normal_scores(fit_marginals(values[:, train.rows], train.probabilities), values) for values in (x, y)]
+    return Rows(x=scores[0].float(), y=scores[1].float())
+
+
+def statistics(factors: SeparableScores, side: SplitPart, cap: Tensor) -> PairStatistics:
+    """Joint scores and pair means of a separable critic on one side; ``factors`` are those of the side's rows."""
+    row_means, column_means = pair_means(factors, side, cap)
+    return PairStatistics(
+        joint=soft_cap(factors.diagonal(), cap),
+        row_means=row_means,
+        column_means=column_means,
+        probabilities=side.weights(factors.row.dtype)[0],
+        is_weighted=side.is_weighted,
+    )
+
+
+def matrix_statistics(scores: Tensor, side: SplitPart, cap: Tensor) -> tuple[PairStatistics, Tensor]:
+    """`statistics` of a few rows from their scores (problem, row, row), and its exponentials, 0 for a draw's own pairs."""
+    probabilities, others = side.weights(scores.dtype)
+    exponentials = capped_exp(scores, cap)
+    if not side.is_weighted:
+        exponentials = exponentials * (1 - torch.eye(len(side.rows), dtype=scores.dtype, device=scores.device))
+    found = PairStatistics(
+        joint=soft_cap(scores.diagonal(dim1=1, dim2=2), cap),
+        row_means=exponentials @ others,
+        column_means=others @ exponentials,
+        probabilities=probabilities,
+        is_weighted=side.is_weighted,
+    )
+    return found, exponentials
+
+
+def normalised(factors: SeparableScores, reference: SeparableScores, side: SplitPart, by_row: Tensor) -> SeparableScores:
+    """``factors`` with every row's mean of exp(score) against the ``reference`` rows of ``side`` made 1, where ``by_row``."""
+    if not bool(by_row.any()):
+        return factors
+    log_probabilities = side.probabilities.log().to(factors.row.dtype)
+    return factors.shifted(torch.where(by_row[:, None], -log_means(factors, reference, log_probabilities), 0.0))
+
+
+def plain_cap(bound: Bound, fold: Fold) -> float:
+    """Cap of scores that one constant centres."""
+    if bound == "infonce":
+        return INFONCE_CAP
+    return log(fold.train.num_sequences) + (TABLE_CAP_MARGIN if fold.train.is_weighted else CAP_MARGIN)
+
+
+def row_cap(reference: SplitPart, plain: float) -> float:
+    """Cap of scores normalised by row: a table's own rows are among its references, which need no further cap."""
+    return plain if reference.is_weighted else log(reference.num_sequences)
+
+
+def choose_baseline(rows: Rows, fold: Fold, bound: Bound) -> Baseline:
+    """The base of the highest validation value of the `Bound`, over ridges, strengths, tempers and constants.
+
+    A few rows choose among candidates of one kind of constant; all validation rows choose the kind.
+    """
+    cap = torch.full((len(rows.x),), plain_cap(bound, fold), device=rows.x.device)
+    plain, by_row = _best_candidates(rows, fold, bound, cap)
+    bases = []
+    for best, normalise in ((plain, False), (by_row, True)):
+        factors = best.chosen.factors(rows.x, rows.y).scaled(best.temper)
+        factors = factors.shifted(_constant(factors.at(fold.validation.rows), fold.validation, cap))
+        kind = torch.full_like(cap, normalise, dtype=torch.bool)
+        bases.append(Baseline(factors=factors, by_row=kind, saturated=torch.zeros_like(kind), plain_cap=float(cap[0])))
+    if bound == "infonce":
+        return bases[0]
+    plain_nats, by_row_nats = (baseline_nats(base, fold, bound) for base in bases)
+    reference = fold.train.head(ROWS_TO_VALIDATE)
+    # Beyond it pairs are all but recognised, and what one constant gives is chance.
+    saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_weighted)
+    is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
+    factors = bases[1].factors.where(is_by_row, bases[0].factors)
+    return Baseline(factors=factors, by_row=is_by_row, saturated=saturated, plain_cap=float(cap[0]))
+
+
+def baseline_nats(base: Baseline, fold: Fold, bound: Bound) -> Tensor:
+    """Value (problem,) of the `Bound` on validation rows."""
+    side, reference = fold.validation.head(ROWS_TO_VALIDATE), fold.train.head(ROWS_TO_VALIDATE)
+    factors = normalised(base.factors.at(side.rows), base.factors.at(reference.rows), reference, base.by_row)
+    return validation_nats(bound, statistics(factors, side, base.cap(reference)))
+
+
+def _best_candidates(rows: Rows, fold: Fold, bound: Bound, cap: Tensor) -> "tuple[_Best, _Best]":
+    """The best candidates of either kind of constant: plain, and by row."""
+    validation, reference = fold.validation.head(ROWS_TO_CHOOSE), fold.train.head(ROWS_TO_CHOOSE)
+    log_p, log_r = (side.probabilities.log().to(rows.x.dtype) for side in (validation, reference))
+    by_row_cap = torch.full_like(cap, row_cap(reference, float(cap[0])))
+    plain, by_row = _Best(), _Best()
+    for fitted, strength in product(fit_linear(rows.x, rows.y, fold.train, fold.validation), STRENGTHS):
+        critic = fitted.weakened(strength)
+        seen, references = (critic.factors(rows.x[:, side.rows], rows.y[:, side.rows]) for side in (validation, reference))
+        among, against = (seen.pairwise(0, len(validation.rows), other) for other in (seen, references))
+        for temper in TEMPERS:
+            scores = among * temper
+            constant = torch.logsumexp((scores + log_p + log_p[:, None]).flatten(1), 1)
+            plain.offer(_matrix_nats(bound, scores - constant[:, None, None], validation, cap), critic, temper)
+            even = scores - torch.logsumexp(against * temper + log_r, 2, keepdim=True)
+            by_row.offer(_matrix_nats(bound, even, validation, by_row_cap), critic, temper)
+    return plain, by_row
+
+
+def _matrix_nats(bound: Bound, scores: Tensor, side: SplitPart, cap: Tensor) -> Tensor:
+    """Value (problem,) of the `Bound`, its scores centred within the cap first."""
+    found, _ = matrix_statistics(scores, side, cap)
+    if bound == "nwj":
+        found, _ = matrix_statistics(scores - found.log_marginal[:, None, None], side, cap)
+    return validation_nats(bound, found)
+
+
+def linear_nats(rows: Rows, fold: Fold) -> tuple[Tensor, Tensor, Tensor]:
+    """The Gaussian value by canonical correlations, on test and on train rows (problem,), and its test scores (problem, row).
+
+    Ridge and strength are those of the highest mean score on validation rows; nothing is capped or normalised.
+    """
+    best = _Best()
+    side = fold.validation
+    for fitted, strength in product(fit_linear(rows.x, rows.y, fold.train, side), STRENGTHS):
+        critic = fitted.weakened(strength)
+        scores = critic.factors(rows.x[:, side.rows], rows.y[:, side.rows]).diagonal()
+        best.offer(scores @ side.probabilities.to(scores.dtype), critic, 1.0)
+    scores = best.chosen.factors(rows.x, rows.y).diagonal()
+    test, train = (scores[:, part.rows] @ part.probabilities.to(scores.dtype) for part in (fold.test, fold.train))
+    return test, train, scores[:, fold.test.rows]
+
+
+def _constant(factors: SeparableScores, side: SplitPart, cap: Tensor) -> Tensor:
+    """Constant (problem, 1) that makes the mean of exp(capped score) over a side's pairs 1.
+
+    First by all pairs, uncapped and with the joint ones among them, so that the scores that matter lie below the cap.
+    """
+    probabilities = side.probabilities.log().to(factors.row.dtype)
+    first = -torch.logsumexp(log_means(factors, factors, probabilities) + probabilities, 1, keepdim=True)
+    return first - statistics(factors.shifted(first), side, cap).log_marginal[:, None]
+
+
+class _Best:
+    """The best candidate so far, per problem."""
+
+    def __init__(self) -> None:
+        self.nats: Tensor | None = None
+
+    def offer(self, nats: Tensor, critic: LinearCritic, temper: float) -> None:
+        """Take ``critic`` and ``temper`` for the problems where ``nats`` (problem,) is more."""
+        tempers = torch.full_like(nats, temper)
+        if self.nats is None:
+            self.nats, self.chosen, self.temper = nats, critic, tempers
+            return
+        better = nats > self.nats
+        self.chosen = critic.where(better, self.chosen)
+        self.temper = torch.where(better, tempers, self.temper)
+        self.nats = torch.where(better, nats, self.nats)

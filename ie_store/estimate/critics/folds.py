@@ -1,0 +1,124 @@
+"""Which sequences train, validate and test: one split for a whole run, shared by all layers, positions and levels.
+
+Sequences with the same group (identical full sequences) stay on one side. A fold's test rows are one part of the
+groups in the order of a seeded hash; every fifth of the others validates::
+
+    hashed groups   |  part 0  |  part 1  |
+    fold 0          |   test   | t t t t v |
+    fold 1          | t t t t v |   test   |
+
+Where many sequences share a row (a token table), a side is its distinct rows with their own probabilities.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.errors import InputError
+from ie_store.estimate.critics.scores import SplitPart
+
+FEWEST_SEQUENCES = 50
+VALIDATION_EVERY = 5
+PARTS_OF_ONE_FOLD = 3
+"""With ``folds=1`` the test rows are this fraction of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One way to train, validate and test."""
+
+    train: SplitPart
+    validation: SplitPart
+    test: SplitPart
+    test_sequences: Tensor
+    """(test sequence,) indices into all sequences."""
+    test_entries: Tensor
+    """(test sequence,) index into ``test.rows`` of each sequence's row."""
+
+    def to(self, device: torch.device) -> "Fold":
+        """The same fold with its sides on ``device``."""
+        sides = {name: getattr(self, name).to(device) for name in ("train", "validation", "test")}
+        return replace(self, **sides)
+
+
+def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
+    """Split sequences by group; the rows of a side that is a draw come in hashed order, each group once.
+
+    Args:
+        groups: (sequence,) equal numbers stay on one side.
+        row_of_sequence: (sequence,) row of the problem's table that each sequence has; None for a row per sequence.
+        folds: number of folds; 1 for a single split with a third of the groups as test.
+        seed: of the hash.
+
+    Raises:
+        InputError: fewer than 50 sequences, or fewer groups than the split needs.
+    """
+    num_sequences = len(groups)
+    if num_sequences < FEWEST_SEQUENCES:
+        raise InputError(f"{num_sequences} sequences are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
+    _, group_index = np.unique(groups, return_inverse=True)
+    num_groups = int(group_index.max()) + 1
+    num_parts = max(folds, PARTS_OF_ONE_FOLD if folds == 1 else 2)
+    if num_groups < 2 * VALIDATION_EVERY or num_groups < 2 * num_parts:
+        raise InputError(
+            f"{num_groups} distinct sequences are too few for {folds} folds; give more distinct sequences or fewer folds"
+        )
+    rank = np.empty(num_groups, dtype=np.int64)
+    rank[np.argsort(_hashes(num_groups, seed), kind="stable")] = np.arange(num_groups)
+    return tuple(_fold(rank[group_index], row_of_sequence, part, num_parts, num_groups) for part in range(folds))
+
+
+def _fold(rank: NDArray[np.int64], rows: NDArray[np.int64] | None, part: int, num_parts: int, num_groups: int) -> Fold:
+    shuffled = np.argsort(rank, kind="stable")
+    in_test = rank[shuffled] * num_parts // num_groups == part
+    in_validation = ~in_test & (rank[shuffled] % VALIDATION_EVERY == 0)
+    test_sequences = shuffled[in_test]
+    test, entries = _side(test_sequences, rank, rows)
+    return Fold(
+        train=_side(shuffled[~in_test & ~in_validation], rank, rows)[0],
+        validation=_side(shuffled[in_validation], rank, rows)[0],
+        test=test,
+        test_sequences=torch.from_numpy(test_sequences),
+        test_entries=torch.from_numpy(entries),
+    )
+
+
+def _side(
+    sequences: NDArray[np.int64], rank: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None
+) -> tuple[SplitPart, NDArray[np.int64]]:
+    """A side, and the index (sequence,) into its rows of each of its sequences."""
+    kinds = rank[sequences] if row_of_sequence is None else row_of_sequence[sequences]
+    kind, first, entries, counts = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
+    side = SplitPart(
+        rows=torch.from_numpy(sequences[first] if row_of_sequence is None else kind),
+        probabilities=torch.from_numpy(counts / counts.sum()),
+        num_sequences=len(sequences),
+        is_weighted=row_of_sequence is not None,
+    )
+    return side, entries
+
+
+def table_fold(weights: NDArray[np.float64]) -> Fold:
+    """The one fold of a table that *is* its population: all sides are all rows, weighted by ``weights`` (row,)."""
+    rows = np.flatnonzero(weights > 0)
+    side = SplitPart(
+        rows=torch.from_numpy(rows),
+        probabilities=torch.from_numpy(weights[rows] / weights[rows].sum()),
+        num_sequences=len(rows),
+        is_weighted=True,
+    )
+    nothing = torch.empty(0, dtype=torch.int64)
+    return Fold(train=side, validation=side, test=side, test_sequences=nothing, test_entries=nothing)
+
+
+def _hashes(count: int, seed: int) -> NDArray[np.uint64]:
+    """SplitMix64 of 0..count-1 under ``seed``: the same on every machine and library version."""
+    with np.errstate(over="ignore"):
+        value = np.arange(count, dtype=np.uint64) + np.uint64(seed % 2**63) * np.uint64(0x9E3779B97F4A7C15)
+        value = (value + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return value ^ (value >> np.uint64(31))

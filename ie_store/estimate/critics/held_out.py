@@ -1,0 +1,116 @@
+"""Test values of trained critics, and what folds and seeds together say of the mutual information."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.estimate.critics.bounds import Bound, PairStatistics, infonce, resolution_floor, smile, tuba
+from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.critics.scores import SplitPart
+
+NORMAL_95 = 1.959963984540054
+"""Half-width of a normal 95% interval in standard errors: the normal distribution's 97.5% quantile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldValue:
+    """One fold's value on its test rows."""
+
+    nats: Tensor
+    """(problem,)"""
+    influence: Tensor
+    """(problem, test row) whose mean is the value: what each row adds to it"""
+    train_nats: Tensor
+    """(problem,) the same statistic on train rows"""
+    num_test: int
+    """Test sequences."""
+    num_negatives: int
+    """Pairs of the product of the marginals in the test value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitStatistics:
+    """A trained critic's statistics on the three sides."""
+
+    train: PairStatistics
+    validation: PairStatistics
+    test: PairStatistics
+    clipped_test: PairStatistics | None = None
+    """The test statistics with SMILE's clip."""
+
+
+def bound_value(bound: Bound, found: SplitStatistics, test: SplitPart) -> FoldValue:
+    """The ``bound`` on test rows; its constant, where it has one, comes from validation rows."""
+    log_constant = torch.zeros_like(found.validation.mean_joint) if bound == "nwj" else found.validation.log_marginal
+    if not test.is_weighted:
+        log_constant = torch.maximum(log_constant, resolution_floor(found.validation.mean_joint, test.num_sequences))
+    if bound == "infonce":
+        (nats, influence), (train_nats, _) = infonce(found.test), infonce(found.train)
+    elif found.clipped_test is not None:
+        nats, influence = smile(found.test, found.clipped_test)
+        train_nats = found.train.mean_joint - found.train.log_marginal
+    else:
+        (nats, influence), (train_nats, _) = (tuba(side, log_constant) for side in (found.test, found.train))
+    num_rows = len(test.rows)
+    return FoldValue(
+        nats=nats,
+        influence=influence,
+        train_nats=train_nats,
+        num_test=test.num_sequences,
+        num_negatives=num_rows * num_rows if test.is_weighted else num_rows * (num_rows - 1),
+    )
+
+
+def linear_value(nats: Tensor, train_nats: Tensor, scores: Tensor, test: SplitPart) -> FoldValue:
+    """The Gaussian value of canonical correlations: the mean of its test scores (problem, test row), no negatives needed."""
+    return FoldValue(nats=nats, influence=scores, train_nats=train_nats, num_test=test.num_sequences, num_negatives=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combined:
+    """One problem's value over folds and seeds."""
+
+    nats: float
+    standard_error_nats: float
+    fold_nats: tuple[float, ...]
+    """By seed, then fold."""
+    fold_error_nats: float
+    """Standard error of the mean from the spread over folds and seeds alone."""
+
+    @property
+    def interval_nats(self) -> tuple[float, float]:
+        """Normal 95% interval."""
+        reach = NORMAL_95 * self.standard_error_nats
+        return self.nats - reach, self.nats + reach
+
+
+def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDArray[np.int64], problem: int) -> Combined:
+    """Mean over seeds and folds of one problem; its error is clustered by group and holds the spread over folds and seeds.
+
+    Args:
+        values: (seed, fold).
+        folds: (seed, fold), as the values.
+        groups: (sequence,) sequences of one group are one cluster; empty for a table that is its population.
+        problem: which of the stack.
+    """
+    fold_nats = np.array([[value.nats[problem].item() for value in of_seed] for of_seed in values])
+    count = fold_nats.size
+    swing = float(fold_nats.std(ddof=1) / sqrt(count)) if count > 1 else 0.0
+    shares = np.zeros(len(groups))
+    for of_seed, folds_of_seed in zip(values, folds, strict=True):
+        for value, fold in zip(of_seed, folds_of_seed, strict=True):
+            influence = (value.influence[problem] - value.nats[problem]).double().cpu().numpy()
+            entries = fold.test_entries.numpy()
+            shares[fold.test_sequences.numpy()] += influence[entries] / max(1, len(entries)) / count
+    clusters = np.bincount(groups, weights=shares) if len(groups) else np.zeros(1)
+    sampling = float(np.square(clusters).sum())
+    return Combined(
+        nats=float(fold_nats.mean()),
+        standard_error_nats=sqrt(sampling + swing**2),
+        fold_nats=tuple(fold_nats.ravel().tolist()),
+        fold_error_nats=swing,
+    )

@@ -1,0 +1,168 @@
+"""Scores of all pairs as one matmul, and the log-means that bounds are made of. Pure functions over stacked problems.
+
+A separable critic scores the pair (i, j) as ``<left_i, right_j> + row_i + column_j``; a bound needs the mean score of
+the joint pairs (i, i) and the mean of exp(score) over pairs of the product of marginals. For rows drawn one by one
+these are all (i, j) with i != j (identical sequences are one row with their share); for a table of distinct rows with
+probabilities p they are all pairs, weighted p_i p_j.
+
+A cap (problem,) is the most, and its negative the least, that a score may say.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+PAIRS_PER_TILE = 2**22
+"""Pairs scored at once: what bounds the memory of a pass over all pairs."""
+BEND = 20.0
+"""Beyond the cap by this much, a float32 exponential no longer tells a bent score from its cap."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPart:
+    """The rows of one side of a split (train, validation or test) and their probabilities."""
+
+    rows: Tensor
+    """(row,) indices into the problem's rows."""
+    probabilities: Tensor
+    """(row,) float64, summing to 1."""
+    num_sequences: int
+    """Sequences behind the rows."""
+    is_weighted: bool
+    """Distinct rows with weights, whose expectations are exact sums, instead of a draw per row."""
+
+    def to(self, device: torch.device) -> "SplitPart":
+        """The same side on another device."""
+        return SplitPart(
+            rows=self.rows.to(device),
+            probabilities=self.probabilities.to(device),
+            num_sequences=self.num_sequences,
+            is_weighted=self.is_weighted,
+        )
+
+    def head(self, size: int) -> "SplitPart":
+        """The first ``size`` rows of a draw, or the whole of a table: a cheaper look at the same side."""
+        return self if self.is_weighted or len(self.rows) <= size else self.part(torch.arange(size))
+
+    def part(self, index: Tensor) -> "SplitPart":
+        """The rows at ``index`` (row,) of a draw."""
+        index = index.to(self.rows.device)
+        probabilities = self.probabilities[index]
+        return SplitPart(
+            rows=self.rows[index], probabilities=probabilities / probabilities.sum(), num_sequences=len(index), is_weighted=False
+        )
+
+    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Probabilities (row,) of the rows, and of the columns each row is paired with (a draw leaves itself out)."""
+        probabilities = self.probabilities.to(dtype)
+        if self.is_weighted:
+            return probabilities, probabilities
+        return probabilities, probabilities / (1 - probabilities.square().sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparableScores:
+    """Separable scores of rows against rows."""
+
+    left: Tensor
+    """(problem, row, rank)"""
+    right: Tensor
+    """(problem, row, rank)"""
+    row: Tensor
+    """(problem, row)"""
+    column: Tensor
+    """(problem, row)"""
+
+    def at(self, rows: Tensor) -> "SeparableScores":
+        """SeparableScores of the rows ``rows`` (row,)."""
+        return SeparableScores(
+            left=self.left[:, rows], right=self.right[:, rows], row=self.row[:, rows], column=self.column[:, rows]
+        )
+
+    def plus(self, other: "SeparableScores") -> "SeparableScores":
+        """SeparableScores whose scores are the sums of both scores."""
+        return SeparableScores(
+            left=torch.cat([self.left, other.left], -1),
+            right=torch.cat([self.right, other.right], -1),
+            row=self.row + other.row,
+            column=self.column + other.column,
+        )
+
+    def scaled(self, temper: Tensor) -> "SeparableScores":
+        """All scores times ``temper`` (problem,)."""
+        factor = temper[:, None]
+        return SeparableScores(
+            left=self.left * factor[..., None], right=self.right, row=self.row * factor, column=self.column * factor
+        )
+
+    def shifted(self, nats: Tensor) -> "SeparableScores":
+        """All scores of a row plus ``nats`` (problem, row or 1)."""
+        return SeparableScores(left=self.left, right=self.right, row=self.row + nats, column=self.column)
+
+    def where(self, chosen: Tensor, other: "SeparableScores") -> "SeparableScores":
+        """These factors for the problems in ``chosen`` (problem,), those of ``other`` for the rest."""
+        return SeparableScores(
+            left=torch.where(chosen[:, None, None], self.left, other.left),
+            right=torch.where(chosen[:, None, None], self.right, other.right),
+            row=torch.where(chosen[:, None], self.row, other.row),
+            column=torch.where(chosen[:, None], self.column, other.column),
+        )
+
+    def diagonal(self) -> Tensor:
+        """Scores (problem, row) of the pairs (i, i)."""
+        return (self.left * self.right).sum(-1) + self.row + self.column
+
+    def pairwise(self, start: int, stop: int, other: "SeparableScores") -> Tensor:
+        """Scores (problem, stop - start, other row) of rows start..stop-1 against the columns of ``other``."""
+        scores = torch.baddbmm(other.column[:, None], self.left[:, start:stop], other.right.transpose(1, 2))
+        return scores + self.row[:, start:stop, None]
+
+
+def soft_cap(scores: Tensor, cap: Tensor) -> Tensor:
+    """Scores (problem, ...) bent smoothly into (-cap, cap), unchanged but near the ends: no pair alone decides a mean."""
+    cap = cap.view(-1, *[1] * (scores.dim() - 1))
+    return softplus(scores + cap) - softplus(scores - cap) - cap
+
+
+def capped_exp(scores: Tensor, cap: Tensor) -> Tensor:
+    """exp(soft_cap(scores)) with one exponential: it lies within exp(-cap)..exp(cap), so a plain float32 mean is safe."""
+    cap = cap.view(-1, *[1] * (scores.dim() - 1))
+    exponentials = torch.minimum(scores, cap + BEND).exp()
+    floor = (-cap).exp()
+    return (exponentials + floor) / (exponentials * floor + 1)
+
+
+def row_tiles(num_problems: int, num_rows: int, num_columns: int) -> list[tuple[int, int]]:
+    """Ranges (start, stop) that cover the rows, of about `PAIRS_PER_TILE` pairs each."""
+    size = max(1, PAIRS_PER_TILE // (num_problems * num_columns))
+    return [(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
+
+
+def pair_means(factors: SeparableScores, side: SplitPart, cap: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of exp(capped score) under the product of the marginals: (problem, row) over columns, and over rows.
+
+    ``factors`` are those of the side's rows. A draw pairs each row with all others, a table with all rows by their
+    probability. Streams over blocks of rows.
+    """
+    num_problems, num_rows = factors.row.shape
+    _, others = side.weights(factors.row.dtype)
+    rows, columns = [], torch.zeros_like(factors.column)
+    for start, stop in row_tiles(num_problems, num_rows, num_rows):
+        block = capped_exp(factors.pairwise(start, stop, factors), cap)
+        if not side.is_weighted:
+            block.diagonal(start, dim1=1, dim2=2).zero_()
+        rows.append(block @ others)
+        columns += others[start:stop] @ block
+    return torch.cat(rows, 1), columns
+
+
+def log_means(factors: SeparableScores, reference: SeparableScores, log_probabilities: Tensor) -> Tensor:
+    """ln of the mean of exp(score), uncapped, of each row (problem, row) against weighted reference columns."""
+    weighted = SeparableScores(
+        left=reference.left, right=reference.right, row=reference.row, column=reference.column + log_probabilities
+    )
+    num_problems, num_rows = factors.row.shape
+    blocks = row_tiles(num_problems, num_rows, reference.row.shape[1])
+    return torch.cat([torch.logsumexp(factors.pairwise(start, stop, weighted), 2) for start, stop in blocks], 1)

@@ -1,0 +1,119 @@
+"""The one training loop: a stack of problems, mini-batches, stopped on validation rows, per problem.
+
+Problems share the optimiser's steps but nothing else: each keeps the parameters of its own best validation value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ie_store.estimate.critics.networks import Parameters
+
+CHECK_EVERY = 50
+"""Steps between two looks at the validation rows. Source: ``benchmarks/critic_constants.py``."""
+PATIENCE = 4
+"""Checks without a rise of the validation value in any problem after which training ends.
+Source: ``benchmarks/critic_constants.py``."""
+WARM_UP_STEPS = 20
+"""Steps over which the learning rate rises to its peak. Source: ``benchmarks/critic_constants.py``."""
+AVERAGING = 0.98
+"""The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps.
+Source: ``benchmarks/critic_constants.py``."""
+AVERAGE_OVER = 0.9
+"""Weight of the past in the running mean of E_q[exp T] (Belghazi et al. 2018, section 3.2).
+Source: ``benchmarks/critic_constants.py``."""
+WEIGHT_DECAY = 1e-2
+"""AdamW's own default. Source: ``benchmarks/critic_constants.py``."""
+LEAST_RISE = 0.002
+"""A rise that keeps training going, in any problem: of 1 nat, or of the value where that is more.
+Source: ``benchmarks/critic_constants.py``."""
+RISING_NATS = 0.02
+"""A validation value that rose by more than this over the last quarter of the step limit was still rising.
+Source: ``benchmarks/critic_constants.py``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Parameters at their best validation value."""
+
+    parameters: Parameters
+    validation_nats: Tensor
+    """(problem,)"""
+    best_step: Tensor
+    """(problem,) optimiser step of that value"""
+    steps: int
+    """Optimiser steps taken."""
+    still_rising: Tensor
+    """(problem,) the step limit cut off a validation value that still rose"""
+
+
+class Average:
+    """Running mean of a positive (problem,) value: E_q[exp T] over the batches seen."""
+
+    def __init__(self) -> None:
+        self.mean: Tensor | None = None
+
+    def after(self, value: Tensor) -> Tensor:
+        """The mean once ``value`` has entered it."""
+        self.mean = value if self.mean is None else AVERAGE_OVER * self.mean + (1 - AVERAGE_OVER) * value
+        return self.mean
+
+
+def fit(
+    parameters: Parameters,
+    batch_loss: Callable[[Parameters, int], Tensor],
+    validate: Callable[[Parameters], Tensor],
+    *,
+    steps: int,
+    learning_rate: float,
+    patience: int = PATIENCE,
+    on_step: Callable[[int], None],
+) -> Trained:
+    """Minimise ``batch_loss(parameters, step)`` (problem,) and keep what ``validate(parameters)`` (problem,) likes best.
+
+    The untrained parameters count as a candidate, so that training never makes the validation value worse.
+    """
+    for tensor in parameters.values():
+        tensor.requires_grad_()
+    optimiser = torch.optim.AdamW(parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
+    average = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+    best = {name: tensor.clone() for name, tensor in average.items()}
+    best_nats = validate(average)
+    best_step = torch.zeros_like(best_nats, dtype=torch.int64)
+    history = [best_nats]
+    step, last_rise, risen_to = 0, 0, best_nats
+    for step in range(1, steps + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)
+        optimiser.zero_grad()
+        torch.autograd.backward(batch_loss(parameters, step).sum())
+        optimiser.step()
+        # The window grows with the steps: a constant one would hold on to the random start for its first 50 steps.
+        share = 1 - min(AVERAGING, step / (step + 10))
+        for name, tensor in average.items():
+            tensor.lerp_(parameters[name].detach(), share)
+        on_step(step)
+        if step % CHECK_EVERY and step != steps:
+            continue
+        nats = validate(average)
+        better = nats > best_nats  # NaN is never better: what overflowed is left behind
+        for name, tensor in best.items():
+            best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
+        best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
+        history.append(best_nats)
+        # Against the value at the last rise, not the last check: many rises too small to count one by one do add up.
+        if bool((best_nats > risen_to + LEAST_RISE * risen_to.clamp_min(1)).any()):
+            last_rise, risen_to = step, best_nats
+        if step - last_rise >= patience * CHECK_EVERY:
+            break
+    # One entry per check: the value at three quarters of the training.
+    rise = best_nats - history[len(history) * 3 // 4]
+    return Trained(
+        parameters=best,
+        validation_nats=best_nats,
+        best_step=best_step,
+        steps=step,
+        still_rising=(rise > RISING_NATS) & (step == steps),
+    )

@@ -1,0 +1,1 @@
+"""What is known without training: entropies of prefixes and tokens, and rows as discrete sets."""

@@ -1,0 +1,74 @@
+"""The distinct things (prefixes or tokens) that a corpus holds at one position, and the rows of a slab that stand for them.
+
+Equal prefixes have equal states, so a problem is a table with one row per distinct prefix (macro) or token (micro), and
+the outcome of each sequence::
+
+    sequence  prefix   of_sequence     outcome  first_rows  counts
+    0         A ,      0               0        0           2
+    1         A ,      0               1        2           1
+    2         B ,      1
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.estimate.exact.entropies import Ceilings, ceilings_listed, ceilings_population
+from ie_store.prefixes import common_prefix_lengths
+from ie_store.specs import CorpusSpec, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistinctPrefixes:
+    """What a state can tell apart at one position."""
+
+    of_sequence: NDArray[np.int64]
+    """(sequence,) outcome of each sequence, 0..K-1"""
+    first_rows: NDArray[np.int64]
+    """(outcome,) row of the slab that stands for the outcome"""
+    counts: NDArray[np.int64]
+    """(outcome,) sequences with that outcome"""
+
+
+class PrefixIndex:
+    """The rows of a corpus, as all problems on it see them: outcomes by position, and exact values."""
+
+    def __init__(self, tokens: NDArray[np.int32], token_values: NDArray[np.int32], corpus: CorpusSpec, num_blocks: int) -> None:
+        """``tokens`` (sequence, position) in lexicographic order, ``token_values`` (token,) the distinct ones, rising."""
+        self._tokens, self._token_values = tokens, token_values
+        self._differences = common_prefix_lengths(tokens)
+        self.listed: Ceilings = ceilings_listed(tokens, num_blocks)
+        self.population: Ceilings = ceilings_population(tokens, corpus, num_blocks)
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(sequence,) equal for identical full sequences."""
+        return self.prefixes(self._tokens.shape[1] - 1).of_sequence
+
+    def num_distinct(self, problem: Problem) -> int:
+        """Distinct prefixes (macro) or tokens (micro) of a problem."""
+        outcomes = self.prefixes if problem.level == "macro" else self.lone_tokens
+        return len(outcomes(problem.position).counts)
+
+    def prefixes(self, position: int) -> DistinctPrefixes:
+        """Distinct prefixes that end at ``position``; rows of a macro slab."""
+        starts = self._differences <= position
+        first_rows = np.flatnonzero(starts)
+        return DistinctPrefixes(
+            of_sequence=np.cumsum(starts) - 1,
+            first_rows=first_rows,
+            counts=np.diff(np.append(first_rows, len(starts))),
+        )
+
+    def last_tokens(self, position: int) -> DistinctPrefixes:
+        """Distinct tokens at ``position``; rows of the macro slab of layer 0, which sees its own token only."""
+        _, first_rows, of_sequence, counts = np.unique(
+            self._tokens[:, position], return_index=True, return_inverse=True, return_counts=True
+        )
+        return DistinctPrefixes(of_sequence=of_sequence, first_rows=first_rows, counts=counts)
+
+    def lone_tokens(self, position: int) -> DistinctPrefixes:
+        """Distinct tokens at ``position``; rows of a micro slab."""
+        values, of_sequence, counts = np.unique(self._tokens[:, position], return_inverse=True, return_counts=True)
+        return DistinctPrefixes(of_sequence=of_sequence, first_rows=np.searchsorted(self._token_values, values), counts=counts)

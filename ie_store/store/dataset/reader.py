@@ -1,0 +1,250 @@
+"""Reading slabs: one byte range per shard, decoded in threads straight into the caller's buffer.
+
+What is read is compared with the ledger, and the corpus with its fingerprint, unless the reader is opened with ``verify=False``.
+A `DatasetReader` keeps no open files and travels between processes as (store, name, verify).
+"""
+
+import os
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dask.array
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import InputError, StoreError
+from ie_store.grid import ceil_div
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout, digest
+from ie_store.store.dataset import ledger
+from ie_store.store.dataset.buffers import acquire
+from ie_store.store.dataset.corpus_rows import CorpusArrays, read_corpus, texts_of
+from ie_store.store.dataset.shard_table import ShardTable
+from ie_store.store.dataset.slab_read import SlabRead, decoded, decoded_dtype
+from ie_store.store.files.open import Storage, open_storage
+from ie_store.store.format.arrays import (
+    cell_grid,
+    dataset_name,
+    numpy_dtype,
+    state_array,
+    stored_cells,
+)
+from ie_store.store.format.attributes import DatasetAttributes
+from ie_store.store.format.codec import require_readable
+from ie_store.store.format.metadata import require_array, require_dataset
+from ie_store.store.format.shard_index import place_of
+
+MAX_DECODERS = 8
+
+
+def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
+    """Open dataset ``name`` (MODEL/CORPUS) of ``store`` for reading slabs.
+
+    Args:
+        store: local folder, or s3://BUCKET/PREFIX.
+        name: MODEL/CORPUS.
+        verify: compare every chunk that is read with its checksum in the ledger, and the corpus with its fingerprint.
+
+    Raises:
+        InputError: the name is malformed.
+        StoreError: no such store or dataset.
+    """
+    files = open_storage(store)
+    dataset_name(name)
+    return DatasetReader(files, name, require_dataset(files, name), verify)
+
+
+class DatasetReader:
+    """One dataset, read slab by slab. `open_reader` makes it."""
+
+    def __init__(self, files: Storage, name: str, attributes: DatasetAttributes, verify: bool) -> None:
+        self.name, self.attributes, self.verify = name, attributes, verify
+        self.identity: DatasetIdentity = attributes.identity
+        self.layout: StoreLayout = attributes.identity.layout
+        self.corpus: CorpusSpec = attributes.corpus
+        self.complete: bool = attributes.complete
+        self._files = files
+        self._tables: dict[Level, ShardTable] = {}
+
+    def __reduce__(self) -> tuple[Callable[[str, str, bool], "DatasetReader"], tuple[str, str, bool]]:
+        return open_reader, (self._files.root, self.name, self.verify)
+
+    @property
+    def address(self) -> str:
+        """Path or URL of the dataset."""
+        return self._files.address(self.name)
+
+    @property
+    def storage_options(self) -> dict[str, Any] | None:
+        """What zarr hands to fsspec with the address; None where it is a local path."""
+        return self._files.storage_options
+
+    @cached_property
+    def _corpus_arrays(self) -> CorpusArrays:
+        """Read once, and found to be those of the dataset's identity."""
+        return read_corpus(self._files, self.name, self.attributes, self.verify)
+
+    @cached_property
+    def _identity_digest(self) -> str:
+        return digest(self.identity)
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        """Token ids (sequence, position)."""
+        return self._corpus_arrays.tokens
+
+    @property
+    def token_values(self) -> NDArray[np.int32]:
+        """Distinct token ids (token,), sorted: the rows of micro."""
+        return self._corpus_arrays.token_values
+
+    @property
+    def source_row(self) -> NDArray[np.int64]:
+        """Row (sequence,) of the corpus's source."""
+        return self._corpus_arrays.source_row
+
+    @property
+    def labels(self) -> dict[str, NDArray[Any]]:
+        """Labels of the source by name, each (sequence,) numbers or texts."""
+        return {name: texts_of(label) for name, label in self._corpus_arrays.labels.items()}
+
+    def missing_shards(self, level: Level) -> list[int]:
+        """Shards of macro or micro that are not there, rising."""
+        return ledger.missing_shards(self._files, self.name, self.layout, level)
+
+    def num_rows(self, level: Level) -> int:
+        """Rows of a slab: sequences for macro, distinct tokens for micro."""
+        return self.layout.num_sequences if level == "macro" else self.layout.num_tokens
+
+    def cell(self, slab: Slab) -> tuple[int, ...]:
+        """Place of a slab's inner chunk in each shard.
+
+        Raises:
+            InputError: no such layer or position.
+        """
+        cell = (slab.layer,) if slab.position is None else (slab.layer, slab.position)
+        grid = cell_grid(self.layout, slab.level)
+        if len(cell) != len(grid) or not all(0 <= place < size for place, size in zip(cell, grid, strict=True)):
+            axes = "layer and position" if slab.level == "macro" else "layer and no position"
+            raise InputError(f"{slab} does not exist: {slab.level} has {axes} within {grid}")
+        return cell
+
+    def is_stored(self, slab: Slab) -> bool:
+        """True where the dataset was made with this layer (and position)."""
+        return self.cell(slab) in stored_cells(self.layout, slab.level)
+
+    def _require_stored(self, slab: Slab) -> None:
+        if self.is_stored(slab):
+            return
+        place = place_of(self.cell(slab))
+        stored = f"layers {list(self.layout.layers)}"
+        stored += f" and positions {list(self.layout.positions)}" if slab.position is not None else ""
+        raise StoreError(f"{self.address} does not hold {slab.level} {place}; stored are {stored}")
+
+    def read_slab(self, slab: Slab, out: NDArray[Any] | None = None, verify: bool | None = None) -> NDArray[Any]:
+        """All rows of one layer (and position): (row, hidden) in the stored dtype, bfloat16 as its uint16 bits.
+
+        Args:
+            slab: which.
+            out: C-contiguous buffer of that shape and dtype to fill and return; a new one by default.
+            verify: compare every chunk with its checksum in the ledger; by default what the reader was opened with.
+
+        Raises:
+            StoreError: not stored, not written yet, or damaged; says where.
+        """
+        self._require_stored(slab)
+        return self.read_rows(slab, 0, self.num_rows(slab.level), out, verify)
+
+    def read_rows(
+        self, slab: Slab, start: int, stop: int, out: NDArray[Any] | None = None, verify: bool | None = None, strict: bool = True
+    ) -> NDArray[Any]:
+        """Rows start..stop-1 of a slab, as `read_slab`.
+
+        With ``strict`` False, what an incomplete dataset does not hold yet is NaN; in a complete one it is an error all the same.
+        """
+        shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
+        if out is not None and (out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous):
+            raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
+        size = self.layout.shard(slab.level, 0).size
+        shards = range(start // size, -(-stop // size)) if stop > start else range(0)
+        num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
+        table, cell = self._table(slab.level), self.cell(slab)
+        extents = table.extents(cell, shards, strict)
+        checked = self.verify if verify is None else verify
+        out = acquire(shape, dtype) if out is None else out
+        job = SlabRead(
+            files=self._files, name=self.name, layout=self.layout, dataset=self._identity_digest, slab=slab, cell=cell,
+            start=start, shards=shards, extents=extents, checksums=table.checksums(cell, shards) if checked else None, out=out,
+        )  # fmt: skip
+        waiting = iter(shards)  # shared: whoever is free takes the next
+        if num_threads == 1:
+            job.read(waiting)
+        else:
+            with ThreadPoolExecutor(num_threads - 1, thread_name_prefix="slab") as pool:
+                others = [pool.submit(job.read, waiting) for _ in range(num_threads - 1)]
+                job.read(waiting)
+                for other in others:
+                    other.result()
+        return out
+
+    def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> dask.array.Array:
+        """All rows of one layer (and position) as a lazy Dask array (row, hidden), bfloat16 decoded to float32.
+
+        Raises:
+            StoreError: not stored, or, when computed, not written yet or damaged.
+        """
+        self._require_stored(slab)
+        num_rows = self.num_rows(slab.level)
+        rows = ceil_div(num_rows, min(chunks_per_slab, num_rows))
+        source = SlabSource(self, slab)
+        name = f"slab-{uuid.uuid4().hex}"
+        array: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
+            source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False
+        )
+        return array
+
+    def _table(self, level: Level) -> ShardTable:
+        """Where chunks lie; before the first, that the states' metadata are such that a slab can be read directly."""
+        if level not in self._tables:
+            self._require_readable(level)
+            self._tables[level] = ShardTable(self._files, self.name, self.layout, level, self.complete)
+        return self._tables[level]
+
+    def _require_readable(self, level: Level) -> None:
+        key = f"{self.name}/{state_array(level, self.layout.stored_dtype)}"
+        found = require_array(self._files, key)
+        if found.inner_shape is None:
+            raise StoreError(
+                f"{self._files.address(key)} is not cut into shards with an index at the end; rewrite it with ie-store"
+            )
+        require_readable(found.inner_codecs, self._files.address(key))
+
+
+@dataclass(frozen=True)
+class SlabSource:
+    """What Dask cuts into chunks: rows of one slab, read and decoded when asked for."""
+
+    reader: DatasetReader
+    slab: Slab
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(row, hidden)."""
+        return self.reader.num_rows(self.slab.level), self.reader.layout.hidden_size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype after decoding."""
+        return decoded_dtype(self.reader.layout.stored_dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Two."""
+        return 2
+
+    def __getitem__(self, key: tuple[slice, slice]) -> NDArray[Any]:
+        start, stop, _ = key[0].indices(self.shape[0])
+        return decoded(self.reader.read_rows(self.slab, start, stop))[:, key[1]]

@@ -1,0 +1,249 @@
+"""Writing a dataset: open or resume it, write whole shards, mark it complete.
+
+A shard's file is encoded chunk by chunk in threads while earlier chunks go to the disk; then come its index, fsync,
+rename, and the ledger entry that makes it count.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace as replace_fields
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import IdentityError, InputError, StoreError
+from ie_store.options import OnProgress, ignore_progress
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Shard, digest
+from ie_store.store.dataset import ledger
+from ie_store.store.dataset.create import (
+    create_dataset,
+    require_creatable,
+    require_rows,
+    sweep_temporaries,
+)
+from ie_store.store.dataset.remove import lock_key
+from ie_store.store.dataset.repair import Damage, SmallArrays, find_damage, mend
+from ie_store.store.files.open import open_storage
+from ie_store.store.files.protocol import Buffer, Lock, Storage
+from ie_store.store.format.arrays import (
+    LOCK_FOLDER,
+    cell_grid,
+    dataset_name,
+    fill_number,
+    numpy_dtype,
+    shard_key,
+    stored_cells,
+)
+from ie_store.store.format.attributes import Audit, DatasetAttributes
+from ie_store.store.format.codec import encode_chunk
+from ie_store.store.format.metadata import read_dataset, write_group
+from ie_store.store.format.shard_index import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
+
+MAX_ENCODERS = 4
+"""Threads that encode chunks; more do not help: the disk is slower."""
+_Encoded = tuple[list[Buffer], int]
+"""The buffers of an encoded chunk and what the ledger holds of it."""
+
+
+def open_writer(
+    store: str,
+    name: str,
+    *,
+    identity: DatasetIdentity,
+    corpus: CorpusSpec,
+    tokens: NDArray[np.int32],
+    source_row: NDArray[np.int64],
+    labels: dict[str, NDArray[Any]],
+    session: dict[str, Any],
+    replace: bool = False,
+) -> "DatasetWriter":
+    """Create dataset ``name`` or resume it, holding its lock until the writer is closed.
+
+    Args:
+        store: local folder, created where missing, or s3://BUCKET/PREFIX.
+        name: MODEL/CORPUS.
+        identity: what the states are made from; must equal that of an existing dataset.
+        corpus: what the rows are.
+        tokens: (sequence, position), sorted lexicographically.
+        source_row: (sequence,).
+        labels: per name (sequence,), numbers or texts.
+        session: provenance of this run (versions, device, threads, time); kept with the shards it writes.
+        replace: remove a dataset of the same name and another identity first.
+
+    Raises:
+        InputError: the name or the rows do not fit.
+        StoreError: something else stands there.
+        IdentityError: a dataset of another identity stands there.
+        BusyError: a living process writes it.
+    """
+    files = open_storage(store)
+    require_rows(identity, corpus, tokens, source_row, labels)
+    require_creatable(files, dataset_name(name))
+    _require_same(files, name, identity, replace)
+    lock = files.lock(lock_key(name))
+    try:
+        attributes = _require_same(files, name, identity, replace)
+        if attributes is None or identity.differences(attributes.identity):
+            attributes = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
+        sweep_temporaries(files, name)
+    except BaseException:
+        lock.release()
+        raise
+    return DatasetWriter(files, name, lock, attributes, session)
+
+
+def _require_same(files: Storage, name: str, identity: DatasetIdentity, replace: bool) -> DatasetAttributes | None:
+    """The attributes of an existing dataset; `IdentityError` where it was made from something else and is to stay."""
+    attributes = read_dataset(files, name)
+    differences = identity.differences(attributes.identity) if attributes else []
+    if differences and not replace:
+        raise IdentityError(
+            f"{files.address(name)} was made from something else:\n  " + "\n  ".join(differences) + "\n"
+            f"keep it and store this under another name (--as), replace it (--replace), or remove it: "
+            f"ie-store rm {files.root} {name}"
+        )
+    return attributes
+
+
+class DatasetWriter:
+    """An open dataset that this process alone may write. `open_writer` makes it; close it to free the lock."""
+
+    def __init__(self, files: Storage, name: str, lock: Lock, attributes: DatasetAttributes, session: dict[str, Any]) -> None:
+        self.layout = attributes.identity.layout
+        self._files, self._name, self._lock, self._attributes, self._session = files, name, lock, attributes, session
+        self._identity_digest = digest(attributes.identity)
+        self._session_index: int | None = None
+        self._session_guard = threading.Lock()
+        self._encoders = ThreadPoolExecutor(min(MAX_ENCODERS, os.cpu_count() or 1), thread_name_prefix="encode")
+
+    def missing_shards(self, level: Level) -> list[int]:
+        """Shards of macro or micro that are still to be written, rising."""
+        return ledger.missing_shards(self._files, self._name, self.layout, level)
+
+    def write_shard(self, shard: Shard, states: NDArray[Any]) -> int:
+        """Write one shard whole and enter it in the ledger; bytes of its file. May run in a background thread.
+
+        Args:
+            shard: which rows.
+            states: macro (stored layer, stored position, row, hidden), micro (stored layer, token, hidden); stored dtype
+                (bfloat16 as uint16 bits). Rows past ``shard.stop`` are ignored and stored as fill.
+
+        Raises:
+            InputError: shape, dtype or memory order do not fit; nothing is touched.
+            DiskSpaceError: the disk is full; the store resumes once there is room.
+        """
+        rows = self._require_states(shard, states)
+        index = empty_index(cell_grid(self.layout, shard.level))
+        checksums = np.zeros(index.shape[:-1], dtype="<u4")
+        session = self._number_of_session()
+        ledger.revoke(self._files, self._name, shard.level, shard.index)
+        key = shard_key(self._name, self.layout, shard.level, shard.index)
+        limit = states.nbytes + index_bytes(index.shape[:-1])
+        written = self._files.write_atomic(key, self._pieces(shard, rows, index, checksums), expected_bytes=limit)
+        ledger.commit(self._files, self._name, shard.level, shard.index, checksums, session)
+        return written
+
+    def _require_states(self, shard: Shard, states: NDArray[Any]) -> NDArray[Any]:
+        cells = [len(self.layout.layers), len(self.layout.positions)][: len(cell_grid(self.layout, shard.level))]
+        dtype, hidden, num_rows = numpy_dtype(self.layout.stored_dtype), self.layout.hidden_size, shard.stop - shard.start
+        fits = [(*cells, rows, hidden) for rows in (num_rows, shard.size)]
+        if shard != self.layout.shard(shard.level, shard.index) or states.shape not in fits or states.dtype != dtype:
+            raise InputError(
+                f"{shard.level} shard {shard.index}: states have shape {states.shape} and dtype {states.dtype}; "
+                f"the layout asks for {fits[0]} and {dtype}"
+            )
+        if not states[(0,) * len(cells)].flags.c_contiguous:
+            raise InputError(
+                f"{shard.level} shard {shard.index}: rows do not lie one after another in memory; make them contiguous"
+            )
+        return states[..., :num_rows, :]
+
+    def _number_of_session(self) -> int:
+        with self._session_guard:
+            if self._session_index is None:
+                self._session_index = ledger.add_session(self._files, self._name, self._session)
+            return self._session_index
+
+    def _pieces(self, shard: Shard, states: NDArray[Any], index: NDArray[Any], checksums: NDArray[Any]) -> Iterator[Buffer]:
+        """The file's buffers in order; fills ``index`` and ``checksums`` on the way."""
+        offset = 0
+        cells = stored_cells(self.layout, shard.level)
+        for cell, (pieces, checksum) in zip(cells, self._encoded_in_order(states, shard), strict=True):
+            padding = -offset % CHUNK_ALIGNMENT
+            if padding:
+                yield bytes(padding)
+            offset += padding
+            length = sum(memoryview(piece).nbytes for piece in pieces)
+            index[cell], checksums[cell] = (offset, length), checksum
+            offset += length
+            yield from pieces
+        yield pack_index(index)
+
+    def _encoded_in_order(self, states: NDArray[Any], shard: Shard) -> Iterator[_Encoded]:
+        """Chunks encoded in threads, in order; only a few wait at any time, so that memory stays bounded."""
+        waiting: deque[Future[_Encoded]] = deque()
+        for place, cell in zip(np.ndindex(*states.shape[:-2]), stored_cells(self.layout, shard.level), strict=True):
+            waiting.append(self._encoders.submit(self._encoded, states[place], shard, cell))
+            if len(waiting) >= 2 * MAX_ENCODERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _encoded(self, rows: NDArray[Any], shard: Shard, cell: tuple[int, ...]) -> _Encoded:
+        """A chunk of ``shard.size`` rows, the missing ones filled, and its checksum."""
+        if len(rows) < shard.size:
+            padded = np.full((shard.size, rows.shape[1]), fill_number(self.layout.stored_dtype), dtype=rows.dtype)
+            padded[: len(rows)] = rows
+            rows = padded
+        pieces = encode_chunk(rows)
+        return pieces, ledger.chunk_checksum(self._identity_digest, shard.level, shard.index, cell, pieces)
+
+    def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
+        """Check all that is stored, mark the dataset incomplete and mend it where that finds damage; what was damaged.
+
+        Args:
+            arrays: what `layout.coordinate_values` makes of the dataset's corpus.
+            on_progress: called with chunks checked.
+        """
+        place = self._files, self._name, self._attributes.identity, arrays
+        damage = find_damage(*place, on_progress)
+        if damage:
+            self.mark_incomplete(f"found damaged and made again: {damage}")
+            mend(*place, damage)
+        return damage
+
+    def mark_complete(self, audit: dict[str, Any]) -> None:
+        """Say that all shards are written, with the audit's result.
+
+        Raises:
+            StoreError: some are not.
+        """
+        missing = {level: len(self.missing_shards(level)) for level in ledger.LEVELS}
+        if any(missing.values()):
+            counts = " and ".join(f"{count} {level}" for level, count in missing.items())
+            raise StoreError(f"{self._files.address(self._name)} lacks {counts} shards and cannot be marked complete")
+        self._mark(complete=True, incomplete_reason=None, audit=Audit(**audit))
+
+    def mark_incomplete(self, reason: str) -> None:
+        """Say why the dataset is not complete."""
+        self._mark(complete=False, incomplete_reason=reason)
+
+    def _mark(self, **attributes: Any) -> None:
+        self._attributes = replace_fields(self._attributes, **attributes)
+        write_group(self._files, self._name, self._attributes, scratch=f"{self._name}/{LOCK_FOLDER}")
+
+    def close(self) -> None:
+        """Free the lock."""
+        self._encoders.shutdown()
+        self._lock.release()
+
+    def __enter__(self) -> "DatasetWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Places that keep bytes: a local folder or an object store, behind one protocol."""

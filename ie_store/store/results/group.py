@@ -1,0 +1,118 @@
+"""A group of results as it lies in the store: its name, whose results it holds, and what is in it."""
+
+from collections.abc import Mapping
+from time import sleep
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.errors import IdentityError, StoreError
+from ie_store.estimators import EstimatorSpec
+from ie_store.specs import DatasetIdentity, digest
+from ie_store.store.files.open import Storage
+from ie_store.store.format.arrays import ArrayTemplate
+from ie_store.store.format.attributes import ResultsAttributes
+from ie_store.store.format.codec import crc32c
+from ie_store.store.format.metadata import read_document, read_group
+from ie_store.store.format.small_arrays import read_plain
+from ie_store.variables import Variable
+
+REBUILD = "run the same estimate command again: it puts the arrays together anew from what was estimated"
+TRIES, PAUSE = 3, 0.3
+"""Another process may write while we read: then arrays and attributes do not fit for a moment."""
+RawArrays = dict[str, NDArray[Any]]
+
+
+def results_key(name: str, spec: EstimatorSpec[Any]) -> str:
+    """Key of the group of an estimator's results on dataset ``name``."""
+    return group_key(name, spec.identity)
+
+
+def group_key(name: str, method: Mapping[str, Any]) -> str:
+    """Key of the group that holds the results of ``method`` (its name and all that changes them) on dataset ``name``."""
+    return f"{name}/estimates/{group_name(method)}"
+
+
+def group_name(method: Mapping[str, Any]) -> str:
+    """``NAME-DIGEST`` of a method."""
+    return f"{method.get('name')}-{digest(dict(method))[:12]}"
+
+
+def read_results_group(files: Storage, name: str, group: str, identity: DatasetIdentity) -> ResultsAttributes | None:
+    """Attributes of a group of results of dataset ``name``; None where there is no such group.
+
+    Raises:
+        StoreError: damaged, or the results of another method.
+        IdentityError: computed from other states than those of ``identity``.
+    """
+    key = f"{name}/estimates/{group}"
+    found = read_group(files, key, ResultsAttributes)
+    if found is None:
+        return None
+    if found.activations_digest != digest(identity):
+        raise IdentityError(
+            f"{files.address(key)} was computed from other activations (digest {found.activations_digest[:12]}, "
+            f"the dataset's is {digest(identity)[:12]}); remove that folder and estimate again"
+        )
+    if group != group_name(found.estimator):
+        raise StoreError(
+            f"{files.address(key)} holds the results of {group_name(found.estimator)}; "
+            "give it that name back, or remove that folder"
+        )
+    return found
+
+
+def read_contents(files: Storage, name: str, group: str, identity: DatasetIdentity) -> tuple[ResultsAttributes, RawArrays] | None:
+    """Attributes and all arrays of a group of results, each array the one that was put together last.
+
+    Raises:
+        StoreError: damaged, an array gone, or arrays of another time.
+        IdentityError: as `read_results_group`.
+    """
+    key = f"{name}/estimates/{group}"
+    for attempt in range(TRIES):
+        attributes = read_results_group(files, name, group, identity)
+        if attributes is None:
+            return None
+        try:
+            return attributes, {array: _read(files, key, array, sum_) for array, sum_ in attributes.checksums.items()}
+        except StoreError:
+            if attempt == TRIES - 1:
+                raise
+            sleep(PAUSE)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _read(files: Storage, key: str, array: str, checksum: int) -> NDArray[Any]:
+    where = f"{files.address(key)}/{array}"
+    if read_document(files, f"{key}/{array}") is None:
+        raise StoreError(f"{files.address(key)} has no array {array!r}; {REBUILD}")
+    values = read_plain(files, f"{key}/{array}")
+    if checksum_of(values) != checksum:
+        raise StoreError(f"{where} does not hold the values that were put there: it was exchanged; {REBUILD}")
+    return values
+
+
+def checksum_of(values: NDArray[Any]) -> int:
+    """crc32c of an array's shape and little-endian values."""
+    return crc32c([f"{values.shape}".encode(), values.astype(values.dtype.newbyteorder("<")).tobytes()])
+
+
+def result_template(variable: Variable, values: NDArray[Any]) -> ArrayTemplate:
+    """Template of a variable's array: one file, what it is in its attributes."""
+    attributes: dict[str, Any] = {"long_name": variable.long_name}
+    attributes |= {"units": variable.units} if variable.units else {}
+    attributes |= {"lineage": variable.lineage} if variable.lineage else {}
+    if variable.flag_meanings:
+        attributes["flag_values"] = list(range(-1, len(variable.flag_meanings)))
+        attributes["flag_meanings"] = " ".join(["not_estimated", *variable.flag_meanings])
+    return ArrayTemplate(
+        name=variable.name,
+        shape=values.shape,
+        chunk_shape=values.shape,
+        data_type=variable.dtype,
+        fill_value="NaN" if np.isnan(variable.fill) else variable.fill,
+        dimensions=variable.dimensions,
+        attributes=attributes,
+    )

@@ -1,0 +1,93 @@
+"""What is known of a dataset, as people and programs read it: every emergence beside its exact value."""
+
+from math import isfinite
+from typing import Any
+
+from ie_store.errors import StoreError
+from ie_store.estimators import NAMES, EstimatorSpec
+from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, Problem
+from ie_store.store.files.open import Storage, open_storage
+from ie_store.store.format.arrays import dataset_name
+from ie_store.store.format.attributes import ResultsAttributes
+from ie_store.store.format.metadata import require_dataset
+from ie_store.store.results.estimate_variables import emergences_of, estimates_of
+from ie_store.store.results.group import REBUILD, read_contents, results_key
+
+
+def show_results(store: str, name: str) -> dict[str, Any]:
+    """Every emergence estimated on dataset ``name``.
+
+    Returns:
+        ``{"model", "corpus", "estimates": [{"estimator", "block", "position", "ie_nats", "interval_nats", "macro_nats",
+        "micro_nats", "ceiling_nats", "outcome", ...}]}``, by estimator, block and position; values in nats, None where
+        unknown or infinite.
+
+    Raises:
+        InputError, StoreError: no such store or dataset, or damaged results.
+        IdentityError: results that were computed from other states than those that stand there.
+    """
+    files = open_storage(store)
+    identity = require_dataset(files, dataset_name(name)).identity
+    model, corpus = name.split("/")
+    entries = [entry for group in files.list_folders(f"{name}/estimates") for entry in _entries(files, name, group, identity)]
+    return {"model": model, "corpus": corpus, "estimates": entries}
+
+
+def read_results(store: str, name: str, spec: EstimatorSpec[Any]) -> dict[Problem, MIEstimate]:
+    """The estimates of ``spec`` on dataset ``name`` as they were put together last; empty where there are none.
+
+    Raises:
+        InputError, StoreError, IdentityError: as `show_results`.
+    """
+    files = open_storage(store)
+    identity = require_dataset(files, dataset_name(name)).identity
+    found = read_contents(files, name, results_key("", spec).rpartition("/")[2], identity)
+    return estimates_of(found[1], found[0].flags, spec.name) if found else {}
+
+
+def _entries(files: Storage, name: str, group: str, identity: DatasetIdentity) -> list[dict[str, Any]]:
+    found = read_contents(files, name, group, identity)
+    if found is None or found[0].estimator.get("name") not in NAMES:
+        return []
+    attributes, arrays = found
+    estimator, flags = attributes.estimator["name"], attributes.flags
+    try:
+        estimates, emergences = estimates_of(arrays, flags, estimator), emergences_of(arrays, flags, estimator)
+        return [_entry(emergence, estimates[_macro(emergence)], attributes, group) for emergence in emergences]
+    except (KeyError, IndexError) as error:
+        raise StoreError(
+            f"{files.address(name)}/estimates/{group} does not hold what belongs there ({error}); {REBUILD}"
+        ) from error
+
+
+def _macro(emergence: Emergence) -> Problem:
+    return Problem(level="macro", block=emergence.block, position=emergence.position)
+
+
+def _entry(emergence: Emergence, macro: MIEstimate, attributes: ResultsAttributes, group: str) -> dict[str, Any]:
+    numbers = {f"macro_{name}": _number(value) for name, value in macro.diagnostics.items() if isinstance(value, float)}
+    return {
+        "estimator": emergence.estimator,
+        "block": emergence.block,
+        "position": emergence.position,
+        "ie_nats": _number(emergence.ie_nats),
+        "interval_nats": [_number(end) for end in emergence.interval_nats],
+        "standard_error_nats": _number(emergence.standard_error_nats),
+        "macro_nats": _number(emergence.macro_nats),
+        "micro_nats": _number(emergence.micro_nats),
+        "ceiling_nats": _number(emergence.ceiling_nats),
+        "outcome": emergence.outcome.value,
+        "ceiling_population_nats": _number(emergence.ceiling_population_nats),
+        "macro_interval_nats": [_number(end) for end in macro.interval_nats],
+        "macro_ceiling_nats": _number(macro.ceiling_nats),
+        "macro_outcome": macro.outcome.value,
+        "flags": list(emergence.flags),
+        "curve_nats": [[_number(low), _number(high)] for low, high in emergence.curve_nats],
+        "options": attributes.estimator,
+        "results": group,
+        **numbers,
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
