@@ -199,7 +199,7 @@ _ADVICE: dict[Outcome, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MIEstimate:
-    """One mutual information, with all that is needed to believe it or not. WorkItem: nats."""
+    """One mutual information, with all that is needed to believe it or not. Unit: nats."""
 
     estimator: str
     """Name of its row in the table of estimators."""

@@ -1,4 +1,4 @@
-"""Storage that a recipe names: found by name, list or pattern, opened as bytes, unpacked where they are gzip."""
+"""Files that a recipe names: found by name, list or pattern, opened as bytes, unpacked where they are gzip."""
 
 import glob
 import gzip

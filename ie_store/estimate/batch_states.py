@@ -52,7 +52,7 @@ class BatchStates:
         return torch.from_numpy(self.states(layer).rows[outcomes.first_rows]).to(self.device)
 
     def collisions(self, layer: int) -> int:
-        """DistinctPrefixes whose stored states in ``layer`` are equal to those of another outcome."""
+        """Prefixes or tokens whose stored states in ``layer`` are equal to those of another outcome."""
         outcomes, classes = self.distinct_in(layer), self.states(layer).classes
         rows = outcomes.first_rows if self.batch.level == "micro" else np.arange(len(classes))
         numbers = np.arange(len(rows)) if self.batch.level == "micro" else outcomes.of_sequence

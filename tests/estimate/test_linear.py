@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays_of
 from scipy.optimize import isotonic_regression
 
 from ie_store.estimate.critics.baseline import Rows, linear_nats, score_rows
-from ie_store.estimate.critics.canonical_correlations import RIDGES, LinearCritic, falling, fit_linear
+from ie_store.estimate.critics.canonical_correlations import RIDGES, LinearCritic, decreasing_isotonic, fit_linear
 from ie_store.estimate.critics.folds import make_folds
 from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
 from ie_store.estimate.critics.networks import first_layer, make_pair_network, pair_scores
@@ -46,16 +46,16 @@ def test_weights_count_as_repeats():
 
 def test_falling_is_isotonic_regression():
     values = torch.randn(3, 40, generator=torch.Generator().manual_seed(0))
-    for found, row in zip(falling(values), values, strict=True):
+    for found, row in zip(decreasing_isotonic(values), values, strict=True):
         assert np.allclose(found, isotonic_regression(row.numpy(), increasing=False).x, atol=1e-5)
 
 
 @given(arrays_of.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=st.floats(-1, 1)))
 def test_falling_of_anything_is_isotonic_regression_and_of_the_falling_itself(values):
-    found = falling(torch.from_numpy(values))
+    found = decreasing_isotonic(torch.from_numpy(values))
     for ours, row in zip(found, values, strict=True):
         assert np.allclose(ours, isotonic_regression(row, increasing=False).x, atol=1e-12)
-    assert torch.allclose(falling(found), found, atol=1e-12)
+    assert torch.allclose(decreasing_isotonic(found), found, atol=1e-12)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, 0.0])

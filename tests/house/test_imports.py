@@ -162,7 +162,7 @@ PLANTED = [
         "import ie_store.store.dataset.writer",
         "circle: ie_store.store.dataset.writer -> ie_store.store.open -> ie_store.store.dataset.writer",
     ),
-    ("ie_store/store/open.py", "from ie_store.store import read", "circle: ie_store.store.open -> ie_store.store.open"),
+    ("ie_store/store/open.py", "from ie_store.store import open", "circle: ie_store.store.open -> ie_store.store.open"),
 ]
 
 

@@ -290,17 +290,18 @@ def test_small_arrays_come_back_here_and_in_zarr(files, tmp_path, dtype, shape, 
     assert np.array_equal(zarr.open_array(str(tmp_path / "group/numbers"), mode="r")[...], values)
 
 
-def test_chunks_are_sealed(files):
+def test_chunks_carry_their_checksum(files):
     values = np.arange(3, dtype="<i4")
     small_arrays.write_plain(files, "group", template(values, 2), values)
     assert sorted(files.list_keys("group/numbers")) == [f"group/numbers/{name}" for name in ("c/0", "c/1", "zarr.json")]
     raw = struct.pack("<2i", 2, 0)
     assert files.read("group/numbers/c/1") == raw + struct.pack("<I", google_crc32c.value(raw))
-    assert small_arrays.without_checksum(small_arrays.sealed(values), "here") == values.tobytes()
+    assert small_arrays.without_checksum(small_arrays.with_checksum(values), "here") == values.tobytes()
 
 
 @pytest.mark.parametrize(
-    "chunk", [b"", b"123", b"\0\0\0\1", small_arrays.sealed(np.arange(2))[:-1], small_arrays.sealed(np.arange(2))[1:]]
+    "chunk",
+    [b"", b"123", b"\0\0\0\1", small_arrays.with_checksum(np.arange(2))[:-1], small_arrays.with_checksum(np.arange(2))[1:]],
 )
 def test_a_chunk_whose_checksum_does_not_match(chunk):
     with pytest.raises(StoreError, match="here is damaged: its checksum"):
@@ -308,7 +309,7 @@ def test_a_chunk_whose_checksum_does_not_match(chunk):
 
 
 def test_an_empty_chunk_with_its_checksum_is_whole():
-    assert small_arrays.without_checksum(small_arrays.sealed(np.empty(0)), "here") == b""
+    assert small_arrays.without_checksum(small_arrays.with_checksum(np.empty(0)), "here") == b""
 
 
 def test_a_small_array_that_lacks_or_changed_a_part(files):
@@ -316,7 +317,7 @@ def test_a_small_array_that_lacks_or_changed_a_part(files):
     with pytest.raises(StoreError, match=r"group/numbers has no zarr.json"):
         small_arrays.read_plain(files, "group/numbers")
     small_arrays.write_plain(files, "group", template(values, 3), values)
-    files.write_atomic("group/numbers/c/1", [small_arrays.sealed(values[:2])])
+    files.write_atomic("group/numbers/c/1", [small_arrays.with_checksum(values[:2])])
     with pytest.raises(StoreError, match=r"numbers/c/1 has 8 bytes, 12 are expected"):
         small_arrays.read_plain(files, "group/numbers")
     files.delete("group/numbers/c/1")

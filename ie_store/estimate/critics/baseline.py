@@ -24,9 +24,9 @@ from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, log_means, pair_means, soft_cap
 
 STRENGTHS = (1.0, 0.95, 0.8)
-"""SeparableScores on all canonical correlations. Source: ``benchmarks/critic_constants.py``."""
+"""Factors on all canonical correlations. Source: ``benchmarks/critic_constants.py``."""
 TEMPERS = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
-"""SeparableScores on the whole score. Source: ``benchmarks/critic_constants.py``."""
+"""Factor on the whole score. Source: ``benchmarks/critic_constants.py``."""
 CAP_MARGIN = 2.0
 """Plain scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw.
 Source: ``benchmarks/critic_constants.py``."""

@@ -76,13 +76,13 @@ class SeparableScores:
     """(problem, row)"""
 
     def at(self, rows: Tensor) -> "SeparableScores":
-        """SeparableScores of the rows ``rows`` (row,)."""
+        """Those of the rows ``rows`` (row,)."""
         return SeparableScores(
             left=self.left[:, rows], right=self.right[:, rows], row=self.row[:, rows], column=self.column[:, rows]
         )
 
     def plus(self, other: "SeparableScores") -> "SeparableScores":
-        """SeparableScores whose scores are the sums of both scores."""
+        """Those whose scores are the sums of both scores."""
         return SeparableScores(
             left=torch.cat([self.left, other.left], -1),
             right=torch.cat([self.right, other.right], -1),

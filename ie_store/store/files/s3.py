@@ -1,4 +1,4 @@
-"""Storage as objects in an S3 bucket: an object appears whole or not at all, and locks are claims.
+"""Files as objects in an S3 bucket: an object appears whole or not at all, and locks are claims.
 
 Unfinished uploads of killed processes, which nobody can read but somebody pays for, are listed as temporary keys
 ``<key>?uploadId=<id>.tmp``; deleting such a key ends the upload.
