@@ -47,6 +47,7 @@ PRELOADED = [
     "ie_store.extract.run", "ie_store.estimate.run", "ie_store.store.dataset.remove", "ie_store.store.open", "ie_store_cli.main",
     "transformers.models.gpt2.modeling_gpt2", "xarray", "zarr",
 ]  # fmt: skip
+PROVENANCE = ("session", "sessions", "digest")
 TOLD_APART = ("_session", "_seconds")
 
 
@@ -120,12 +121,23 @@ def tree(store: Path) -> dict[str, bytes]:
 def _content(path: Path) -> bytes:
     if path.name == ".lock" or ("c" in path.parts and any(part.endswith(TOLD_APART) for part in path.parts)):
         return b""
-    if path.name != "zarr.json":
+    if path.suffix != ".json":
         return path.read_bytes()
-    document = json.loads(path.read_bytes())
-    if "sessions" in (attributes := document.get("attributes", {})):
-        document["attributes"] = {name: value for name, value in attributes.items() if name not in ("sessions", "digest")}
-    return json.dumps(document).encode()
+    return json.dumps(_alike(json.loads(path.read_bytes()))).encode()
+
+
+def _alike(value: Any) -> Any:
+    """A document without provenance, times, and the digests over both."""
+    if isinstance(value, list):
+        return [_alike(item) for item in value if not (isinstance(item, dict) and _is_told_apart(item))]
+    if not isinstance(value, dict):
+        return value
+    return {name: _alike(item) for name, item in value.items() if name not in PROVENANCE and not name.endswith(TOLD_APART)}
+
+
+def _is_told_apart(item: dict[str, Any]) -> bool:
+    """True for a variable or a piece of a record that tells runs apart."""
+    return str(item.get("variable", item.get("name", ""))).endswith(TOLD_APART)
 
 
 def differences(found: dict[str, bytes], whole: dict[str, bytes]) -> list[str]:
