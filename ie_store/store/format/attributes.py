@@ -77,8 +77,8 @@ class ResultsAttributes:
     sessions: tuple[dict[str, Any], ...] = ()
     flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Sentences of the input checks, by ``level/block/position``; level is macro, micro or ie."""
-    checksums: dict[str, int] = field(default_factory=dict)
-    """crc32c of the shape and values of each array, by name: those that belong together."""
+    checksums: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """crc32c of the shape and values of each array, by name; two of them while the array is being written."""
 
 
 Attributes = GroupAttributes | DatasetAttributes | LedgerAttributes | ResultsAttributes

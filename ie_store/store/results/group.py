@@ -20,7 +20,7 @@ from ie_store.variables import Variable
 
 REBUILD = "run the same estimate command again: it puts the arrays together anew from what was estimated"
 TRIES, PAUSE = 3, 0.3
-"""Another process may write while we read: then arrays and attributes do not fit for a moment."""
+"""Another process may write between our reading of attributes and of arrays."""
 RawArrays = dict[str, NDArray[Any]]
 
 
@@ -76,7 +76,7 @@ def read_contents(files: Storage, name: str, group: str, identity: DatasetIdenti
         if attributes is None:
             return None
         try:
-            return attributes, {array: _read(files, key, array, sum_) for array, sum_ in attributes.checksums.items()}
+            return attributes, {array: _read(files, key, array, sums) for array, sums in attributes.checksums.items()}
         except StoreError:
             if attempt == TRIES - 1:
                 raise
@@ -84,12 +84,12 @@ def read_contents(files: Storage, name: str, group: str, identity: DatasetIdenti
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(files: Storage, key: str, array: str, checksum: int) -> NDArray[Any]:
+def _read(files: Storage, key: str, array: str, checksums: tuple[int, ...]) -> NDArray[Any]:
     where = f"{files.address(key)}/{array}"
     if read_document(files, f"{key}/{array}") is None:
         raise StoreError(f"{files.address(key)} has no array {array!r}; {REBUILD}")
     values = read_plain(files, f"{key}/{array}")
-    if checksum_of(values) != checksum:
+    if checksum_of(values) not in checksums:
         raise StoreError(f"{where} does not hold the values that were put there: it was exchanged; {REBUILD}")
     return values
 

@@ -6,8 +6,7 @@
       position/records/ITEM.json     one sealed record for each finished item of work: the commit marks (`records`)
       mi_macro  ie  ...              plain Zarr, one file for each array, put together from all records (`ResultGroup.assemble`)
 
-Whoever finishes an item writes its record and needs nobody's leave. Arrays are put together by one process at a time, under a
-lock that is held for a moment; they can always be made again.
+Files are written by one process at a time, under a lock that is held for a moment. Arrays can always be made again.
 """
 
 import json
@@ -31,6 +30,8 @@ WAIT_SECONDS = 120.0
 """For another process that puts the same arrays together: a moment, or until the claim of one that was killed expires."""
 ASSEMBLY_FOLDER, RUN_FOLDER = "block", "position"
 """Array folders that keep the group's locks and scratch files: unexpected files in a group's folder make Zarr readers warn."""
+LAST = "outcome_"
+"""How names of arrays begin that say what is known; the values that they speak of are written before."""
 Derived = tuple[list[Piece], Flags]
 Derive = Callable[[WholeArrays, Flags], Derived]
 """What follows from the arrays and flags of all records: further pieces and further flags."""
@@ -103,13 +104,11 @@ class ResultGroup:
             StoreError: the states were removed or replaced.
             BusyError: a living process computes the same.
         """
-        lock = hold_results(self._files, self._name, f"{self.key}/{RUN_FOLDER}/.lock", self._identity)
-        try:
-            self._files.delete(*filter(is_temporary, list(self._files.list_keys(self.key))))
-        except BaseException:
-            lock.release()
-            raise
-        return lock
+        return hold_results(self._files, self._name, f"{self.key}/{RUN_FOLDER}/.lock", self._identity)
+
+    def _hold_writing(self) -> Lock:
+        """The right to write a file of the group, for a moment; whoever has it may remove what a killed process left."""
+        return patiently(lambda: self._files.lock(f"{self.key}/{ASSEMBLY_FOLDER}/.lock"), WAIT_SECONDS)
 
     def commit(self, record: Record) -> None:
         """Keep a record: the first of its item stays.
@@ -117,8 +116,9 @@ class ResultGroup:
         Raises:
             StoreError: the states were removed or replaced by somebody who minds no locks.
         """
-        require_states(self._files, self._name, self._identity)
-        write_record(self._files, self.key, record, self._method, digest(self._identity))
+        with self._hold_writing():
+            require_states(self._files, self._name, self._identity)
+            write_record(self._files, self.key, record, self._method, digest(self._identity))
         self._records[record.item] = record
 
     def assemble(self, derive: Derive = nothing_derived) -> WholeArrays:
@@ -130,17 +130,33 @@ class ResultGroup:
             StoreError: a record is damaged, or the states are others now.
             BusyError: another process does the same for longer than it takes.
         """
-        with patiently(lambda: self._files.lock(f"{self.key}/{ASSEMBLY_FOLDER}/.lock"), WAIT_SECONDS):
+        with self._hold_writing():
             require_states(self._files, self._name, self._identity)
+            self._files.delete(*filter(is_temporary, list(self._files.list_keys(self.key))))
             self.refresh()
             arrays, flags = self.arrays, self.flags
             pieces, more_flags = derive(arrays, flags)
             arrays |= assemble([*pieces, *self._coordinates(arrays)], self._sizes)
-            self._write_parent()
-            for variable, values in arrays.values():
-                self._write_array(variable, values)
-            self._write_attributes(arrays, flags | more_flags)
+            self._write(arrays, flags | more_flags)
             return arrays
+
+    def _write(self, arrays: WholeArrays, flags: Flags) -> None:
+        """Write what changed, so that a reader, or a kill, at any moment meets arrays that the attributes accept.
+
+        New arrays first, which no attributes name yet; then attributes that accept what stands there and what will; then the
+        arrays, those that say what is known last; then attributes that accept these alone.
+        """
+        self._write_parent()
+        stored = read_results_group(self._files, self._name, self.key.rpartition("/")[2], self._identity)
+        accepted = stored.checksums if stored else {}
+        sums = {name: checksum_of(values) for name, (_, values) in sorted(arrays.items())}
+        order = sorted(arrays, key=lambda name: (name in accepted, name.startswith(LAST)))
+        for name in (name for name in order if name not in accepted):
+            self._write_array(*arrays[name])
+        self._write_attributes(flags, {name: tuple(sorted({*accepted.get(name, ()), sums[name]})) for name in sums})
+        for name in (name for name in order if name in accepted):
+            self._write_array(*arrays[name])
+        self._write_attributes(flags, {name: (found,) for name, found in sums.items()})
 
     def _coordinates(self, arrays: WholeArrays) -> list[Piece]:
         """Plain numbers for the dimensions that have no values of their own yet."""
@@ -169,7 +185,7 @@ class ResultGroup:
         if read_document(self._files, parent) is None:
             write_group(self._files, parent, GroupAttributes(), scratch=f"{self.key}/{ASSEMBLY_FOLDER}")
 
-    def _write_attributes(self, arrays: WholeArrays, flags: Flags) -> None:
+    def _write_attributes(self, flags: Flags, checksums: dict[str, tuple[int, ...]]) -> None:
         sessions = {json.dumps(record.session, sort_keys=True): record.session for record in self._records.values()}
         attributes = ResultsAttributes(
             estimator=self._method,
@@ -178,7 +194,7 @@ class ResultGroup:
             num_positions=self._sizes["position"],
             sessions=tuple(sorted(sessions.values(), key=lambda session: str(session.get("started")))),
             flags=flags,
-            checksums={name: checksum_of(values) for name, (_, values) in sorted(arrays.items())},
+            checksums=checksums,
         )
         if read_results_group(self._files, self._name, self.key.rpartition("/")[2], self._identity) != attributes:
             write_group(self._files, self.key, attributes, scratch=f"{self.key}/{ASSEMBLY_FOLDER}")
