@@ -7,10 +7,10 @@ from typing import Any, NoReturn, TypeVar
 
 from ie_store.errors import REPAIR, StoreError
 from ie_store.grid import ceil_div
-from ie_store.specs import StoreLayout, digest
+from ie_store.specs import LEVELS, StoreLayout, digest
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.array_document import ArrayDocument, parse_array
-from ie_store.store.format.arrays import ROWS_PER_CHUNK, cell_grid
+from ie_store.store.format.arrays import ROWS_PER_CHUNK
 from ie_store.store.format.attributes import FORMAT, Attributes, DatasetAttributes, GroupAttributes
 from ie_store.store.format.typed_json import Malformed, encode_bytes, parse
 
@@ -201,7 +201,7 @@ def require_declared(files: Storage, name: str, attributes: DatasetAttributes) -
     """Raise `StoreError` where a dataset declares more than its files explain, before time or memory is spent on it."""
     layout = attributes.identity.layout
     _require_counts(layout, attributes.identity.model.num_blocks, files.address(name))
-    num_shards = layout.num_shards("macro") + layout.num_shards("micro")
+    num_shards = sum(layout.level(level).num_shards for level in LEVELS)
     if layout.num_sequences * layout.num_positions <= FEW_TOKENS and num_shards <= FEW_SHARDS:
         return
     key, wanted = f"{name}/token_id", (layout.num_sequences, layout.num_positions)
@@ -216,7 +216,7 @@ def require_declared(files: Storage, name: str, attributes: DatasetAttributes) -
 
 
 def _require_counts(layout: StoreLayout, num_blocks: int, where: str) -> None:
-    most_tokens, cells = layout.num_sequences * layout.num_positions, prod(cell_grid(layout, "macro"))
+    most_tokens, cells = layout.num_sequences * layout.num_positions, prod(layout.level("macro").grid)
     if layout.num_tokens > most_tokens:
         raise StoreError(f"{where} declares {layout.num_tokens:,} distinct tokens in {most_tokens:,}; {REPAIR}")
     if layout.num_layers != num_blocks + 1 or cells > MOST_CELLS:
