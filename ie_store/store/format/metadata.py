@@ -128,15 +128,16 @@ def read_group(files: Storage, key: str, kind: type[A]) -> A | None:
         StoreError: another program's group, another format version, or attributes that were changed or are damaged.
     """
     document = read_document(files, key)
-    if document is None:
-        return None
-    where = f"{files.address(key)}/zarr.json"
-    attributes = document.get("attributes")
+    return None if document is None else _group_attributes(document, files.address(key), kind)
+
+
+def _group_attributes(document: dict[str, Any], address: str, kind: type[A]) -> A:
+    where, attributes = f"{address}/zarr.json", document.get("attributes")
     if document.get("node_type") != "group" or document.get("zarr_format") != 3 or not isinstance(attributes, dict):
         raise StoreError(f"{where} is not the document of a Zarr v3 group; restore it, or remove the folder")
     names = kind.__dataclass_fields__
     if "ie_store_format" in names:
-        require_format(attributes, files.address(key))
+        require_format(attributes, address)
     values = {name: attributes[name] for name in names if name in attributes}
     return _parsed(kind, values, attributes.get("digest"), where, f"restore the file, or {REPAIR}")
 
@@ -174,13 +175,15 @@ def read_dataset(files: Storage, name: str) -> DatasetAttributes | None:
     Raises:
         StoreError: the group is not ours, not a dataset, or damaged.
     """
-    document = read_document(files, name) or {}
+    document = read_document(files, name)
+    if document is None:
+        return None
     attributes = document.get("attributes")
     if isinstance(attributes, dict) and set(attributes) - {"digest"} == set(GroupAttributes.__dataclass_fields__):
         raise StoreError(
             f"{files.address(name)} is a group of the store, not a dataset; 'ie-store ls {files.root}' lists the datasets"
         )
-    return read_group(files, name, DatasetAttributes)
+    return _group_attributes(document, files.address(name), DatasetAttributes)
 
 
 def require_dataset(files: Storage, name: str) -> DatasetAttributes:
