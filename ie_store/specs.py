@@ -1,6 +1,6 @@
 """The values that flow between rooms: frozen, keyword-only, of JSON types, validated on construction.
 
-Imports `errors`, `fields` and `grid` alone. A spec's `digest` is its identity.
+Imports `errors`, `fields`, `grid` and `levels` alone, and hands on what `levels` defines. A spec's `digest` is its identity.
 """
 
 import hashlib
@@ -11,11 +11,15 @@ from typing import Any, Literal
 
 from ie_store.errors import InputError
 from ie_store.fields import require_at_least, require_choice
-from ie_store.grid import ceil_div, row_range
+from ie_store.grid import ceil_div
+from ie_store.levels import LEVELS as LEVELS
+from ie_store.levels import Level as Level
+from ie_store.levels import LevelLayout as LevelLayout
+from ie_store.levels import Shard as Shard
+from ie_store.levels import Slab as Slab
 
 StoredDtype = Literal["float16", "bfloat16", "float32"]
 BosPolicy = Literal["none", "prepend"]
-Level = Literal["macro", "micro"]
 
 ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATS_PER_BIT = 0.6931471805599453
@@ -111,44 +115,34 @@ class StoreLayout:
                 f"{MOST_CHUNK_BYTES:,} bytes, the most that its codec can hold"
             )
 
+    def level(self, level: Level) -> LevelLayout:
+        """What holds of macro or micro alone."""
+        suffix = "_bfloat16_bits" if self.stored_dtype == "bfloat16" else ""
+        row_bytes = self.hidden_size * ITEM_BYTES[self.stored_dtype]
+        if level == "macro":
+            return LevelLayout(
+                level=level, array=level + suffix, dimensions=("layer", "position", "sequence", "hidden"),
+                grid=(self.num_layers, self.num_positions), stored=(self.layers, self.positions), num_rows=self.num_sequences,
+                rows_per_shard=self.rows_per_shard, shards_per_group=self.shards_per_group, row_bytes=row_bytes,
+            )  # fmt: skip
+        return LevelLayout(
+            level=level, array=level + suffix, dimensions=("layer", "token", "hidden"), grid=(self.num_layers,),
+            stored=(self.layers,), num_rows=self.num_tokens, rows_per_shard=self.tokens_per_shard, shards_per_group=1,
+            row_bytes=row_bytes,
+        )  # fmt: skip
+
     def num_shards(self, level: Level) -> int:
         """Shards of macro or micro."""
-        if level == "macro":
-            return ceil_div(self.num_sequences, self.rows_per_shard)
-        return ceil_div(self.num_tokens, self.tokens_per_shard)
+        return self.level(level).num_shards
 
-    def shard(self, level: Level, index: int) -> "Shard":
+    def shard(self, level: Level, index: int) -> Shard:
         """The write unit ``index`` of macro or micro."""
-        size = self.rows_per_shard if level == "macro" else self.tokens_per_shard
-        total = self.num_sequences if level == "macro" else self.num_tokens
-        rows = row_range(index, size, total)
-        return Shard(level=level, index=index, start=rows.start, stop=rows.stop, size=size)
+        return self.level(level).shard(index)
 
     @property
     def num_groups(self) -> int:
         """Groups of macro shards."""
         return ceil_div(self.num_shards("macro"), self.shards_per_group)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Write unit: all stored layers and positions of rows start..stop-1, in one file."""
-
-    level: Level
-    index: int
-    start: int
-    stop: int
-    size: int
-    """Rows the file has room for; ``stop - start`` is less in the last shard."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slab:
-    """Read unit: all rows of one layer (macro: at one position; micro: ``position`` is None, one row per token)."""
-
-    level: Level
-    layer: int
-    position: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,7 @@ class BatchStates:
 
     def states(self, layer: int) -> SlabStates:
         """The slab of a layer."""
-        position = self.batch.position if self.batch.level == "macro" else None
-        return self.slabs[Slab(level=self.batch.level, layer=layer, position=position)]
+        return self.slabs[Slab.of(self.batch.level, layer, self.batch.position)]
 
     def table(self, layer: int, outcomes: DistinctPrefixes) -> Tensor:
         """(outcome, hidden) one row per outcome, on the device."""

@@ -34,9 +34,8 @@ class ProblemBatch:
     @property
     def slabs(self) -> tuple[Slab, ...]:
         """What has to be read, in order of layers."""
-        position = self.position if self.level == "macro" else None
         layers = sorted({layer for block in self.blocks for layer in (block, block + 1)})
-        return tuple(Slab(level=self.level, layer=layer, position=position) for layer in layers)
+        return tuple(Slab.of(self.level, layer, self.position) for layer in layers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,10 +35,9 @@ def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
     rows: NDArray[Any] = np.asarray(reader.slab_array(slab))
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        place = f"layer {slab.layer}" + (f", position {slab.position}" if slab.position is not None else "")
         bad = np.flatnonzero(~finite)
         raise NonFiniteError(
-            f"{reader.address}: {slab.level} states of {place} have NaN or Inf in {len(bad):,} of {len(rows):,} rows, the "
+            f"{reader.address}: the states of {slab} have NaN or Inf in {len(bad):,} of {len(rows):,} rows, the "
             f"first is row {bad[0]}; run 'ie-store verify', then extract again (with --dtype float32 if float16 overflowed)"
         )
     return SlabStates(rows=rows, classes=row_classes(rows))

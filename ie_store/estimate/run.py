@@ -55,7 +55,7 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     reader = _open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
-    groups = {one: open_results(spec.store, spec.name, one.identity, reader.identity) for one in _with_exact(spec.estimators)}
+    groups = {one: open_results(reader.dataset, one.identity) for one in _with_exact(spec.estimators)}
     corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
     missing = {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
     _require_possible(missing, spec, reader, corpus, device)

@@ -13,7 +13,7 @@ from ie_store.errors import StoreError
 from ie_store.extract.forward.group import Engine, model_rows
 from ie_store.extract.model.load import LoadedModel, load_model
 from ie_store.options import ExtractSpec
-from ie_store.specs import Level, Slab, StoreLayout
+from ie_store.specs import LEVELS, Level, Slab, StoreLayout
 from ie_store.store.dataset.reader import DatasetReader
 from ie_store.store.dataset.slab_read import decoded
 
@@ -48,10 +48,7 @@ def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_ro
     Returns:
         ``{"rows": n, "relative_error": {layer: value}, "micro_rows": m, "micro_relative_error": {layer: value}}``.
     """
-    chosen: dict[Level, NDArray[np.int64]] = {
-        "macro": spread_rows(reader.layout.num_sequences, num_rows, seed),
-        "micro": spread_rows(reader.layout.num_tokens, num_rows, seed),
-    }
+    chosen = {level: spread_rows(reader.num_rows(level), num_rows, seed) for level in LEVELS}
     total, done = sum(map(len, chosen.values())), 0
     errors: dict[Level, dict[str, float]] = {}
     for level, rows in chosen.items():
@@ -72,7 +69,7 @@ def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_ro
 
 def _by_shard(layout: StoreLayout, level: Level, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Rising ``rows``, those of one shard together."""
-    shards = rows // layout.shard(level, 0).size
+    shards = rows // layout.level(level).rows_per_shard
     return np.split(rows, np.flatnonzero(np.diff(shards)) + 1)
 
 
@@ -83,7 +80,7 @@ def _squares(engine: Engine, reader: DatasetReader, level: Level, rows: NDArray[
     expected = np.stack([_reference(engine, tokens[row : row + 1], positions, layers) for row in rows.tolist()])
     sums = np.zeros((2, len(layers)))
     for (i, layer), (j, position) in itertools.product(enumerate(layers), enumerate(positions)):
-        slab = Slab(level=level, layer=layer, position=position if level == "macro" else None)
+        slab = Slab.of(level, layer, position)
         stored = decoded(reader.read_rows(slab, int(rows[0]), int(rows[-1]) + 1)[rows - rows[0]])
         wanted = expected[:, i, j].astype(np.float64)
         sums[:, i] += ((stored - wanted) ** 2).sum(), (wanted**2).sum()

@@ -69,7 +69,7 @@ class _naming:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        where = f"{self._shard.level} shard {self._shard.index} (rows {self._shard.start} to {self._shard.stop - 1})"
+        where = f"{self._shard} (rows {self._shard.start} to {self._shard.stop - 1})"
         if isinstance(error, IeStoreError):
             raise type(error)(f"while writing {where}: {error}") from error
         if error is not None:

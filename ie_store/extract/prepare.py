@@ -19,8 +19,7 @@ from ie_store.extract.model.load import LoadedModel, load_model
 from ie_store.extract.naming import name_of
 from ie_store.extract.work import WorkItem, missing_items
 from ie_store.options import ExtractSpec
-from ie_store.specs import DatasetIdentity, Level
-from ie_store.store.dataset.ledger import LEVELS
+from ie_store.specs import LEVELS, DatasetIdentity, Level
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.dataset.writer import DatasetWriter, open_writer
 from ie_store.store.files.open import open_storage

@@ -20,6 +20,7 @@ from ie_store.extract.report import ExtractReport
 from ie_store.extract.work import WorkItem
 from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import StoreLayout
+from ie_store.store.dataset.handle import require_identity
 from ie_store.store.dataset.reader import open_reader
 from ie_store.store.dataset.repair import damaged_shards
 from ie_store.store.dataset.writer import DatasetWriter
@@ -38,11 +39,13 @@ def plan_extract(spec: ExtractSpec) -> Plan:
 
     Raises:
         InputError: something in ``spec`` cannot be used as given.
+        IdentityError: a dataset of the same name was made from something else.
     """
     with quiet_logging():
         job = prepare(spec)
+        _require_same(job)
         if spec.repair and job.stored_same is not None:
-            found = damaged_shards(open_storage(spec.store), job.name, job.identity, ignore_progress)
+            found = damaged_shards(job.stored_same.dataset, ignore_progress)
             job = replace(job, damaged=found)
         return _plan(job, job.missing_items())
 
@@ -67,8 +70,7 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
     """
     with quiet_logging():
         job = prepare(spec)
-        if job.stored is not None and job.stored_same is None and not spec.replace:
-            job.open_writer().close()  # the store refuses, and says which fields differ, before time is spent on a plan
+        _require_same(job)
         if spec.repair and job.stored_same is not None:
             job = _repaired(job, on_progress)
         units = job.missing_items()
@@ -81,6 +83,12 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
             if job.stored_same is not None and job.stored_same.complete:
                 writer.mark_incomplete(f"{plan.missing_shards} shards were lost and are computed again")
             return _run(job, plan, writer, on_progress)
+
+
+def _require_same(job: PreparedExtract) -> None:
+    """Refuse what the store would refuse, before time is spent on a plan."""
+    if job.stored is not None and not job.spec.replace:
+        require_identity(job.stored.dataset, job.identity)
 
 
 def _repaired(job: PreparedExtract, on_progress: OnProgress) -> PreparedExtract:
@@ -180,8 +188,7 @@ def _compute_and_write(
 
 
 def _num_values(layout: StoreLayout, unit: WorkItem) -> int:
-    positions = len(layout.positions) if unit.level == "macro" else 1
-    return len(layout.layers) * positions * unit.num_rows * layout.hidden_size
+    return len(layout.level(unit.level).stored_cells) * unit.num_rows * layout.hidden_size
 
 
 def _audit(job: PreparedExtract, on_progress: OnProgress) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.corpus.rows import Corpus
-from ie_store.specs import Level, Shard, StoreLayout
+from ie_store.specs import Level, LevelLayout, Shard, StoreLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +37,15 @@ def missing_items(layout: StoreLayout, missing: dict[Level, list[int]]) -> list[
     A group is computed whole even where only one of its shards is missing, so that its batches are what they always are.
     """
     units: list[WorkItem] = []
-    for level, group_size in (("micro", 1), ("macro", layout.shards_per_group)):
+    for states in (layout.level("micro"), layout.level("macro")):
         groups: dict[int, list[Shard]] = {}
-        for index in missing[level]:  # type: ignore[index]
-            groups.setdefault(index // group_size, []).append(layout.shard(level, index))  # type: ignore[arg-type]
-        units += [_unit(layout, level, group * group_size, group_size, shards) for group, shards in sorted(groups.items())]
+        for index in missing[states.level]:
+            groups.setdefault(index // states.shards_per_group, []).append(states.shard(index))
+        units += [_unit(states, group, shards) for group, shards in sorted(groups.items())]
     return units
 
 
-def _unit(layout: StoreLayout, level: str, first: int, group_size: int, shards: list[Shard]) -> WorkItem:
-    kind: Level = "macro" if level == "macro" else "micro"
-    last = min(first + group_size, layout.num_shards(kind)) - 1
-    return WorkItem(level=kind, start=layout.shard(kind, first).start, stop=layout.shard(kind, last).stop, shards=tuple(shards))
+def _unit(states: LevelLayout, group: int, shards: list[Shard]) -> WorkItem:
+    first = group * states.shards_per_group
+    last = min(first + states.shards_per_group, states.num_shards) - 1
+    return WorkItem(level=states.level, start=states.shard(first).start, stop=states.shard(last).stop, shards=tuple(shards))

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ie_store.errors import IdentityError, StoreError
-from ie_store.specs import ITEM_BYTES, DatasetIdentity, Level, StoreLayout
-from ie_store.store.dataset.ledger import LEVELS, missing_shards, read_sessions
+from ie_store.specs import LEVELS
+from ie_store.store.dataset.handle import Dataset, find_dataset, open_dataset
+from ie_store.store.dataset.ledger import missing_shards, read_sessions
 from ie_store.store.files.open import open_storage
 from ie_store.store.files.protocol import Storage
-from ie_store.store.format.arrays import dataset_name, is_name_part, state_array, stored_cells
-from ie_store.store.format.attributes import DatasetAttributes
-from ie_store.store.format.metadata import read_dataset, read_document, require_dataset, require_store
+from ie_store.store.format.arrays import is_name_part
+from ie_store.store.format.metadata import read_document, require_store
 from ie_store.store.results.group import read_results_group
 
 _DESCRIBED = ("identity", "corpus", "complete", "incomplete_reason", "audit")
@@ -59,9 +59,9 @@ def list_datasets(store: str) -> tuple[list[DatasetSummary], list[DamagedDataset
     damaged: list[DamagedDataset] = []
     for name in _names(files):
         try:
-            attributes = read_dataset(files, name)
-            if attributes is not None:
-                whole.append(_summary(files, name, attributes))
+            dataset = find_dataset(files, name)
+            if dataset is not None:
+                whole.append(_summary(dataset))
         except StoreError as error:
             damaged.append(DamagedDataset(name=name, fault=str(error)))
     return whole, damaged
@@ -72,10 +72,10 @@ def _names(files: Storage) -> Iterator[str]:
         yield from (f"{model}/{corpus}" for corpus in filter(is_name_part, files.list_folders(model)))
 
 
-def _summary(files: Storage, name: str, attributes: DatasetAttributes) -> DatasetSummary:
-    layout = attributes.identity.layout
+def _summary(dataset: Dataset) -> DatasetSummary:
+    attributes, layout = dataset.attributes, dataset.layout
     return DatasetSummary(
-        name=name,
+        name=dataset.name,
         model=attributes.identity.model.id,
         recipe=attributes.corpus.recipe,
         num_sequences=layout.num_sequences,
@@ -83,10 +83,10 @@ def _summary(files: Storage, name: str, attributes: DatasetAttributes) -> Datase
         num_layers=len(layout.layers),
         hidden_size=layout.hidden_size,
         stored_dtype=layout.stored_dtype,
-        disk_bytes=_bytes_below(files, name),
+        disk_bytes=_bytes_below(dataset.files, dataset.name),
         complete=attributes.complete,
         incomplete_reason=attributes.incomplete_reason,
-        estimates=tuple(_estimates(files, name)),
+        estimates=tuple(_estimates(dataset)),
     )
 
 
@@ -94,8 +94,9 @@ def _bytes_below(files: Storage, prefix: str) -> int:
     return sum(files.size(key) or 0 for key in files.list_keys(prefix))
 
 
-def _estimates(files: Storage, name: str) -> Iterator[str]:
-    folder = f"{name}/estimates"
+def _estimates(dataset: Dataset) -> Iterator[str]:
+    """Names of the groups of results."""
+    files, folder = dataset.files, dataset.key("estimates")
     yield from (key for key in files.list_folders(folder) if read_document(files, f"{folder}/{key}") is not None)
 
 
@@ -110,47 +111,38 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
     Raises:
         StoreError: no such store or dataset.
     """
-    files = open_storage(store)
-    attributes = require_dataset(files, dataset_name(name))
-    layout = attributes.identity.layout
+    dataset = open_dataset(store, name)
     described = {
         "store": store,
         "name": name,
-        **{key: value for key, value in asdict(attributes).items() if key in _DESCRIBED},
-        "sessions": read_sessions(files, name),
-        "num_shards": {level: layout.num_shards(level) for level in LEVELS},
-        "missing_shards": {level: len(missing_shards(files, name, layout, level)) for level in LEVELS},
-        "bytes": _sizes(files, name, layout),
-        "estimates": [_described_results(files, name, group, attributes.identity) for group in _estimates(files, name)],
+        **{key: value for key, value in asdict(dataset.attributes).items() if key in _DESCRIBED},
+        "sessions": read_sessions(dataset),
+        "num_shards": {level: dataset.layout.num_shards(level) for level in LEVELS},
+        "missing_shards": {level: len(missing_shards(dataset, level)) for level in LEVELS},
+        "bytes": _sizes(dataset),
+        "estimates": [_described_results(dataset, group) for group in _estimates(dataset)],
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
 
 
-def _described_results(files: Storage, name: str, group: str, identity: DatasetIdentity) -> dict[str, Any]:
+def _described_results(dataset: Dataset, group: str) -> dict[str, Any]:
     """Attributes of a results group; where it is damaged or of other states, ``fault`` instead."""
     try:
-        found = read_results_group(files, name, group, identity)
+        found = read_results_group(dataset, group)
     except (StoreError, IdentityError) as error:
         return {"group": group, "fault": str(error)}
     return {"group": group, **(asdict(found) if found else {})}
 
 
-def _sizes(files: Storage, name: str, layout: StoreLayout) -> dict[str, Any]:
-    on_disk: dict[str, int] = {
-        level: _bytes_below(files, f"{name}/{state_array(level, layout.stored_dtype)}") for level in LEVELS
-    }
-    dense = sum(dense_bytes(layout, level) for level in LEVELS)
+def _sizes(dataset: Dataset) -> dict[str, Any]:
+    files, levels = dataset.files, [dataset.layout.level(level) for level in LEVELS]
+    on_disk: dict[str, int] = {states.level: _bytes_below(files, dataset.key(states.array)) for states in levels}
+    dense = sum(states.dense_bytes for states in levels)
     return {
         **on_disk,
-        "estimates": _bytes_below(files, f"{name}/estimates"),
-        "total": _bytes_below(files, name),
+        "estimates": _bytes_below(files, dataset.key("estimates")),
+        "total": _bytes_below(files, dataset.name),
         "dense": dense,
         "ratio": sum(on_disk.values()) / dense,
     }
-
-
-def dense_bytes(layout: StoreLayout, level: Level) -> int:
-    """Bytes of the states as a plain array: every stored layer and position of every row."""
-    rows = layout.num_sequences if level == "macro" else layout.num_tokens
-    return len(stored_cells(layout, level)) * rows * layout.hidden_size * ITEM_BYTES[layout.stored_dtype]

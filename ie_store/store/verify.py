@@ -10,22 +10,12 @@ from numpy.typing import NDArray
 from ie_store.errors import IeStoreError, StoreError
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.prefixes import common_prefix_lengths
-from ie_store.specs import StoreLayout
+from ie_store.specs import LEVELS
 from ie_store.store.dataset.corpus_rows import corpus_fault, read_corpus
-from ie_store.store.dataset.ledger import (
-    LEVELS,
-    ledger_templates,
-    read_sessions,
-)
-from ie_store.store.dataset.reader import DatasetReader, open_reader
+from ie_store.store.dataset.handle import Dataset, open_dataset
+from ie_store.store.dataset.ledger import ledger_templates, read_sessions
 from ie_store.store.dataset.shard_check import ShardCheck, differing
-from ie_store.store.files.open import open_storage
-from ie_store.store.files.protocol import Storage
-from ie_store.store.format.arrays import (
-    coordinate_values,
-    state_array,
-    state_template,
-)
+from ie_store.store.format.arrays import coordinate_values, state_template
 from ie_store.store.format.metadata import read_array, read_document
 from ie_store.store.format.small_arrays import read_plain
 from ie_store.store.results.verify import results_faults
@@ -49,67 +39,64 @@ def verify_dataset(store: str, name: str, on_progress: OnProgress = ignore_progr
     Raises:
         StoreError: no such store or dataset.
     """
-    reader = open_reader(store, name)
-    files, layout = open_storage(store), reader.layout
-    check = ShardCheck(files, name, reader.identity, on_progress)
-    faults = [
-        *_metadata_faults(files, name, layout),
-        *_array_faults(files, reader),
-        *results_faults(files, name, reader.identity),
-    ]
-    faults = list(dict.fromkeys([*faults, *check.all_faults(reader.complete)]))  # two checks may meet the same one
+    dataset = open_dataset(store, name)
+    check = ShardCheck(dataset, on_progress)
+    faults = [*_metadata_faults(dataset), *_array_faults(dataset), *results_faults(dataset)]
+    faults = list(dict.fromkeys([*faults, *check.all_faults()]))  # two checks may meet the same one
     return VerifyReport(num_shards=check.num_shards, num_chunks=check.num_chunks, num_bytes=check.num_bytes, faults=faults)
 
 
-def _metadata_faults(files: Storage, name: str, layout: StoreLayout) -> Iterator[str]:
+def _metadata_faults(dataset: Dataset) -> Iterator[str]:
     """Arrays whose metadata do not follow from the dataset's identity."""
-    templates = {f"{name}/{t.name}": t for t in (state_template(layout, level) for level in LEVELS)}
-    templates |= {f"{name}/ledger/{t.name}": t for t in ledger_templates(layout)}
+    files, layout = dataset.files, dataset.layout
+    templates = {t.name: t for t in (state_template(layout, level) for level in LEVELS)}
+    templates |= {f"ledger/{t.name}": t for t in ledger_templates(layout)}
     try:
-        read_sessions(files, name)
+        read_sessions(dataset)
     except StoreError as error:
         yield str(error)
-    for key, template in templates.items():
+    for array, template in templates.items():
         try:
-            read_array(files, key)
-            document = read_document(files, key) or {}
+            read_array(files, dataset.key(array))
+            document = read_document(files, dataset.key(array)) or {}
         except StoreError as error:
             yield str(error)
             continue
         if fields := differing(document, template):
-            yield f"{files.address(key)}/zarr.json does not fit the dataset's identity: {', '.join(fields)}"
+            yield f"{dataset.address_of(array)}/zarr.json does not fit the dataset's identity: {', '.join(fields)}"
 
 
-def _array_faults(files: Storage, reader: DatasetReader) -> Iterator[str]:
+def _array_faults(dataset: Dataset) -> Iterator[str]:
     """Small arrays that are damaged, or that contradict each other."""
+    files, layout = dataset.files, dataset.layout
     found: dict[str, NDArray[Any]] = {}
-    others = {state_array(level, reader.layout.stored_dtype) for level in LEVELS} | {"ledger", "estimates"}
-    for array in (array for array in files.list_folders(reader.name) if array not in others):
+    others = {layout.level(level).array for level in LEVELS} | {"ledger", "estimates"}
+    for array in (array for array in files.list_folders(dataset.name) if array not in others):
         try:
-            found[array] = read_plain(files, f"{reader.name}/{array}")
+            found[array] = read_plain(files, dataset.key(array))
         except StoreError as error:
             yield str(error)
     tokens, source_row = found.get("token_id"), found.get("source_row")
     for array in {"token_id", "layer", "position", "sequence", "token", "source_row"} - found.keys():
-        yield f"{reader.address}/{array} cannot be read"
+        yield f"{dataset.address_of(array)} cannot be read"
     if tokens is None or source_row is None:
         return
     try:
         common_prefix_lengths(tokens)
     except IeStoreError as error:
-        yield f"{reader.address}/token_id: {error}"
-    for array, (_, values) in coordinate_values(reader.layout, tokens, source_row, {}).items():
+        yield f"{dataset.address_of('token_id')}: {error}"
+    for array, (_, values) in coordinate_values(layout, tokens, source_row, {}).items():
         if array in found and not np.array_equal(found[array], values):
-            yield f"{reader.address}/{array} does not hold the values that follow from the layout and token_id"
-    yield from _corpus_faults(files, reader)
+            yield f"{dataset.address_of(array)} does not hold the values that follow from the layout and token_id"
+    yield from _corpus_faults(dataset)
 
 
-def _corpus_faults(files: Storage, reader: DatasetReader) -> Iterator[str]:
+def _corpus_faults(dataset: Dataset) -> Iterator[str]:
     """Rows that are not those which the states belong to."""
     try:
-        rows = read_corpus(files, reader.name, reader.attributes, verify=False)
+        rows = read_corpus(dataset, verify=False)
     except StoreError as error:
         yield str(error)
         return
-    if fault := corpus_fault(rows, reader.attributes, reader.address):
+    if fault := corpus_fault(rows, dataset):
         yield fault

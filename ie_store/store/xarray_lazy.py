@@ -10,31 +10,25 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from ie_store.errors import REPAIR, InputError, StoreError
-from ie_store.specs import Level, Slab
+from ie_store.specs import LEVELS, Level, Slab
 from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.decoded import Rows, ShownDtype, read_shown, shown_dtype
-from ie_store.store.dataset.ledger import LEVELS
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.files.open import open_storage
 from ie_store.store.format.arrays import state_template
 from ie_store.store.format.metadata import group_document, read_document
 from ie_store.store.xarray_coordinates import dataset_coordinates, token_variables
 
-DIMENSIONS: dict[str, tuple[str, ...]] = {
-    "macro": ("layer", "position", "sequence", "hidden"),
-    "micro": ("layer", "token", "hidden"),
-    "micro_state": ("layer", "sequence", "position", "hidden"),
-}
+JOINED = ("layer", "sequence", "position", "hidden")
+"""Dimensions of ``micro_state``."""
 
 
 class LazyStates(BackendArray):
     """macro (layer, position, sequence, hidden) or micro (layer, token, hidden), read slab by slab when asked for."""
 
     def __init__(self, reader: DatasetReader, level: Level, dtype: np.dtype[Any]) -> None:
-        layout = reader.layout
-        self.reader, self.level, self.dtype = reader, level, dtype
-        self._labels = (layout.layers, layout.positions) if level == "macro" else (layout.layers,)
-        self.shape = (*map(len, self._labels), reader.num_rows(level), layout.hidden_size)
+        self.reader, self.dtype, self._states = reader, dtype, reader.layout.level(level)
+        self.shape = (*map(len, self._states.stored), self._states.num_rows, reader.layout.hidden_size)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
@@ -45,9 +39,8 @@ class LazyStates(BackendArray):
         result = acquire((*map(len, cells), len(rows), len(hidden)), self.dtype)
         columns = key[-1] if isinstance(key[-1], slice) else np.asarray(hidden)
         for place in np.ndindex(*map(len, cells)):
-            layer, *position = (labels[cell[i]] for labels, cell, i in zip(self._labels, cells, place, strict=True))
-            slab = Slab(level=self.level, layer=layer, position=position[0] if position else None)
-            read_shown(self.reader, slab, rows, columns, result[place])
+            cell = tuple(stored[chosen[i]] for stored, chosen, i in zip(self._states.stored, cells, place, strict=True))
+            read_shown(self.reader, self._states.slab(cell), rows, columns, result[place])
         return _without_integers(result, key)
 
 
@@ -107,7 +100,7 @@ def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", ve
     variables |= token_variables(reader)
     if micro_state:
         described = {"long_name": "hidden state of each token fed to the model alone", "units": "1"}
-        variables["micro_state"] = _variable(LazyJoin(reader, shown), "micro_state", described)
+        variables["micro_state"] = _variable(LazyJoin(reader, shown), JOINED, described)
     attributes: dict[str, Any] = group_document(reader.attributes)["attributes"]
     del attributes["coordinates"]  # for readers of the file: here coordinates are such already
     return xr.Dataset(variables, dataset_coordinates(reader), attributes)
@@ -160,10 +153,9 @@ def _state_variable(reader: DatasetReader, level: Level, dtype: np.dtype[Any]) -
     described = state_template(reader.layout, level).attributes
     dropped = {"encoding"} if dtype == np.float16 else {"encoding", "note"}
     kept = {key: value for key, value in described.items() if key not in dropped}
-    return _variable(LazyStates(reader, level, dtype), level, kept)
+    return _variable(LazyStates(reader, level, dtype), reader.layout.level(level).dimensions, kept)
 
 
-def _variable(array: LazyStates | LazyJoin, name: str, attributes: dict[str, Any]) -> xr.Variable:
-    dimensions = DIMENSIONS[name]
+def _variable(array: LazyStates | LazyJoin, dimensions: tuple[str, ...], attributes: dict[str, Any]) -> xr.Variable:
     chunks = {d: 1 if d in ("layer", "position") else n for d, n in zip(dimensions, array.shape, strict=True)}
     return xr.Variable(dimensions, indexing.LazilyIndexedArray(array), attributes, {"preferred_chunks": chunks})

@@ -15,6 +15,17 @@ def test_plan_writes_nothing(tmp_path: Path, model_folder: Path, tokens_file: Pa
     assert not (tmp_path / "new").exists()
 
 
+def test_plan_refuses_a_name_that_something_else_has(store: Path, model_folder: Path, tokens_file: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    arguments = ("--model", model_folder, "--corpus", f"tokens:{tokens_file}", "--as", NAME, "--dtype", "float32")
+    refused = ie_store("plan", store, *arguments)
+    assert refused.exit_code == 2
+    assert "layout.stored_dtype: stored 'float16', asked 'float32'" in refused.output
+    assert "--replace" in refused.output
+    assert before == {path: path.stat().st_mtime_ns for path in store.rglob("*")}
+    assert ie_store("plan", store, *arguments, "--replace").exit_code == 0
+
+
 def test_look_at_a_store(store: Path) -> None:
     assert [dataset["name"] for dataset in ie_store_json("ls", store)["datasets"]] == [NAME]
     assert NAME in ie_store("ls", store).output

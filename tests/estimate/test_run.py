@@ -16,7 +16,7 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.specs import Outcome
-from ie_store.store.open import open_reader
+from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.results.group import results_key
 from ie_store.store.results.show import show_results
 from ie_store.store.results.writer import open_results
@@ -189,7 +189,7 @@ def test_stacks_of_any_size_give_the_same(tmp_path, tokens, monkeypatch):
 
 
 def test_a_second_process_is_refused_while_the_first_lives(store):
-    with open_results(store, NAME, NOISE.identity, open_reader(store, NAME).identity).hold_run(), pytest.raises(BusyError):
+    with open_results(open_dataset(store, NAME), NOISE.identity).hold_run(), pytest.raises(BusyError):
         run(store, NOISE)
     run(store, NOISE)
 

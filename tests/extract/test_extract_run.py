@@ -175,6 +175,14 @@ def test_low_precision_is_audited_against_float32(make_spec: MakeSpec, compute_d
     assert 1e-4 < max(audit.values()) < 0.05
 
 
+@pytest.mark.parametrize("act", [extract, plan_extract])
+def test_a_refusal_needs_no_writer(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]) -> None:
+    extract(make_spec())
+    monkeypatch.setattr(ie_store.extract.prepare, "open_writer", lambda *_, **__: pytest.fail("a writer was opened"))
+    with pytest.raises(IdentityError, match="stored_dtype"):
+        act(make_spec(dtype="bfloat16"))
+
+
 def test_another_identity_under_the_same_name_is_refused(make_spec: MakeSpec) -> None:
     spec = make_spec()
     first = extract(spec)
@@ -184,6 +192,9 @@ def test_another_identity_under_the_same_name_is_refused(make_spec: MakeSpec) ->
     with pytest.raises(IdentityError, match=r"rows_per_batch: stored \d+, asked 5"):
         extract(make_spec(batch_size=5))
     assert np.array_equal(macro(spec, first.name), before)
+    with pytest.raises(IdentityError, match=r"stored_dtype: stored 'float16', asked 'bfloat16'(.|\n)*--replace"):
+        plan_extract(make_spec(dtype="bfloat16"))
+    assert plan_extract(make_spec(dtype="bfloat16", replace=True)).missing_shards > 0
     replaced = extract(make_spec(dtype="bfloat16", replace=True))
     assert open_reader(spec.store, replaced.name).layout.stored_dtype == "bfloat16"
 

@@ -14,8 +14,7 @@ from made_store import make
 
 import ie_store
 from ie_store.errors import StoreError
-from ie_store.specs import Slab
-from ie_store.store.dataset.ledger import LEVELS
+from ie_store.specs import LEVELS, Slab
 from ie_store.store.format.arrays import NOT_STORED
 from ie_store.store.format.shard_index import pack_index, parse_index
 from ie_store.store.open import open_reader

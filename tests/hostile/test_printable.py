@@ -14,7 +14,7 @@ from made_store import make
 from ie_store.estimators import estimator_spec
 from ie_store.printable import printable, printable_lines
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
-from ie_store.store.open import open_reader
+from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.results.estimate_variables import emergence_pieces, estimate_pieces
 from ie_store.store.results.records import Record
 from ie_store.store.results.writer import open_results
@@ -85,7 +85,7 @@ def plant_results(made):
     numbers = {"interval_nats": (0.0, 1.0), "standard_error_nats": 0.1, "ceiling_nats": 2.0}
     estimate = MIEstimate(nats=1.0, **numbers, **common)
     emergence = Emergence(block=0, position=0, ie_nats=0.5, macro_nats=1.0, micro_nats=0.5, **numbers, **common)
-    results = open_results(made.store, made.name, estimator_spec("noise").identity, open_reader(made.store, made.name).identity)
+    results = open_results(open_dataset(made.store, made.name), estimator_spec("noise").identity)
     pieces = estimate_pieces({Problem(level=level, block=0, position=0): estimate for level in ("macro", "micro")})
     with results.hold_run():
         results.commit(Record(item="all", session={NASTY: NASTY}, flags={}, pieces=tuple(pieces)))

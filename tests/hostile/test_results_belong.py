@@ -17,8 +17,8 @@ from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.store.catalog import describe_dataset
+from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.dataset.remove import remove_dataset
-from ie_store.store.open import open_reader
 from ie_store.store.results.group import results_key
 from ie_store.store.results.show import read_results, show_results
 from ie_store.store.results.writer import open_results
@@ -64,7 +64,7 @@ def test_results_of_other_states_are_never_shown(mixed):
         with pytest.raises(IdentityError, match="other activations"):
             read_results(mixed, NAME, spec)
         with pytest.raises(IdentityError, match="other activations"):
-            open_results(mixed, NAME, spec.identity, open_reader(mixed, NAME).identity)
+            open_results(open_dataset(mixed, NAME), spec.identity)
     with pytest.raises(IdentityError, match="other activations"):
         run(mixed, NOISE)
     assert ["other activations" in found["fault"] for found in describe_dataset(mixed, NAME)["estimates"]] == [True, True]

@@ -12,8 +12,8 @@ from ie_store.errors import BusyError
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
+from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.files.open import open_storage
-from ie_store.store.open import open_reader
 from ie_store.store.results.group import results_key
 from ie_store.store.results.show import show_results
 from ie_store.store.results.writer import open_results
@@ -134,7 +134,7 @@ def test_a_dataset_that_is_written_is_waited_for_a_moment(new_store, monkeypatch
 
 def test_a_run_that_is_held_leaves_the_others_free(new_store):
     store = new_store("store")
-    with open_results(store, NAME, EXACT.identity, open_reader(store, NAME).identity).hold_run():
+    with open_results(open_dataset(store, NAME), EXACT.identity).hold_run():
         estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
         with pytest.raises(BusyError, match="exact-"):
             estimate(EstimateSpec(store=store, name=NAME, estimators=(EXACT,)))

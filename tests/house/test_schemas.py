@@ -13,8 +13,8 @@ import pytest
 from ie_store.corpus.make import make_corpus
 from ie_store.estimators import estimator_spec
 from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, ModelSpec, Outcome, Problem, StoreLayout
+from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.dataset.writer import open_writer
-from ie_store.store.open import open_reader
 from ie_store.store.results.estimate_variables import emergence_pieces, estimate_pieces
 from ie_store.store.results.records import Record
 from ie_store.store.results.show import show_results
@@ -129,7 +129,7 @@ def write_results(path):
         ceiling_population_nats=None,
         outcome=Outcome.CONVERGED,
     )
-    results = open_results(path, NAME, estimator_spec("mine").identity, open_reader(path, NAME).identity)
+    results = open_results(open_dataset(path, NAME), estimator_spec("mine").identity)
     pieces = estimate_pieces({Problem(level=level, block=0, position=1): estimate() for level in ("macro", "micro")})
     flags = {f"{level}/0/1": ("few rows",) for level in ("macro", "micro")}
     with results.hold_run():

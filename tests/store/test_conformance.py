@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_store import make
 
 from ie_store.specs import Slab
-from ie_store.store.format.arrays import BFLOAT16_NAN_BITS, state_array, state_template, stored_cells
+from ie_store.store.format.arrays import BFLOAT16_NAN_BITS, state_template
 from ie_store.store.open import open_reader
 
 
@@ -19,7 +19,7 @@ def expected_states(made, level):
     layout, states = made.layout, made.states[level]
     fill = BFLOAT16_NAN_BITS if layout.stored_dtype == "bfloat16" else np.nan
     expected = np.full(states.shape, fill, states.dtype)
-    for cell in stored_cells(layout, level):
+    for cell in layout.level(level).stored_cells:
         expected[cell] = states[cell]
     return expected
 
@@ -38,11 +38,11 @@ def assert_all_readers_agree(made):
     group = zarr.open_group(made.path, mode="r")
     reader = open_reader(made.store, made.name)
     for level in ("macro", "micro"):
-        name, expected = state_array(level, made.layout.stored_dtype), expected_states(made, level)
+        name, expected = made.layout.level(level).array, expected_states(made, level)
         assert np.array_equal(bits(group[name][...]), bits(expected))
         assert np.array_equal(bits(plain[name].values), bits(expected))
         assert np.array_equal(bits(tensorstore_read(f"{made.path}/{name}")), bits(expected))
-        for cell in stored_cells(made.layout, level):
+        for cell in made.layout.level(level).stored_cells:
             slab = Slab(level=level, layer=cell[0], position=cell[1] if level == "macro" else None)
             assert np.array_equal(bits(reader.read_slab(slab, verify=True)), bits(expected[cell]))
 

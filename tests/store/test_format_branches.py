@@ -349,9 +349,9 @@ def test_what_is_no_name_of_a_dataset(name):
 def test_arrays_of_states_by_dtype(dtype, numbers, array, fill):
     shape = make("unused", dtype=dtype, rows=21, size=8, hidden=8).layout
     assert arrays.numpy_dtype(dtype) == np.dtype(numbers)
-    assert arrays.state_array("macro", dtype) == array
-    assert arrays.shard_key("m/c", shape, "macro", 2) == f"m/c/{array}/c/0/0/2/0"
-    assert arrays.shard_key("m/c", shape, "micro", 1) == f"m/c/{array.replace('macro', 'micro')}/c/0/1/0"
+    assert shape.level("macro").array == array
+    assert shape.level("macro").shard_key(2) == f"{array}/c/0/0/2/0"
+    assert shape.level("micro").shard_key(1) == f"{array.replace('macro', 'micro')}/c/0/1/0"
     number = arrays.fill_number(dtype)
     assert number == fill if fill else np.isnan(number)
     macro, micro = (arrays.state_template(shape, level) for level in ("macro", "micro"))
@@ -362,13 +362,13 @@ def test_arrays_of_states_by_dtype(dtype, numbers, array, fill):
     assert macro.fill_value == (fill or "NaN")
     assert ("encoding" in macro.attributes) == (dtype == "bfloat16")
     assert macro.attributes["long_name"] != micro.attributes["long_name"]
-    assert (arrays.cell_grid(shape, "macro"), arrays.cell_grid(shape, "micro")) == ((3, 3), (3,))
+    assert (shape.level("macro").grid, shape.level("micro").grid) == ((3, 3), (3,))
 
 
 def test_stored_cells_lie_in_the_order_of_their_layers_and_positions():
     shape = make("unused", layers=(0, 2), positions=(1, 2)).layout
-    assert arrays.stored_cells(shape, "macro") == [(0, 1), (0, 2), (2, 1), (2, 2)]
-    assert arrays.stored_cells(shape, "micro") == [(0,), (2,)]
+    assert shape.level("macro").stored_cells == [(0, 1), (0, 2), (2, 1), (2, 2)]
+    assert shape.level("micro").stored_cells == [(0,), (2,)]
 
 
 def coordinates(**labels):

@@ -20,6 +20,7 @@ from ie_store.estimators import estimator_spec
 from ie_store.specs import MIEstimate, Outcome, Problem, Slab
 from ie_store.store.catalog import describe_dataset, list_datasets
 from ie_store.store.dataset import create
+from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.dataset.remove import remove_dataset
 from ie_store.store.files import s3, s3_lock
 from ie_store.store.files.open import open_storage
@@ -170,7 +171,7 @@ def test_results(made, server):
         estimator="cca", nats=1.5, interval_nats=(1.0, 2.0), standard_error_nats=0.1, ceiling_nats=3.0,
         ceiling_population_nats=None, outcome=Outcome.CONVERGED,
     )  # fmt: skip
-    results = open_results(made.store, made.name, spec.identity, open_reader(made.store, made.name).identity)
+    results = open_results(open_dataset(made.store, made.name), spec.identity)
     with results.hold_run():
         with pytest.raises(BusyError):
             results.hold_run()

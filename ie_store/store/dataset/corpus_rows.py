@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.fingerprint import Category, Label, fingerprint
 from ie_store.specs import CorpusSpec, DatasetIdentity
+from ie_store.store.dataset.handle import Dataset
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import is_label_name
-from ie_store.store.format.attributes import DatasetAttributes
 from ie_store.store.format.metadata import read_document
 from ie_store.store.format.small_arrays import read_plain
 
@@ -35,22 +35,22 @@ class CorpusArrays:
     """Each (sequence,): numbers, or texts as a category."""
 
 
-def read_corpus(files: Storage, name: str, attributes: DatasetAttributes, verify: bool) -> CorpusArrays:
-    """The rows of dataset ``name``; with ``verify`` only where they have the fingerprint that the dataset's identity names.
+def read_corpus(dataset: Dataset, verify: bool) -> CorpusArrays:
+    """The rows of a dataset; with ``verify`` only where they have the fingerprint that the dataset's identity names.
 
     Raises:
         StoreError: an array is missing, damaged, or not the one that the states belong to.
     """
-    if strange := [label for label in attributes.labels if not is_label_name(label)]:
-        raise StoreError(f"{files.address(name)}/zarr.json names a label {strange[0]!r}, which cannot be one; {REPAIR}")
-    layout = attributes.identity.layout
+    files, layout, names = dataset.files, dataset.layout, dataset.attributes.labels
+    if strange := [label for label in names if not is_label_name(label)]:
+        raise StoreError(f"{dataset.address}/zarr.json names a label {strange[0]!r}, which cannot be one; {REPAIR}")
     found = CorpusArrays(
-        tokens=read_plain(files, f"{name}/token_id", (layout.num_sequences, layout.num_positions)),
-        token_values=read_plain(files, f"{name}/token", (layout.num_tokens,)),
-        source_row=read_plain(files, f"{name}/source_row", (layout.num_sequences,)),
-        labels={label: _read_label(files, f"{name}/{label}", layout.num_sequences) for label in attributes.labels},
+        tokens=read_plain(files, dataset.key("token_id"), (layout.num_sequences, layout.num_positions)),
+        token_values=read_plain(files, dataset.key("token"), (layout.num_tokens,)),
+        source_row=read_plain(files, dataset.key("source_row"), (layout.num_sequences,)),
+        labels={label: _read_label(files, dataset.key(label), layout.num_sequences) for label in names},
     )
-    if verify and (fault := corpus_fault(found, attributes, files.address(name))):
+    if verify and (fault := corpus_fault(found, dataset)):
         raise StoreError(fault)
     return found
 
@@ -67,17 +67,17 @@ def _read_label(files: Storage, key: str, num_sequences: int) -> Label:
     return Category(texts=tuple(texts), codes=values)
 
 
-def corpus_fault(found: CorpusArrays, attributes: DatasetAttributes, where: str) -> str | None:
-    """Why the rows are not those of the dataset at ``where``; None where they are."""
-    named, actual = attributes.identity.corpus_fingerprint, fingerprint(found.tokens, found.source_row, found.labels)
+def corpus_fault(found: CorpusArrays, dataset: Dataset) -> str | None:
+    """Why the rows are not those of the dataset; None where they are."""
+    named, actual = dataset.identity.corpus_fingerprint, fingerprint(found.tokens, found.source_row, found.labels)
     if actual != named:
-        arrays = ", ".join(("token_id", "source_row", *attributes.labels))
+        arrays = ", ".join(("token_id", "source_row", *dataset.attributes.labels))
         return (
-            f"{where}: the rows in {arrays} are not those that the states belong to: their fingerprint is {actual[:16]}..., the "
-            f"dataset's identity names {named[:16]}...; {REPAIR}"
+            f"{dataset.address}: the rows in {arrays} are not those that the states belong to: their fingerprint is "
+            f"{actual[:16]}..., the dataset's identity names {named[:16]}...; {REPAIR}"
         )
     if not np.array_equal(found.token_values, _distinct(found.tokens)):
-        return f"{where}/token does not hold the distinct values of token_id; {REPAIR}"
+        return f"{dataset.address}/token does not hold the distinct values of token_id; {REPAIR}"
     return None
 
 

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from ie_store.errors import InputError, StoreError
 from ie_store.prefixes import common_prefix_lengths
-from ie_store.specs import CorpusSpec, DatasetIdentity
+from ie_store.specs import LEVELS, CorpusSpec, DatasetIdentity
 from ie_store.store.dataset.corpus_rows import require_fingerprint
+from ie_store.store.dataset.handle import Dataset
 from ie_store.store.dataset.ledger import write_empty_ledger
 from ie_store.store.dataset.remove import is_temporary, named, strange_entries, wipe_dataset
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import LOCK_FOLDER, coordinate_values, state_template
-from ie_store.store.format.attributes import DatasetAttributes, GroupAttributes, dataset_attributes
+from ie_store.store.format.attributes import GroupAttributes, dataset_attributes
 from ie_store.store.format.metadata import read_dataset, read_document, read_group, write_document, write_group
 from ie_store.store.format.small_arrays import write_plain
 
@@ -79,8 +80,8 @@ def create_dataset(
     tokens: NDArray[np.int32],
     source_row: NDArray[np.int64],
     labels: dict[str, NDArray[Any]],
-) -> DatasetAttributes:
-    """Write a dataset without states, its own ``zarr.json`` last; what that says. The caller holds its lock.
+) -> Dataset:
+    """Write a dataset without states, its own ``zarr.json`` last; its handle. The caller holds its lock.
 
     Until that last write there is no dataset, only leftovers that the next creation wipes.
     """
@@ -92,13 +93,13 @@ def create_dataset(
     wipe_dataset(files, name)
     for template, values in small_arrays.values():
         write_plain(files, name, template, values)
-    for level in ("macro", "micro"):
+    for level in LEVELS:
         template = state_template(layout, level)
         write_document(files, f"{name}/{template.name}", template.document())
     write_empty_ledger(files, name, layout)
     attributes = dataset_attributes(identity, corpus, list(labels))
     write_group(files, name, attributes, scratch=f"{name}/{LOCK_FOLDER}")
-    return attributes
+    return Dataset(files, name, attributes)
 
 
 def _write_parents(files: Storage, name: str) -> None:

@@ -39,7 +39,7 @@ def read_shown(reader: DatasetReader, slab: Slab, rows: Rows, columns: slice | N
     if all_columns and out.dtype == numpy_dtype(layout.stored_dtype) and isinstance(rows, range) and rows.step == 1:
         reader.read_rows(slab, rows.start, max(rows.start, rows.stop), out, strict=False)
         return
-    pieces = _pieces(rows, layout.shard(slab.level, 0).size)
+    pieces = _pieces(rows, layout.level(slab.level).rows_per_shard)
     job = _Job(reader=reader, slab=slab, columns=columns, out=out)
     waiting = iter(pieces)  # shared: whoever is free takes the next
     num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(pieces)))

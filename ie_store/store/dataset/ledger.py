@@ -13,22 +13,22 @@ the dataset's identity and the chunk's place in it, so that no chunk passes for 
 
 from collections.abc import Iterable
 from itertools import chain
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.specs import Level, StoreLayout
+from ie_store.specs import LEVELS, Level, LevelLayout, StoreLayout
+from ie_store.store.dataset.handle import Dataset
 from ie_store.store.files.protocol import Storage
-from ie_store.store.format.arrays import ArrayTemplate, cell_grid, numpy_dtype, shard_key
+from ie_store.store.format.arrays import ArrayTemplate
 from ie_store.store.format.attributes import LedgerAttributes
 from ie_store.store.format.codec import crc32c
 from ie_store.store.format.metadata import read_group, write_document, write_group
 from ie_store.store.format.shard_index import Index, end_of_chunks, index_bytes, parse_index, require_within
 from ie_store.store.format.small_arrays import with_checksum, without_checksum
-
-LEVELS: tuple[Level, Level] = ("macro", "micro")
 
 
 def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...], encoded: Iterable[Any]) -> int:
@@ -47,34 +47,35 @@ def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...]
 
 def ledger_templates(layout: StoreLayout) -> list[ArrayTemplate]:
     """The ledger's arrays."""
-    return [template for level in LEVELS for template in (_checksums(layout, level), _sessions(layout, level))]
+    levels = [layout.level(level) for level in LEVELS]
+    return [template for states in levels for template in (_checksums(states), _sessions(states))]
 
 
-def _checksums(layout: StoreLayout, level: Level) -> ArrayTemplate:
-    grid = cell_grid(layout, level)
+def _checksums(states: LevelLayout) -> ArrayTemplate:
+    level = states.level
     return ArrayTemplate(
         name=level,
-        shape=(layout.num_shards(level), *grid),
-        chunk_shape=(1, *grid),
+        shape=(states.num_shards, *states.grid),
+        chunk_shape=(1, *states.grid),
         data_type="uint32",
         fill_value=0,
-        dimensions=(f"{level}_shard", *("layer", "position")[: len(grid)]),
+        dimensions=(f"{level}_shard", *states.axes),
         attributes={
             "long_name": f"crc32c of each inner chunk of {level} and its place, 0 where not stored",
-            "summed": f"'IDENTITY/{level}/SHARD/{'LAYER/POSITION' if level == 'macro' else 'LAYER'}/' and the encoded bytes; "
+            "summed": f"'IDENTITY/{level}/SHARD/{'/'.join(states.axes).upper()}/' and the encoded bytes; "
             "IDENTITY is the SHA-256 of the dataset's attribute identity in canonical JSON, 64 hex digits",
         },
     )
 
 
-def _sessions(layout: StoreLayout, level: Level) -> ArrayTemplate:
+def _sessions(states: LevelLayout) -> ArrayTemplate:
     return ArrayTemplate(
-        name=f"{level}_session",
-        shape=(layout.num_shards(level),),
+        name=f"{states.level}_session",
+        shape=(states.num_shards,),
         chunk_shape=(1,),
         data_type="int32",
         fill_value=-1,
-        dimensions=(f"{level}_shard",),
+        dimensions=(f"{states.level}_shard",),
         attributes={"long_name": "session that wrote the shard: an index into the group's attribute sessions"},
     )
 
@@ -86,92 +87,86 @@ def write_empty_ledger(files: Storage, name: str, layout: StoreLayout) -> None:
     write_group(files, f"{name}/ledger", LedgerAttributes(), scratch=f"{name}/ledger/macro")
 
 
-def add_session(files: Storage, name: str, session: dict[str, Any]) -> int:
+def add_session(dataset: Dataset, session: dict[str, Any]) -> int:
     """Append to the sessions; its index."""
-    sessions = (*_attributes(files, name).sessions, session)
-    write_group(files, f"{name}/ledger", LedgerAttributes(sessions=sessions), scratch=f"{name}/ledger/macro")
+    sessions = (*_attributes(dataset).sessions, session)
+    attributes = LedgerAttributes(sessions=sessions)
+    write_group(dataset.files, dataset.key("ledger"), attributes, scratch=dataset.key("ledger/macro"))
     return len(sessions) - 1
 
 
-def read_sessions(files: Storage, name: str) -> list[dict[str, Any]]:
+def read_sessions(dataset: Dataset) -> list[dict[str, Any]]:
     """The sessions that wrote shards."""
-    return list(_attributes(files, name).sessions)
+    return list(_attributes(dataset).sessions)
 
 
-def _attributes(files: Storage, name: str) -> LedgerAttributes:
-    found = read_group(files, f"{name}/ledger", LedgerAttributes)
+def _attributes(dataset: Dataset) -> LedgerAttributes:
+    found = read_group(dataset.files, dataset.key("ledger"), LedgerAttributes)
     if found is None:
         raise StoreError(
-            f"{files.address(name)}/ledger has no zarr.json: the dataset is damaged; restore the file, or remove the "
+            f"{dataset.address_of('ledger')} has no zarr.json: the dataset is damaged; restore the file, or remove the "
             "dataset with 'ie-store rm' and extract it again"
         )
     return found
 
 
-def commit_key(name: str, level: Level, shard: int) -> str:
-    """Key of a shard's commit mark."""
-    return f"{name}/ledger/{level}/c/{shard}/{'0/0' if level == 'macro' else '0'}"
-
-
-def revoke(files: Storage, name: str, level: Level, shard: int) -> None:
+def revoke(dataset: Dataset, level: Level, shard: int) -> None:
     """Take the commit mark away: the shard does not count any more."""
-    files.delete(commit_key(name, level, shard))
+    dataset.files.delete(dataset.key(dataset.layout.level(level).commit_key(shard)))
 
 
-def commit(files: Storage, name: str, level: Level, shard: int, checksums: NDArray[np.uint32], session: int) -> None:
+def commit(dataset: Dataset, level: Level, shard: int, checksums: NDArray[np.uint32], session: int) -> None:
     """Enter a shard whose file is on disk."""
-    files.write_atomic(f"{name}/ledger/{level}_session/c/{shard}", [with_checksum(np.array([session], dtype="<i4"))])
-    files.write_atomic(commit_key(name, level, shard), [with_checksum(checksums.astype("<u4"))])
+    files, states = dataset.files, dataset.layout.level(level)
+    session_key = dataset.key(f"ledger/{level}_session/c/{shard}")
+    files.write_atomic(session_key, [with_checksum(np.array([session], dtype="<i4"))])
+    files.write_atomic(dataset.key(states.commit_key(shard)), [with_checksum(checksums.astype("<u4"))])
 
 
-def read_checksums(files: Storage, name: str, layout: StoreLayout, level: Level, shard: int) -> NDArray[np.uint32] | None:
+def read_checksums(dataset: Dataset, level: Level, shard: int) -> NDArray[np.uint32] | None:
     """crc32c of each chunk, (layer, position) or (layer,); None where the shard does not count.
 
     Raises:
         StoreError: the entry itself is damaged.
     """
-    key = commit_key(name, level, shard)
-    sealed = files.read(key)
+    states = dataset.layout.level(level)
+    key = states.commit_key(shard)
+    sealed = dataset.files.read(dataset.key(key))
     if sealed is None:
         return None
-    grid = cell_grid(layout, level)
-    raw = without_checksum(sealed, files.address(key))
-    if len(raw) != 4 * int(np.prod(grid)):
-        raise StoreError(f"{files.address(key)} is damaged: {len(raw)} bytes, {4 * int(np.prod(grid))} expected; {REPAIR}")
-    return np.frombuffer(raw, dtype="<u4").reshape(grid)
+    raw, expected = without_checksum(sealed, dataset.address_of(key)), 4 * prod(states.grid)
+    if len(raw) != expected:
+        raise StoreError(f"{dataset.address_of(key)} is damaged: {len(raw)} bytes, {expected} expected; {REPAIR}")
+    return np.frombuffer(raw, dtype="<u4").reshape(states.grid)
 
 
-def read_index(files: Storage, name: str, layout: StoreLayout, level: Level, shard: int) -> tuple[Index, int] | None:
+def read_index(dataset: Dataset, level: Level, shard: int) -> tuple[Index, int] | None:
     """Where the chunks of a shard lie, and the bytes of its file; None where there is no file.
 
     Raises:
         StoreError: the index is damaged, or names what is not in the file.
     """
-    key, grid = shard_key(name, layout, level, shard), cell_grid(layout, level)
-    size = files.size(key)
+    states = dataset.layout.level(level)
+    key, where = dataset.key(states.shard_key(shard)), dataset.address_of(states.shard_key(shard))
+    size = dataset.files.size(key)
     if size is None:
         return None
-    index = parse_index(files.read_suffix(key, index_bytes(grid)), grid, files.address(key))
-    require_within(index, size, decoded_chunk_bytes(layout, level), files.address(key))
+    index = parse_index(dataset.files.read_suffix(key, index_bytes(states.grid)), states.grid, where)
+    require_within(index, size, states.chunk_bytes, where)
     return index, size
 
 
-def decoded_chunk_bytes(layout: StoreLayout, level: Level) -> int:
-    """Bytes of an inner chunk once it is decoded."""
-    return layout.shard(level, 0).size * layout.hidden_size * numpy_dtype(layout.stored_dtype).itemsize
-
-
-def missing_shards(files: Storage, name: str, layout: StoreLayout, level: Level) -> list[int]:
+def missing_shards(dataset: Dataset, level: Level) -> list[int]:
     """Shards that do not count: no commit mark, no file, or one of the two is not whole."""
-    return [index for index in range(layout.num_shards(level)) if not _is_whole(files, name, layout, level, index)]
+    return [shard for shard in range(dataset.layout.num_shards(level)) if not _is_whole(dataset, level, shard)]
 
 
-def _is_whole(files: Storage, name: str, layout: StoreLayout, level: Level, shard: int) -> bool:
+def _is_whole(dataset: Dataset, level: Level, shard: int) -> bool:
     try:
-        found = read_index(files, name, layout, level, shard)
-        if found is None or read_checksums(files, name, layout, level, shard) is None:
+        found = read_index(dataset, level, shard)
+        if found is None or read_checksums(dataset, level, shard) is None:
             return False
     except StoreError:
         return False
     index, size = found
-    return end_of_chunks(index) + index_bytes(cell_grid(layout, level)) == size
+    return end_of_chunks(index) + index_bytes(dataset.layout.level(level).grid) == size

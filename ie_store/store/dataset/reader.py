@@ -18,24 +18,17 @@ from numpy.typing import NDArray
 
 from ie_store.errors import InputError, StoreError
 from ie_store.grid import ceil_div
-from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout, digest
+from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout
 from ie_store.store.dataset import ledger
 from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.corpus_rows import CorpusArrays, read_corpus, texts_of
+from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.dataset.shard_table import ShardTable
 from ie_store.store.dataset.slab_read import SlabRead, decoded, decoded_dtype
-from ie_store.store.files.open import Storage, open_storage
-from ie_store.store.format.arrays import (
-    cell_grid,
-    dataset_name,
-    numpy_dtype,
-    state_array,
-    stored_cells,
-)
+from ie_store.store.format.arrays import numpy_dtype
 from ie_store.store.format.attributes import DatasetAttributes
 from ie_store.store.format.codec import require_readable
-from ie_store.store.format.metadata import require_array, require_dataset
-from ie_store.store.format.shard_index import place_of
+from ie_store.store.format.metadata import require_array
 
 MAX_DECODERS = 8
 
@@ -52,44 +45,35 @@ def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
         InputError: the name is malformed.
         StoreError: no such store or dataset.
     """
-    files = open_storage(store)
-    dataset_name(name)
-    return DatasetReader(files, name, require_dataset(files, name), verify)
+    return DatasetReader(open_dataset(store, name), verify)
 
 
 class DatasetReader:
     """One dataset, read slab by slab. `open_reader` makes it."""
 
-    def __init__(self, files: Storage, name: str, attributes: DatasetAttributes, verify: bool) -> None:
-        self.name, self.attributes, self.verify = name, attributes, verify
-        self.identity: DatasetIdentity = attributes.identity
-        self.layout: StoreLayout = attributes.identity.layout
-        self.corpus: CorpusSpec = attributes.corpus
-        self.complete: bool = attributes.complete
-        self._files = files
+    def __init__(self, dataset: Dataset, verify: bool) -> None:
+        self.dataset, self.verify = dataset, verify
+        self.name: str = dataset.name
+        self.address: str = dataset.address
+        self.attributes: DatasetAttributes = dataset.attributes
+        self.identity: DatasetIdentity = dataset.identity
+        self.layout: StoreLayout = dataset.layout
+        self.corpus: CorpusSpec = dataset.attributes.corpus
+        self.complete: bool = dataset.attributes.complete
         self._tables: dict[Level, ShardTable] = {}
 
     def __reduce__(self) -> tuple[Callable[[str, str, bool], "DatasetReader"], tuple[str, str, bool]]:
-        return open_reader, (self._files.root, self.name, self.verify)
-
-    @property
-    def address(self) -> str:
-        """Path or URL of the dataset."""
-        return self._files.address(self.name)
+        return open_reader, (self.dataset.files.root, self.name, self.verify)
 
     @property
     def storage_options(self) -> dict[str, Any] | None:
         """What zarr hands to fsspec with the address; None where it is a local path."""
-        return self._files.storage_options
+        return self.dataset.files.storage_options
 
     @cached_property
     def _corpus_arrays(self) -> CorpusArrays:
         """Read once, and found to be those of the dataset's identity."""
-        return read_corpus(self._files, self.name, self.attributes, self.verify)
-
-    @cached_property
-    def _identity_digest(self) -> str:
-        return digest(self.identity)
+        return read_corpus(self.dataset, self.verify)
 
     @property
     def tokens(self) -> NDArray[np.int32]:
@@ -113,36 +97,33 @@ class DatasetReader:
 
     def missing_shards(self, level: Level) -> list[int]:
         """Shards of macro or micro that are not there, rising."""
-        return ledger.missing_shards(self._files, self.name, self.layout, level)
+        return ledger.missing_shards(self.dataset, level)
 
     def num_rows(self, level: Level) -> int:
         """Rows of a slab: sequences for macro, distinct tokens for micro."""
-        return self.layout.num_sequences if level == "macro" else self.layout.num_tokens
+        return self.layout.level(level).num_rows
 
-    def cell(self, slab: Slab) -> tuple[int, ...]:
-        """Place of a slab's inner chunk in each shard.
+    def is_stored(self, slab: Slab) -> bool:
+        """True where the dataset was made with this layer (and position).
 
         Raises:
             InputError: no such layer or position.
         """
-        cell = (slab.layer,) if slab.position is None else (slab.layer, slab.position)
-        grid = cell_grid(self.layout, slab.level)
-        if len(cell) != len(grid) or not all(0 <= place < size for place, size in zip(cell, grid, strict=True)):
-            axes = "layer and position" if slab.level == "macro" else "layer and no position"
-            raise InputError(f"{slab} does not exist: {slab.level} has {axes} within {grid}")
-        return cell
+        self._require_cell(slab)
+        return slab.cell in self.layout.level(slab.level).stored_cells
 
-    def is_stored(self, slab: Slab) -> bool:
-        """True where the dataset was made with this layer (and position)."""
-        return self.cell(slab) in stored_cells(self.layout, slab.level)
+    def _require_cell(self, slab: Slab) -> None:
+        states = self.layout.level(slab.level)
+        grid = states.grid
+        if len(slab.cell) != len(grid) or not all(0 <= place < size for place, size in zip(slab.cell, grid, strict=True)):
+            raise InputError(f"{slab} does not exist: {slab.level} has ({', '.join(states.axes)}) within {grid}")
 
     def _require_stored(self, slab: Slab) -> None:
         if self.is_stored(slab):
             return
-        place = place_of(self.cell(slab))
-        stored = f"layers {list(self.layout.layers)}"
-        stored += f" and positions {list(self.layout.positions)}" if slab.position is not None else ""
-        raise StoreError(f"{self.address} does not hold {slab.level} {place}; stored are {stored}")
+        states = self.layout.level(slab.level)
+        stored = " and ".join(f"{axis}s {list(chosen)}" for axis, chosen in zip(states.axes, states.stored, strict=True))
+        raise StoreError(f"{self.address} does not hold {slab}; stored are {stored}")
 
     def read_slab(self, slab: Slab, out: NDArray[Any] | None = None, verify: bool | None = None) -> NDArray[Any]:
         """All rows of one layer (and position): (row, hidden) in the stored dtype, bfloat16 as its uint16 bits.
@@ -168,17 +149,16 @@ class DatasetReader:
         shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
         if out is not None and (out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous):
             raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
-        size = self.layout.shard(slab.level, 0).size
+        self._require_cell(slab)
+        size = self.layout.level(slab.level).rows_per_shard
         shards = range(start // size, -(-stop // size)) if stop > start else range(0)
         num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
-        table, cell = self._table(slab.level), self.cell(slab)
-        extents = table.extents(cell, shards, strict)
+        table = self._table(slab.level)
+        extents = table.extents(slab.cell, shards, strict)
         checked = self.verify if verify is None else verify
         out = acquire(shape, dtype) if out is None else out
-        job = SlabRead(
-            files=self._files, name=self.name, layout=self.layout, dataset=self._identity_digest, slab=slab, cell=cell,
-            start=start, shards=shards, extents=extents, checksums=table.checksums(cell, shards) if checked else None, out=out,
-        )  # fmt: skip
+        checksums = table.checksums(slab.cell, shards) if checked else None
+        job = SlabRead(dataset=self.dataset, slab=slab, start=start, shards=shards, extents=extents, checksums=checksums, out=out)
         waiting = iter(shards)  # shared: whoever is free takes the next
         if num_threads == 1:
             job.read(waiting)
@@ -210,17 +190,15 @@ class DatasetReader:
         """Where chunks lie; before the first, that the states' metadata are such that a slab can be read directly."""
         if level not in self._tables:
             self._require_readable(level)
-            self._tables[level] = ShardTable(self._files, self.name, self.layout, level, self.complete)
+            self._tables[level] = ShardTable(self.dataset, level)
         return self._tables[level]
 
     def _require_readable(self, level: Level) -> None:
-        key = f"{self.name}/{state_array(level, self.layout.stored_dtype)}"
-        found = require_array(self._files, key)
+        array = self.layout.level(level).array
+        found, where = require_array(self.dataset.files, self.dataset.key(array)), self.dataset.address_of(array)
         if found.inner_shape is None:
-            raise StoreError(
-                f"{self._files.address(key)} is not cut into shards with an index at the end; rewrite it with ie-store"
-            )
-        require_readable(found.inner_codecs, self._files.address(key))
+            raise StoreError(f"{where} is not cut into shards with an index at the end; rewrite it with ie-store")
+        require_readable(found.inner_codecs, where)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
 from ie_store.options import OnProgress
-from ie_store.specs import DatasetIdentity, Level
-from ie_store.store.dataset.ledger import LEVELS, ledger_templates, revoke
+from ie_store.specs import LEVELS, Level, StoreLayout
+from ie_store.store.dataset.handle import Dataset
+from ie_store.store.dataset.ledger import ledger_templates, revoke
 from ie_store.store.dataset.shard_check import ShardCheck, differing
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import ArrayTemplate, state_template
@@ -39,39 +40,37 @@ class Damage:
         return ", ".join([*counts, *self.arrays, *self.documents])
 
 
-def damaged_shards(files: Storage, name: str, identity: DatasetIdentity, on_progress: OnProgress) -> dict[Level, list[int]]:
+def damaged_shards(dataset: Dataset, on_progress: OnProgress) -> dict[Level, list[int]]:
     """Shards that count and fail a check of their index, size or any chunk's checksum; reads all that is stored."""
-    check = ShardCheck(files, name, identity, on_progress)
-    layout = identity.layout
+    check, layout = ShardCheck(dataset, on_progress), dataset.layout
     return {level: [shard for shard in range(layout.num_shards(level)) if check.faults(level, shard)] for level in LEVELS}
 
 
-def find_damage(files: Storage, name: str, identity: DatasetIdentity, arrays: SmallArrays, on_progress: OnProgress) -> Damage:
-    """Everything about a dataset that `mend` can fix."""
-    documents = {template.name: template for template in _documents(identity)}
+def find_damage(dataset: Dataset, arrays: SmallArrays, on_progress: OnProgress) -> Damage:
+    """Everything about a dataset that `fix_damage` can undo."""
     return Damage(
-        shards=damaged_shards(files, name, identity, on_progress),
-        arrays=[array for array, (template, values) in arrays.items() if not _holds(files, name, template, values)],
-        documents=[array for array, template in documents.items() if not _fits(files, f"{name}/{array}", template)],
+        shards=damaged_shards(dataset, on_progress),
+        arrays=[array for array, (template, values) in arrays.items() if not _holds(dataset, template, values)],
+        documents=[t.name for t in _documents(dataset.layout) if not _fits(dataset.files, dataset.key(t.name), t)],
     )
 
 
-def mend(files: Storage, name: str, identity: DatasetIdentity, arrays: SmallArrays, damage: Damage) -> None:
+def fix_damage(dataset: Dataset, arrays: SmallArrays, damage: Damage) -> None:
     """Take damaged shards off the ledger and write the rest anew. The caller holds the lock."""
     for level, shards in damage.shards.items():
         for shard in shards:
-            revoke(files, name, level, shard)
+            revoke(dataset, level, shard)
     for array in damage.arrays:
-        write_plain(files, name, *arrays[array])
-    for template in _documents(identity):
+        write_plain(dataset.files, dataset.name, *arrays[array])
+    for template in _documents(dataset.layout):
         if template.name in damage.documents:
-            write_document(files, f"{name}/{template.name}", template.document())
+            write_document(dataset.files, dataset.key(template.name), template.document())
 
 
-def _documents(identity: DatasetIdentity) -> list[ArrayTemplate]:
+def _documents(layout: StoreLayout) -> list[ArrayTemplate]:
     """Arrays whose files are checked elsewhere, named as they stand below the dataset."""
-    states = [state_template(identity.layout, level) for level in LEVELS]
-    return states + [replace(template, name=f"ledger/{template.name}") for template in ledger_templates(identity.layout)]
+    states = [state_template(layout, level) for level in LEVELS]
+    return states + [replace(template, name=f"ledger/{template.name}") for template in ledger_templates(layout)]
 
 
 def _fits(files: Storage, key: str, template: ArrayTemplate) -> bool:
@@ -85,12 +84,12 @@ def _fits(files: Storage, key: str, template: ArrayTemplate) -> bool:
     return isinstance(attributes, dict) and all(attributes.get(k) == v for k, v in ours) and not differing(document, template)
 
 
-def _holds(files: Storage, name: str, template: ArrayTemplate, values: NDArray[Any]) -> bool:
-    key = f"{name}/{template.name}"
-    if not _fits(files, key, template):
+def _holds(dataset: Dataset, template: ArrayTemplate, values: NDArray[Any]) -> bool:
+    key = dataset.key(template.name)
+    if not _fits(dataset.files, key, template):
         return False
     try:
-        found = read_plain(files, key)
+        found = read_plain(dataset.files, key)
     except StoreError:
         return False
     return found.shape == values.shape and found.tobytes() == values.astype(found.dtype).tobytes()

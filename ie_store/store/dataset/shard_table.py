@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.specs import Level, StoreLayout
-from ie_store.store.dataset.ledger import commit_key, read_checksums, read_index
-from ie_store.store.files.protocol import Storage
-from ie_store.store.format.arrays import NOT_STORED, shard_key
-from ie_store.store.format.shard_index import Index, place_of
+from ie_store.levels import Level, place_of
+from ie_store.store.dataset.handle import Dataset
+from ie_store.store.dataset.ledger import read_checksums, read_index
+from ie_store.store.format.arrays import NOT_STORED
+from ie_store.store.format.shard_index import Index
 
 ABSENT = (NOT_STORED, NOT_STORED)
 """Offset and length of a chunk that is not there."""
@@ -17,8 +17,8 @@ ABSENT = (NOT_STORED, NOT_STORED)
 class ShardTable:
     """The indices and ledger entries of the shards of macro or micro, loaded when first asked for."""
 
-    def __init__(self, files: Storage, name: str, layout: StoreLayout, level: Level, complete: bool) -> None:
-        self._files, self._name, self._layout, self._level, self._complete = files, name, layout, level, complete
+    def __init__(self, dataset: Dataset, level: Level) -> None:
+        self._dataset, self._level, self._complete = dataset, level, dataset.attributes.complete
         self._loaded: dict[int, tuple[Index, NDArray[np.uint32]]] = {}
 
     def extents(self, cell: tuple[int, ...], shards: range, strict: bool = False) -> list[tuple[int, int]]:
@@ -48,18 +48,19 @@ class ShardTable:
         return offset, length
 
     def _load(self, shard: int) -> None:
-        place = self._files, self._name, self._layout, self._level, shard
-        checksums = read_checksums(*place)
-        found = read_index(*place)
+        checksums = read_checksums(self._dataset, self._level, shard)
+        found = read_index(self._dataset, self._level, shard)
         if checksums is not None and found is not None:  # else perhaps somebody writes it now: look again next time
             self._loaded[shard] = found[0], checksums
 
     def _absence(self, cell: tuple[int, ...], shard: int) -> str:
-        key = shard_key(self._name, self._layout, self._level, shard)
-        where = f"{self._files.address(key)} ({self._level} shard {shard}, {place_of(cell)})"
+        dataset, states = self._dataset, self._dataset.layout.level(self._level)
+        key = states.shard_key(shard)
+        where = f"{dataset.address_of(key)} ({place_of(self._level, cell, shard)})"
         if shard in self._loaded:
             return f"{where} lacks this chunk; {REPAIR}"
         if not self._complete:
             return f"{where} is not written yet; run the same extract command again: it writes what is missing"
-        lost = "the shard" if self._files.size(key) is None else f"its ledger entry {commit_key(self._name, self._level, shard)}"
+        entry = dataset.key(states.commit_key(shard))
+        lost = "the shard" if dataset.files.size(dataset.key(key)) is None else f"its ledger entry {entry}"
         return f"{where}: {lost} is missing though the dataset is complete; {REPAIR}"

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.specs import Slab, StoredDtype, StoreLayout
+from ie_store.levels import Slab, place_of
+from ie_store.specs import StoredDtype
 from ie_store.store.dataset.buffers import acquire
+from ie_store.store.dataset.handle import Dataset
 from ie_store.store.dataset.ledger import chunk_checksum
 from ie_store.store.dataset.shard_table import ABSENT
-from ie_store.store.files.protocol import Storage
-from ie_store.store.format.arrays import fill_number, numpy_dtype, shard_key
+from ie_store.store.format.arrays import fill_number, numpy_dtype
 from ie_store.store.format.codec import HEADER_BYTES, decode_chunk, is_verbatim
-from ie_store.store.format.shard_index import place_of
 
 PIECE_BYTES = 2**21
 """Chunks up to this size are read whole and then summed, larger ones piece by piece. Smaller pieces cost more in changes of
@@ -44,14 +44,8 @@ def decoded(states: NDArray[Any]) -> NDArray[Any]:
 class SlabRead:
     """One read: rows ``start`` and on of a slab, as many as ``out`` holds. Threads share it."""
 
-    files: Storage
-    name: str
-    layout: StoreLayout
-    dataset: str
-    """Digest of its identity."""
+    dataset: Dataset
     slab: Slab
-    cell: tuple[int, ...]
-    """The slab's place in each shard's index."""
     start: int
     shards: range
     """Those that hold the rows."""
@@ -63,7 +57,8 @@ class SlabRead:
 
     def read(self, waiting: Iterator[int]) -> None:
         """Read the shards that ``waiting`` still has to give, with one buffer for all encoded chunks. Missing ones are fill."""
-        size, stop = self.layout.shard(self.slab.level, 0).size, self.start + len(self.out)
+        layout, stop = self.dataset.layout, self.start + len(self.out)
+        size = layout.level(self.slab.level).rows_per_shard
         chunk_bytes = size * self.out.shape[1] * self.out.itemsize
         header, scratch = bytearray(HEADER_BYTES), np.empty(0, np.uint8)
         for shard in waiting:
@@ -71,7 +66,7 @@ class SlabRead:
             first, last = max(self.start, shard * size), min(stop, (shard + 1) * size)
             rows = self.out[first - self.start : last - self.start]
             if (offset, length) == ABSENT:
-                rows[:] = fill_number(self.layout.stored_dtype)
+                rows[:] = fill_number(layout.stored_dtype)
             elif length == chunk_bytes + HEADER_BYTES and len(rows) == size:
                 self._read_in_place(shard, offset, header, rows)
             else:
@@ -80,10 +75,10 @@ class SlabRead:
                 self._decode(shard, scratch[:length], rows, first - shard * size, size)
 
     def _key(self, shard: int) -> str:
-        return shard_key(self.name, self.layout, self.slab.level, shard)
+        return self.dataset.key(self.dataset.layout.level(self.slab.level).shard_key(shard))
 
     def _where(self, shard: int) -> str:
-        return f"{self.files.address(self._key(shard))} ({self.slab.level} shard {shard}, {place_of(self.cell)})"
+        return f"{self.dataset.files.address(self._key(shard))} ({place_of(self.slab.level, self.slab.cell, shard)})"
 
     def _read_in_place(self, shard: int, offset: int, header: bytearray, rows: NDArray[Any]) -> None:
         """Read a whole chunk whose length says that it was stored as it is, behind its header."""
@@ -105,10 +100,11 @@ class SlabRead:
         """Read a whole encoded chunk into ``buffers``, one after another; `StoreError` where it is not what was written."""
         pieces: Iterable[memoryview] = buffers
         if self.checksums is None or len(buffers[-1]) <= PIECE_BYTES:
-            self.files.read_into(self._key(shard), offset, buffers)
+            self.dataset.files.read_into(self._key(shard), offset, buffers)
         else:
-            pieces = self.files.read_pieces(self._key(shard), offset, buffers, PIECE_BYTES)
+            pieces = self.dataset.files.read_pieces(self._key(shard), offset, buffers, PIECE_BYTES)
         if self.checksums is None:
             return
-        if chunk_checksum(self.dataset, self.slab.level, shard, self.cell, pieces) != self.checksums[shard - self.shards.start]:
+        found = chunk_checksum(self.dataset.identity_digest, self.slab.level, shard, self.slab.cell, pieces)
+        if found != self.checksums[shard - self.shards.start]:
             raise StoreError(f"{self._where(shard)} is damaged: its checksum is not the ledger's; {REPAIR}")

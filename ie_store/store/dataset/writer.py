@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import IdentityError, InputError, StoreError
+from ie_store.errors import InputError, StoreError
 from ie_store.options import OnProgress, ignore_progress
-from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Shard, digest
+from ie_store.specs import LEVELS, CorpusSpec, DatasetIdentity, Level, Shard
 from ie_store.store.dataset import ledger
 from ie_store.store.dataset.create import (
     create_dataset,
@@ -26,22 +26,15 @@ from ie_store.store.dataset.create import (
     require_rows,
     sweep_temporaries,
 )
+from ie_store.store.dataset.handle import Dataset, find_dataset, require_identity
 from ie_store.store.dataset.remove import lock_key
-from ie_store.store.dataset.repair import Damage, SmallArrays, find_damage, mend
+from ie_store.store.dataset.repair import Damage, SmallArrays, find_damage, fix_damage
 from ie_store.store.files.open import open_storage
 from ie_store.store.files.protocol import Buffer, Lock, Storage
-from ie_store.store.format.arrays import (
-    LOCK_FOLDER,
-    cell_grid,
-    dataset_name,
-    fill_number,
-    numpy_dtype,
-    shard_key,
-    stored_cells,
-)
-from ie_store.store.format.attributes import Audit, DatasetAttributes
+from ie_store.store.format.arrays import LOCK_FOLDER, dataset_name, fill_number, numpy_dtype
+from ie_store.store.format.attributes import Audit
 from ie_store.store.format.codec import encode_chunk
-from ie_store.store.format.metadata import read_dataset, write_group
+from ie_store.store.format.metadata import write_group
 from ie_store.store.format.shard_index import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
 
 MAX_ENCODERS = 4
@@ -87,43 +80,37 @@ def open_writer(
     _require_same(files, name, identity, replace)
     lock = files.lock(lock_key(name))
     try:
-        attributes = _require_same(files, name, identity, replace)
-        if attributes is None or identity.differences(attributes.identity):
-            attributes = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
+        dataset = _require_same(files, name, identity, replace)
+        if dataset is None or identity.differences(dataset.identity):
+            dataset = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
         sweep_temporaries(files, name)
     except BaseException:
         lock.release()
         raise
-    return DatasetWriter(files, name, lock, attributes, session)
+    return DatasetWriter(dataset, lock, session)
 
 
-def _require_same(files: Storage, name: str, identity: DatasetIdentity, replace: bool) -> DatasetAttributes | None:
-    """The attributes of an existing dataset; `IdentityError` where it was made from something else and is to stay."""
-    attributes = read_dataset(files, name)
-    differences = identity.differences(attributes.identity) if attributes else []
-    if differences and not replace:
-        raise IdentityError(
-            f"{files.address(name)} was made from something else:\n  " + "\n  ".join(differences) + "\n"
-            f"keep it and store this under another name (--as), replace it (--replace), or remove it: "
-            f"ie-store rm {files.root} {name}"
-        )
-    return attributes
+def _require_same(files: Storage, name: str, identity: DatasetIdentity, replace: bool) -> Dataset | None:
+    """An existing dataset; `IdentityError` where it was made from something else and is to stay."""
+    dataset = find_dataset(files, name)
+    if dataset is not None and not replace:
+        require_identity(dataset, identity)
+    return dataset
 
 
 class DatasetWriter:
     """An open dataset that this process alone may write. `open_writer` makes it; close it to free the lock."""
 
-    def __init__(self, files: Storage, name: str, lock: Lock, attributes: DatasetAttributes, session: dict[str, Any]) -> None:
-        self.layout = attributes.identity.layout
-        self._files, self._name, self._lock, self._attributes, self._session = files, name, lock, attributes, session
-        self._identity_digest = digest(attributes.identity)
+    def __init__(self, dataset: Dataset, lock: Lock, session: dict[str, Any]) -> None:
+        self.dataset, self.layout = dataset, dataset.layout
+        self._lock, self._session = lock, session
         self._session_index: int | None = None
         self._session_guard = threading.Lock()
         self._encoders = ThreadPoolExecutor(min(MAX_ENCODERS, os.cpu_count() or 1), thread_name_prefix="encode")
 
     def missing_shards(self, level: Level) -> list[int]:
         """Shards of macro or micro that are still to be written, rising."""
-        return ledger.missing_shards(self._files, self._name, self.layout, level)
+        return ledger.missing_shards(self.dataset, level)
 
     def write_shard(self, shard: Shard, states: NDArray[Any]) -> int:
         """Write one shard whole and enter it in the ledger; bytes of its file. May run in a background thread.
@@ -138,41 +125,39 @@ class DatasetWriter:
             DiskSpaceError: the disk is full; the store resumes once there is room.
         """
         rows = self._require_states(shard, states)
-        index = empty_index(cell_grid(self.layout, shard.level))
+        level, files = self.layout.level(shard.level), self.dataset.files
+        index = empty_index(level.grid)
         checksums = np.zeros(index.shape[:-1], dtype="<u4")
         session = self._number_of_session()
-        ledger.revoke(self._files, self._name, shard.level, shard.index)
-        key = shard_key(self._name, self.layout, shard.level, shard.index)
-        limit = states.nbytes + index_bytes(index.shape[:-1])
-        written = self._files.write_atomic(key, self._pieces(shard, rows, index, checksums), expected_bytes=limit)
-        ledger.commit(self._files, self._name, shard.level, shard.index, checksums, session)
+        ledger.revoke(self.dataset, shard.level, shard.index)
+        key = self.dataset.key(level.shard_key(shard.index))
+        limit = states.nbytes + index_bytes(level.grid)
+        written = files.write_atomic(key, self._pieces(shard, rows, index, checksums), expected_bytes=limit)
+        ledger.commit(self.dataset, shard.level, shard.index, checksums, session)
         return written
 
     def _require_states(self, shard: Shard, states: NDArray[Any]) -> NDArray[Any]:
-        cells = [len(self.layout.layers), len(self.layout.positions)][: len(cell_grid(self.layout, shard.level))]
+        cells = [len(chosen) for chosen in self.layout.level(shard.level).stored]
         dtype, hidden, num_rows = numpy_dtype(self.layout.stored_dtype), self.layout.hidden_size, shard.stop - shard.start
         fits = [(*cells, rows, hidden) for rows in (num_rows, shard.size)]
         if shard != self.layout.shard(shard.level, shard.index) or states.shape not in fits or states.dtype != dtype:
             raise InputError(
-                f"{shard.level} shard {shard.index}: states have shape {states.shape} and dtype {states.dtype}; "
-                f"the layout asks for {fits[0]} and {dtype}"
+                f"{shard}: states have shape {states.shape} and dtype {states.dtype}; the layout asks for {fits[0]} and {dtype}"
             )
         if not states[(0,) * len(cells)].flags.c_contiguous:
-            raise InputError(
-                f"{shard.level} shard {shard.index}: rows do not lie one after another in memory; make them contiguous"
-            )
+            raise InputError(f"{shard}: rows do not lie one after another in memory; make them contiguous")
         return states[..., :num_rows, :]
 
     def _number_of_session(self) -> int:
         with self._session_guard:
             if self._session_index is None:
-                self._session_index = ledger.add_session(self._files, self._name, self._session)
+                self._session_index = ledger.add_session(self.dataset, self._session)
             return self._session_index
 
     def _pieces(self, shard: Shard, states: NDArray[Any], index: NDArray[Any], checksums: NDArray[Any]) -> Iterator[Buffer]:
         """The file's buffers in order; fills ``index`` and ``checksums`` on the way."""
         offset = 0
-        cells = stored_cells(self.layout, shard.level)
+        cells = self.layout.level(shard.level).stored_cells
         for cell, (pieces, checksum) in zip(cells, self._encoded_in_order(states, shard), strict=True):
             padding = -offset % CHUNK_ALIGNMENT
             if padding:
@@ -186,8 +171,8 @@ class DatasetWriter:
 
     def _encoded_in_order(self, states: NDArray[Any], shard: Shard) -> Iterator[_Encoded]:
         """Chunks encoded in threads, in order; only a few wait at any time, so that memory stays bounded."""
-        waiting: deque[Future[_Encoded]] = deque()
-        for place, cell in zip(np.ndindex(*states.shape[:-2]), stored_cells(self.layout, shard.level), strict=True):
+        cells, waiting = self.layout.level(shard.level).stored_cells, deque[Future[_Encoded]]()
+        for place, cell in zip(np.ndindex(*states.shape[:-2]), cells, strict=True):
             waiting.append(self._encoders.submit(self._encoded, states[place], shard, cell))
             if len(waiting) >= 2 * MAX_ENCODERS:
                 yield waiting.popleft().result()
@@ -201,20 +186,19 @@ class DatasetWriter:
             padded[: len(rows)] = rows
             rows = padded
         pieces = encode_chunk(rows)
-        return pieces, ledger.chunk_checksum(self._identity_digest, shard.level, shard.index, cell, pieces)
+        return pieces, ledger.chunk_checksum(self.dataset.identity_digest, shard.level, shard.index, cell, pieces)
 
     def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
-        """Check all that is stored, mark the dataset incomplete and mend it where that finds damage; what was damaged.
+        """Check all that is stored, mark the dataset incomplete and put it right where that finds damage; what was damaged.
 
         Args:
             arrays: what `layout.coordinate_values` makes of the dataset's corpus.
             on_progress: called with chunks checked.
         """
-        place = self._files, self._name, self._attributes.identity, arrays
-        damage = find_damage(*place, on_progress)
+        damage = find_damage(self.dataset, arrays, on_progress)
         if damage:
             self.mark_incomplete(f"found damaged and made again: {damage}")
-            mend(*place, damage)
+            fix_damage(self.dataset, arrays, damage)
         return damage
 
     def mark_complete(self, audit: dict[str, Any]) -> None:
@@ -223,10 +207,10 @@ class DatasetWriter:
         Raises:
             StoreError: some are not.
         """
-        missing = {level: len(self.missing_shards(level)) for level in ledger.LEVELS}
+        missing = {level: len(self.missing_shards(level)) for level in LEVELS}
         if any(missing.values()):
             counts = " and ".join(f"{count} {level}" for level, count in missing.items())
-            raise StoreError(f"{self._files.address(self._name)} lacks {counts} shards and cannot be marked complete")
+            raise StoreError(f"{self.dataset.address} lacks {counts} shards and cannot be marked complete")
         self._mark(complete=True, incomplete_reason=None, audit=Audit(**audit))
 
     def mark_incomplete(self, reason: str) -> None:
@@ -234,8 +218,9 @@ class DatasetWriter:
         self._mark(complete=False, incomplete_reason=reason)
 
     def _mark(self, **attributes: Any) -> None:
-        self._attributes = replace_fields(self._attributes, **attributes)
-        write_group(self._files, self._name, self._attributes, scratch=f"{self._name}/{LOCK_FOLDER}")
+        dataset = self.dataset
+        self.dataset = replace_fields(dataset, attributes=replace_fields(dataset.attributes, **attributes))
+        write_group(dataset.files, dataset.name, self.dataset.attributes, scratch=dataset.key(LOCK_FOLDER))
 
     def close(self) -> None:
         """Free the lock."""

@@ -42,6 +42,7 @@ LONG_NAMES = {
     "source_row": "row of the corpus's source",
 }
 """What the small arrays that every dataset has are."""
+_STATES_OF: dict[Level, str] = {"macro": "the prefix that ends at position", "micro": "a token fed to the model alone"}
 _STATE_NAMES = {"macro", "micro", "macro_bfloat16_bits", "micro_bfloat16_bits", "micro_state", "ledger", "estimates"}
 RESERVED = _STATE_NAMES | LONG_NAMES.keys() | {"hidden", "block", "all_token_id", "all_position"}
 FLOAT16_NOTE = (
@@ -115,11 +116,6 @@ def dataset_name(name: str) -> str:
     return name
 
 
-def state_array(level: Level, stored_dtype: StoredDtype) -> str:
-    """Name of the array of macro or micro states."""
-    return f"{level}_bfloat16_bits" if stored_dtype == "bfloat16" else level
-
-
 def numpy_dtype(stored_dtype: StoredDtype) -> np.dtype[Any]:
     """Dtype of the stored numbers; bfloat16 is kept as its bits."""
     return np.dtype("<u2" if stored_dtype == "bfloat16" else np.dtype(stored_dtype).newbyteorder("<"))
@@ -130,31 +126,10 @@ def fill_number(stored_dtype: StoredDtype) -> Any:
     return BFLOAT16_NAN_BITS if stored_dtype == "bfloat16" else np.nan
 
 
-def cell_grid(layout: StoreLayout, level: Level) -> tuple[int, ...]:
-    """Inner chunks of a shard: (layer, position) for macro, (layer,) for micro."""
-    return (layout.num_layers, layout.num_positions) if level == "macro" else (layout.num_layers,)
-
-
-def stored_cells(layout: StoreLayout, level: Level) -> list[tuple[int, ...]]:
-    """The inner chunks that are stored, in the order in which they lie in the file (C order)."""
-    if level == "micro":
-        return [(layer,) for layer in layout.layers]
-    return [(layer, position) for layer in layout.layers for position in layout.positions]
-
-
-def shard_key(name: str, layout: StoreLayout, level: Level, index: int) -> str:
-    """Key of a shard's file."""
-    zeros = "0/0" if level == "macro" else "0"
-    return f"{name}/{state_array(level, layout.stored_dtype)}/c/{zeros}/{index}/0"
-
-
 def state_template(layout: StoreLayout, level: Level) -> ArrayTemplate:
     """The array of macro (layer, position, sequence, hidden) or micro (layer, token, hidden) states."""
-    grid = cell_grid(layout, level)
-    rows = layout.num_sequences if level == "macro" else layout.num_tokens
-    size = layout.rows_per_shard if level == "macro" else layout.tokens_per_shard
-    what = "the prefix that ends at position" if level == "macro" else "a token fed to the model alone"
-    attributes: dict[str, Any] = {"long_name": f"hidden state of {what}", "units": "1"}
+    states = layout.level(level)
+    attributes: dict[str, Any] = {"long_name": f"hidden state of {_STATES_OF[level]}", "units": "1"}
     if layout.stored_dtype == "bfloat16":
         attributes["encoding"] = (
             "bfloat16 bits in uint16: value = float32 whose upper 16 bits these are; "
@@ -163,13 +138,13 @@ def state_template(layout: StoreLayout, level: Level) -> ArrayTemplate:
     if layout.stored_dtype == "float16":
         attributes["note"] = FLOAT16_NOTE
     return ArrayTemplate(
-        name=state_array(level, layout.stored_dtype),
-        shape=(*grid, rows, layout.hidden_size),
-        chunk_shape=(*grid, size, layout.hidden_size),
-        inner_shape=(*(1 for _ in grid), size, layout.hidden_size),
+        name=states.array,
+        shape=(*states.grid, states.num_rows, layout.hidden_size),
+        chunk_shape=(*states.grid, states.rows_per_shard, layout.hidden_size),
+        inner_shape=(*(1 for _ in states.grid), states.rows_per_shard, layout.hidden_size),
         data_type=numpy_dtype(layout.stored_dtype).name,
         fill_value=BFLOAT16_NAN_BITS if layout.stored_dtype == "bfloat16" else "NaN",
-        dimensions=("layer", "position", "sequence", "hidden") if level == "macro" else ("layer", "token", "hidden"),
+        dimensions=states.dimensions,
         attributes=attributes,
     )
 

@@ -7,10 +7,10 @@ from typing import Any, NoReturn, TypeVar
 
 from ie_store.errors import REPAIR, StoreError
 from ie_store.grid import ceil_div
-from ie_store.specs import StoreLayout, digest
+from ie_store.specs import LEVELS, StoreLayout, digest
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.array_document import ArrayDocument, parse_array
-from ie_store.store.format.arrays import ROWS_PER_CHUNK, cell_grid
+from ie_store.store.format.arrays import ROWS_PER_CHUNK
 from ie_store.store.format.attributes import FORMAT, Attributes, DatasetAttributes, GroupAttributes
 from ie_store.store.format.typed_json import Malformed, encode_bytes, parse
 
@@ -128,15 +128,16 @@ def read_group(files: Storage, key: str, kind: type[A]) -> A | None:
         StoreError: another program's group, another format version, or attributes that were changed or are damaged.
     """
     document = read_document(files, key)
-    if document is None:
-        return None
-    where = f"{files.address(key)}/zarr.json"
-    attributes = document.get("attributes")
+    return None if document is None else _group_attributes(document, files.address(key), kind)
+
+
+def _group_attributes(document: dict[str, Any], address: str, kind: type[A]) -> A:
+    where, attributes = f"{address}/zarr.json", document.get("attributes")
     if document.get("node_type") != "group" or document.get("zarr_format") != 3 or not isinstance(attributes, dict):
         raise StoreError(f"{where} is not the document of a Zarr v3 group; restore it, or remove the folder")
     names = kind.__dataclass_fields__
     if "ie_store_format" in names:
-        require_format(attributes, files.address(key))
+        require_format(attributes, address)
     values = {name: attributes[name] for name in names if name in attributes}
     return _parsed(kind, values, attributes.get("digest"), where, f"restore the file, or {REPAIR}")
 
@@ -174,13 +175,15 @@ def read_dataset(files: Storage, name: str) -> DatasetAttributes | None:
     Raises:
         StoreError: the group is not ours, not a dataset, or damaged.
     """
-    document = read_document(files, name) or {}
+    document = read_document(files, name)
+    if document is None:
+        return None
     attributes = document.get("attributes")
     if isinstance(attributes, dict) and set(attributes) - {"digest"} == set(GroupAttributes.__dataclass_fields__):
         raise StoreError(
             f"{files.address(name)} is a group of the store, not a dataset; 'ie-store ls {files.root}' lists the datasets"
         )
-    return read_group(files, name, DatasetAttributes)
+    return _group_attributes(document, files.address(name), DatasetAttributes)
 
 
 def require_dataset(files: Storage, name: str) -> DatasetAttributes:
@@ -201,7 +204,7 @@ def require_declared(files: Storage, name: str, attributes: DatasetAttributes) -
     """Raise `StoreError` where a dataset declares more than its files explain, before time or memory is spent on it."""
     layout = attributes.identity.layout
     _require_counts(layout, attributes.identity.model.num_blocks, files.address(name))
-    num_shards = layout.num_shards("macro") + layout.num_shards("micro")
+    num_shards = sum(layout.level(level).num_shards for level in LEVELS)
     if layout.num_sequences * layout.num_positions <= FEW_TOKENS and num_shards <= FEW_SHARDS:
         return
     key, wanted = f"{name}/token_id", (layout.num_sequences, layout.num_positions)
@@ -216,7 +219,7 @@ def require_declared(files: Storage, name: str, attributes: DatasetAttributes) -
 
 
 def _require_counts(layout: StoreLayout, num_blocks: int, where: str) -> None:
-    most_tokens, cells = layout.num_sequences * layout.num_positions, prod(cell_grid(layout, "macro"))
+    most_tokens, cells = layout.num_sequences * layout.num_positions, prod(layout.level("macro").grid)
     if layout.num_tokens > most_tokens:
         raise StoreError(f"{where} declares {layout.num_tokens:,} distinct tokens in {most_tokens:,}; {REPAIR}")
     if layout.num_layers != num_blocks + 1 or cells > MOST_CELLS:

@@ -76,11 +76,6 @@ def most_shard_bytes(grid: tuple[int, ...], chunk_bytes: int) -> int:
     return int(np.prod(grid)) * (chunk_bytes + HEADER_BYTES + CHUNK_ALIGNMENT) + index_bytes(grid)
 
 
-def place_of(cell: tuple[int, ...]) -> str:
-    """What a chunk's place in the index is called in messages."""
-    return ", ".join(f"{axis} {number}" for axis, number in zip(("layer", "position"), cell, strict=False))
-
-
 def end_of_chunks(index: Index) -> int:
     """First byte after the last chunk."""
     present = index[index[..., 0] != NOT_STORED]

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from ie_store.errors import IdentityError, StoreError
 from ie_store.estimators import EstimatorSpec
-from ie_store.specs import DatasetIdentity, digest
-from ie_store.store.files.open import Storage
+from ie_store.specs import digest
+from ie_store.store.dataset.handle import Dataset
+from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import ArrayTemplate
 from ie_store.store.format.attributes import ResultsAttributes
 from ie_store.store.format.codec import crc32c
@@ -26,53 +27,47 @@ RawArrays = dict[str, NDArray[Any]]
 
 def results_key(name: str, spec: EstimatorSpec[Any]) -> str:
     """Key of the group of an estimator's results on dataset ``name``."""
-    return group_key(name, spec.identity)
-
-
-def group_key(name: str, method: Mapping[str, Any]) -> str:
-    """Key of the group that holds the results of ``method`` (its name and all that changes them) on dataset ``name``."""
-    return f"{name}/estimates/{group_name(method)}"
+    return f"{name}/estimates/{group_name(spec.identity)}"
 
 
 def group_name(method: Mapping[str, Any]) -> str:
-    """``NAME-DIGEST`` of a method."""
+    """``NAME-DIGEST`` of a method (its name and all that changes its results)."""
     return f"{method.get('name')}-{digest(dict(method))[:12]}"
 
 
-def read_results_group(files: Storage, name: str, group: str, identity: DatasetIdentity) -> ResultsAttributes | None:
-    """Attributes of a group of results of dataset ``name``; None where there is no such group.
+def read_results_group(dataset: Dataset, group: str) -> ResultsAttributes | None:
+    """Attributes of a group of a dataset's results; None where there is no such group.
 
     Raises:
         StoreError: damaged, or the results of another method.
-        IdentityError: computed from other states than those of ``identity``.
+        IdentityError: computed from other states than the dataset's.
     """
-    key = f"{name}/estimates/{group}"
-    found = read_group(files, key, ResultsAttributes)
+    address = dataset.address_of("estimates", group)
+    found = read_group(dataset.files, dataset.key("estimates", group), ResultsAttributes)
     if found is None:
         return None
-    if found.activations_digest != digest(identity):
+    if found.activations_digest != dataset.identity_digest:
         raise IdentityError(
-            f"{files.address(key)} was computed from other activations (digest {found.activations_digest[:12]}, "
-            f"the dataset's is {digest(identity)[:12]}); remove that folder and estimate again"
+            f"{address} was computed from other activations (digest {found.activations_digest[:12]}, "
+            f"the dataset's is {dataset.identity_digest[:12]}); remove that folder and estimate again"
         )
     if group != group_name(found.estimator):
         raise StoreError(
-            f"{files.address(key)} holds the results of {group_name(found.estimator)}; "
-            "give it that name back, or remove that folder"
+            f"{address} holds the results of {group_name(found.estimator)}; give it that name back, or remove that folder"
         )
     return found
 
 
-def read_contents(files: Storage, name: str, group: str, identity: DatasetIdentity) -> tuple[ResultsAttributes, RawArrays] | None:
+def read_contents(dataset: Dataset, group: str) -> tuple[ResultsAttributes, RawArrays] | None:
     """Attributes and all arrays of a group of results, each array the one that was put together last.
 
     Raises:
         StoreError: damaged, an array gone, or arrays of another time.
         IdentityError: as `read_results_group`.
     """
-    key = f"{name}/estimates/{group}"
+    files, key = dataset.files, dataset.key("estimates", group)
     for attempt in range(TRIES):
-        attributes = read_results_group(files, name, group, identity)
+        attributes = read_results_group(dataset, group)
         if attributes is None:
             return None
         try:

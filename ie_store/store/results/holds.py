@@ -10,11 +10,9 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 from ie_store.errors import BusyError, StoreError
-from ie_store.specs import DatasetIdentity, digest
+from ie_store.store.dataset.handle import Dataset, find_dataset
 from ie_store.store.dataset.remove import lock_key
-from ie_store.store.files.protocol import Lock, Storage
-from ie_store.store.format.attributes import DatasetAttributes
-from ie_store.store.format.metadata import read_dataset
+from ie_store.store.files.protocol import Lock
 
 T = TypeVar("T")
 GATE_SECONDS = 20.0
@@ -41,32 +39,32 @@ def patiently(take: Callable[[], T], seconds: float) -> T:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def hold_results(files: Storage, name: str, lock_of: str, identity: DatasetIdentity) -> Lock:
+def hold_results(dataset: Dataset, lock_of: str) -> Lock:
     """The lock ``lock_of`` below a dataset's results; while it is held, the dataset is neither removed nor replaced.
 
     Raises:
-        StoreError: the dataset is not, or not any more, the one of that identity; nothing of ours is left in its place.
+        StoreError: the dataset is not, or not any more, the one that was opened; nothing of ours is left in its place.
         BusyError: a living process holds it, or writes the dataset.
     """
-    gate = patiently(lambda: files.lock(lock_key(name)), GATE_SECONDS)
+    gate = patiently(lambda: dataset.files.lock(lock_key(dataset.name)), GATE_SECONDS)
     try:
-        found = read_dataset(files, name)
+        found = find_dataset(dataset.files, dataset.name)
         if found is None:
             gate.remove()
-        _require_same(files, name, found, identity)
-        return files.lock(lock_of)
+        _require_same(dataset, found)
+        return dataset.files.lock(lock_of)
     finally:
         gate.release()
 
 
-def require_states(files: Storage, name: str, identity: DatasetIdentity) -> None:
-    """Raise `StoreError` unless dataset ``name`` is still the one of that identity."""
-    _require_same(files, name, read_dataset(files, name), identity)
+def require_states(dataset: Dataset) -> None:
+    """Raise `StoreError` unless a dataset is still the one that was opened; its attributes are read again to see that."""
+    _require_same(dataset, find_dataset(dataset.files, dataset.name))
 
 
-def _require_same(files: Storage, name: str, found: DatasetAttributes | None, identity: DatasetIdentity) -> None:
-    if found is None or digest(found.identity) != digest(identity):
+def _require_same(dataset: Dataset, found: Dataset | None) -> None:
+    if found is None or found.identity_digest != dataset.identity_digest:
         raise StoreError(
-            f"{files.address(name)} was {'replaced' if found else 'removed'} meanwhile; nothing more is written: "
+            f"{dataset.address} was {'replaced' if found else 'removed'} meanwhile; nothing more is written: "
             f"look at it with 'ie-store info', then estimate again"
         )

@@ -5,13 +5,11 @@ from typing import Any
 
 from ie_store.errors import StoreError
 from ie_store.estimators import NAMES, EstimatorSpec
-from ie_store.specs import DatasetIdentity, Emergence, MIEstimate, Problem
-from ie_store.store.files.open import Storage, open_storage
-from ie_store.store.format.arrays import dataset_name
+from ie_store.specs import Emergence, MIEstimate, Problem
+from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.format.attributes import ResultsAttributes
-from ie_store.store.format.metadata import require_dataset
 from ie_store.store.results.estimate_variables import emergences_of, estimates_of
-from ie_store.store.results.group import REBUILD, read_contents, results_key
+from ie_store.store.results.group import REBUILD, group_name, read_contents
 
 
 def show_results(store: str, name: str) -> dict[str, Any]:
@@ -26,10 +24,9 @@ def show_results(store: str, name: str) -> dict[str, Any]:
         InputError, StoreError: no such store or dataset, or damaged results.
         IdentityError: results that were computed from other states than those that stand there.
     """
-    files = open_storage(store)
-    identity = require_dataset(files, dataset_name(name)).identity
+    dataset = open_dataset(store, name)
     model, corpus = name.split("/")
-    entries = [entry for group in files.list_folders(f"{name}/estimates") for entry in _entries(files, name, group, identity)]
+    entries = [e for group in dataset.files.list_folders(dataset.key("estimates")) for e in _entries(dataset, group)]
     return {"model": model, "corpus": corpus, "estimates": entries}
 
 
@@ -39,14 +36,12 @@ def read_results(store: str, name: str, spec: EstimatorSpec[Any]) -> dict[Proble
     Raises:
         InputError, StoreError, IdentityError: as `show_results`.
     """
-    files = open_storage(store)
-    identity = require_dataset(files, dataset_name(name)).identity
-    found = read_contents(files, name, results_key("", spec).rpartition("/")[2], identity)
+    found = read_contents(open_dataset(store, name), group_name(spec.identity))
     return estimates_of(found[1], found[0].flags, spec.name) if found else {}
 
 
-def _entries(files: Storage, name: str, group: str, identity: DatasetIdentity) -> list[dict[str, Any]]:
-    found = read_contents(files, name, group, identity)
+def _entries(dataset: Dataset, group: str) -> list[dict[str, Any]]:
+    found = read_contents(dataset, group)
     if found is None or found[0].estimator.get("name") not in NAMES:
         return []
     attributes, arrays = found
@@ -56,7 +51,7 @@ def _entries(files: Storage, name: str, group: str, identity: DatasetIdentity) -
         return [_entry(emergence, estimates[_macro(emergence)], attributes, group) for emergence in emergences]
     except (KeyError, IndexError) as error:
         raise StoreError(
-            f"{files.address(name)}/estimates/{group} does not hold what belongs there ({error}); {REBUILD}"
+            f"{dataset.address_of('estimates', group)} does not hold what belongs there ({error}); {REBUILD}"
         ) from error
 
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ie_store.errors import IdentityError, StoreError
-from ie_store.specs import DatasetIdentity, digest
-from ie_store.store.files.open import Storage
+from ie_store.store.dataset.handle import Dataset
 from ie_store.store.format.metadata import read_document
 from ie_store.store.results.group import REBUILD, RawArrays, read_contents, result_template
 from ie_store.store.results.records import Record, read_record, record_items
@@ -14,35 +13,37 @@ from ie_store.store.results.writer import sizes_of
 from ie_store.variables import assemble
 
 
-def results_faults(files: Storage, name: str, identity: DatasetIdentity) -> Iterator[str]:
-    """One sentence for each fault in the results of dataset ``name``."""
-    for group in files.list_folders(f"{name}/estimates"):
-        key = f"{name}/estimates/{group}"
+def results_faults(dataset: Dataset) -> Iterator[str]:
+    """One sentence for each fault in the results of a dataset."""
+    files = dataset.files
+    for group in files.list_folders(dataset.key("estimates")):
+        key = dataset.key("estimates", group)
         records: list[Record] = []
         for item in record_items(files, key):
             try:
-                records.append(read_record(files, key, item, digest(identity)))
+                records.append(read_record(files, key, item, dataset.identity_digest))
             except StoreError as error:
                 yield str(error)
         try:
-            found = read_contents(files, name, group, identity)
+            found = read_contents(dataset, group)
         except (StoreError, IdentityError) as error:
             yield str(error)
             continue
         if found is not None:
-            yield from _differences(files, key, records, found[1], identity)
+            yield from _differences(dataset, group, records, found[1])
 
 
-def _differences(files: Storage, key: str, records: list[Record], arrays: RawArrays, identity: DatasetIdentity) -> Iterator[str]:
+def _differences(dataset: Dataset, group: str, records: list[Record], arrays: RawArrays) -> Iterator[str]:
     """Arrays that are not what the records say, or whose metadata are not what they were."""
+    address = dataset.address_of("estimates", group)
     try:
-        made = assemble([piece for record in records for piece in record.pieces], sizes_of(identity))
+        made = assemble([piece for record in records for piece in record.pieces], sizes_of(dataset.layout))
     except ValueError as error:
-        yield f"{files.address(key)}: its records contradict each other: {error}"
+        yield f"{address}: its records contradict each other: {error}"
         return
     for array, (variable, values) in made.items():
-        where = f"{files.address(key)}/{array}"
+        where = f"{address}/{array}"
         if array not in arrays or not np.array_equal(arrays[array], values, equal_nan=variable.dtype.startswith("float")):
             yield f"{where} does not hold what was estimated; {REBUILD}"
-        elif read_document(files, f"{key}/{array}") != result_template(variable, values).document():
+        elif read_document(dataset.files, dataset.key("estimates", group, array)) != result_template(variable, values).document():
             yield f"{where}/zarr.json was changed; {REBUILD}"

@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ie_store.errors import StoreError
-from ie_store.specs import DatasetIdentity, digest
+from ie_store.specs import StoreLayout
+from ie_store.store.dataset.handle import Dataset
 from ie_store.store.dataset.remove import is_temporary
-from ie_store.store.files.open import open_storage
-from ie_store.store.files.protocol import Lock, Storage
+from ie_store.store.files.protocol import Lock
 from ie_store.store.format.attributes import GroupAttributes, ResultsAttributes
 from ie_store.store.format.metadata import read_document, write_document, write_group
 from ie_store.store.format.small_arrays import with_checksum
-from ie_store.store.results.group import checksum_of, group_key, read_results_group, result_template
+from ie_store.store.results.group import checksum_of, group_name, read_results_group, result_template
 from ie_store.store.results.holds import hold_results, patiently, require_states
 from ie_store.store.results.records import Record, read_record, record_items, write_record
 from ie_store.variables import Flags, Piece, Variable, WholeArrays, assemble, coordinate
@@ -42,9 +42,8 @@ def nothing_derived(arrays: WholeArrays, flags: Flags) -> Derived:
     return [], {}
 
 
-def sizes_of(identity: DatasetIdentity) -> dict[str, int]:
+def sizes_of(layout: StoreLayout) -> dict[str, int]:
     """Lengths of the dimensions that a dataset fixes."""
-    layout = identity.layout
     return {
         "block": layout.num_layers - 1,
         "layer": layout.num_layers,
@@ -54,38 +53,36 @@ def sizes_of(identity: DatasetIdentity) -> dict[str, int]:
     }
 
 
-def open_results(store: str, name: str, method: Mapping[str, Any], identity: DatasetIdentity) -> "ResultGroup":
-    """The results of ``method`` (its name and all that changes them) on dataset ``name``; nothing is written or held yet.
+def open_results(dataset: Dataset, method: Mapping[str, Any]) -> "ResultGroup":
+    """The results of ``method`` (its name and all that changes them) on a dataset; nothing is written or held yet.
 
     Args:
-        store: local folder or s3://BUCKET/PREFIX.
-        name: MODEL/CORPUS.
+        dataset: what was opened to read the states, so that results are bound to those.
         method: JSON values; their digest names the group.
-        identity: of the states, as they were read.
 
     Raises:
         StoreError: a record that is there is damaged.
         IdentityError: the results there were computed from other states.
     """
-    return ResultGroup(open_storage(store), name, dict(method), identity)
+    return ResultGroup(dataset, dict(method))
 
 
 class ResultGroup:
     """The results of one method on one dataset. `open_results` makes it."""
 
-    def __init__(self, files: Storage, name: str, method: dict[str, Any], identity: DatasetIdentity) -> None:
-        self.key = group_key(name, method)
-        self._files, self._name, self._method, self._identity = files, name, method, identity
+    def __init__(self, dataset: Dataset, method: dict[str, Any]) -> None:
+        self._dataset, self._files, self._method, self._group = dataset, dataset.files, method, group_name(method)
+        self.key = dataset.key("estimates", self._group)
         self._records: dict[str, Record] = {}
-        self._sizes = sizes_of(identity)
-        read_results_group(files, name, self.key.rpartition("/")[2], identity)
+        self._sizes = sizes_of(dataset.layout)
+        read_results_group(dataset, self._group)
         self.refresh()
 
     def refresh(self) -> None:
         """Read the records that others have written meanwhile."""
         for item in record_items(self._files, self.key):
             if item not in self._records:
-                self._records[item] = read_record(self._files, self.key, item, digest(self._identity))
+                self._records[item] = read_record(self._files, self.key, item, self._dataset.identity_digest)
 
     @property
     def arrays(self) -> WholeArrays:
@@ -104,7 +101,7 @@ class ResultGroup:
             StoreError: the states were removed or replaced.
             BusyError: a living process computes the same.
         """
-        return hold_results(self._files, self._name, f"{self.key}/{RUN_FOLDER}/.lock", self._identity)
+        return hold_results(self._dataset, f"{self.key}/{RUN_FOLDER}/.lock")
 
     def _hold_writing(self) -> Lock:
         """The right to write a file of the group, for a moment; whoever has it may remove what a killed process left."""
@@ -117,8 +114,8 @@ class ResultGroup:
             StoreError: the states were removed or replaced by somebody who minds no locks.
         """
         with self._hold_writing():
-            require_states(self._files, self._name, self._identity)
-            write_record(self._files, self.key, record, self._method, digest(self._identity))
+            require_states(self._dataset)
+            write_record(self._files, self.key, record, self._method, self._dataset.identity_digest)
         self._records[record.item] = record
 
     def assemble(self, derive: Derive = nothing_derived) -> WholeArrays:
@@ -131,7 +128,7 @@ class ResultGroup:
             BusyError: another process does the same for longer than it takes.
         """
         with self._hold_writing():
-            require_states(self._files, self._name, self._identity)
+            require_states(self._dataset)
             self._files.delete(*filter(is_temporary, list(self._files.list_keys(self.key))))
             self.refresh()
             arrays, flags = self.arrays, self.flags
@@ -147,7 +144,7 @@ class ResultGroup:
         arrays, those that say what is known last; then attributes that accept these alone.
         """
         self._write_parent()
-        stored = read_results_group(self._files, self._name, self.key.rpartition("/")[2], self._identity)
+        stored = read_results_group(self._dataset, self._group)
         accepted = stored.checksums if stored else {}
         sums = {name: checksum_of(values) for name, (_, values) in sorted(arrays.items())}
         order = sorted(arrays, key=lambda name: (name in accepted, name.startswith(LAST)))
@@ -189,12 +186,12 @@ class ResultGroup:
         sessions = {json.dumps(record.session, sort_keys=True): record.session for record in self._records.values()}
         attributes = ResultsAttributes(
             estimator=self._method,
-            activations_digest=digest(self._identity),
+            activations_digest=self._dataset.identity_digest,
             num_blocks=self._sizes["block"],
             num_positions=self._sizes["position"],
             sessions=tuple(sorted(sessions.values(), key=lambda session: str(session.get("started")))),
             flags=flags,
             checksums=checksums,
         )
-        if read_results_group(self._files, self._name, self.key.rpartition("/")[2], self._identity) != attributes:
+        if read_results_group(self._dataset, self._group) != attributes:
             write_group(self._files, self.key, attributes, scratch=f"{self.key}/{ASSEMBLY_FOLDER}")
