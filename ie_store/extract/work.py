@@ -1,12 +1,19 @@
-"""The units of work of an extraction: which rows are computed together, and which shards they fill."""
+"""The items of work of an extraction: which rows are computed together, how, and which shards they fill."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.corpus.rows import Corpus
+from ie_store.extract.forward.tiles import Tile
+from ie_store.prefixes import common_prefix_lengths, num_distinct_prefixes
 from ie_store.specs import Level, Shard, StoreLayout
+from ie_store.store.dataset.ledger import LEVELS
+
+TilesOf = Callable[[Level, NDArray[np.int32]], tuple[Tile, ...]]
+"""How rows of a level (row, position) are to be computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,35 +24,79 @@ class WorkItem:
     start: int
     stop: int
     shards: tuple[Shard, ...]
+    tiles: tuple[Tile, ...]
+    distinct_tokens: int
+    """Stored states of layer 0, all shards and positions together, whose token is not that of the row above."""
+    distinct_prefixes: int
+    """Stored states of any later layer whose prefix is not that of the row above."""
 
     @property
     def num_rows(self) -> int:
         """Rows computed."""
         return self.stop - self.start
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens the model computes."""
+        return sum(tile.num_tokens for tile in self.tiles)
+
+    @property
+    def num_batches(self) -> int:
+        """Forwards."""
+        return sum(tile.num_batches for tile in self.tiles)
+
     def rows(self, corpus: Corpus) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Tokens (row, position) and what each row is called in messages: its source row; micro: its token id."""
-        if self.level == "macro":
-            return corpus.tokens[self.start : self.stop], corpus.source_row[self.start : self.stop]
-        values = np.unique(corpus.tokens)[self.start : self.stop]
-        return values[:, None], values.astype(np.int64)
+        return rows_of(corpus, self.level, self.start, self.stop)
 
 
-def missing_items(layout: StoreLayout, missing: dict[Level, list[int]]) -> list[WorkItem]:
-    """The units that hold missing shards: the lone tokens first, then groups of macro shards, each rising.
+def rows_of(corpus: Corpus, level: Level, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Tokens (row, position) of rows start..stop-1, and what each is called in messages: its source row; micro: its token id."""
+    if level == "macro":
+        return corpus.tokens[start:stop], corpus.source_row[start:stop]
+    values = np.unique(corpus.tokens)[start:stop]
+    return values[:, None], values.astype(np.int64)
+
+
+def missing_items(
+    corpus: Corpus, layout: StoreLayout, missing: dict[Level, list[int]], tiles_of: TilesOf
+) -> tuple[WorkItem, ...]:
+    """The items that hold missing shards: the lone tokens first, then groups of macro shards, each rising.
 
     A group is computed whole even where only one of its shards is missing, so that its batches are what they always are.
     """
-    units: list[WorkItem] = []
-    for level, group_size in (("micro", 1), ("macro", layout.shards_per_group)):
+    items: list[WorkItem] = []
+    for level in reversed(LEVELS):
+        group_size = layout.shards_per_group if level == "macro" else 1
         groups: dict[int, list[Shard]] = {}
-        for index in missing[level]:  # type: ignore[index]
-            groups.setdefault(index // group_size, []).append(layout.shard(level, index))  # type: ignore[arg-type]
-        units += [_unit(layout, level, group * group_size, group_size, shards) for group, shards in sorted(groups.items())]
-    return units
+        for index in missing[level]:
+            groups.setdefault(index // group_size, []).append(layout.shard(level, index))
+        for group, shards in sorted(groups.items()):
+            start = layout.shard(level, group * group_size).start
+            stop = layout.shard(level, min((group + 1) * group_size, layout.num_shards(level)) - 1).stop
+            tiles = tiles_of(level, rows_of(corpus, level, start, stop)[0])
+            distinct_tokens, distinct_prefixes = _distinct(corpus, layout, shards)
+            items.append(
+                WorkItem(
+                    level=level,
+                    start=start,
+                    stop=stop,
+                    shards=tuple(shards),
+                    tiles=tiles,
+                    distinct_tokens=distinct_tokens,
+                    distinct_prefixes=distinct_prefixes,
+                )
+            )
+    return tuple(items)
 
 
-def _unit(layout: StoreLayout, level: str, first: int, group_size: int, shards: list[Shard]) -> WorkItem:
-    kind: Level = "macro" if level == "macro" else "micro"
-    last = min(first + group_size, layout.num_shards(kind)) - 1
-    return WorkItem(level=kind, start=layout.shard(kind, first).start, stop=layout.shard(kind, last).stop, shards=tuple(shards))
+def _distinct(corpus: Corpus, layout: StoreLayout, shards: list[Shard]) -> tuple[int, int]:
+    if shards[0].level == "micro":
+        num_rows = sum(shard.stop - shard.start for shard in shards)
+        return num_rows, num_rows
+    positions, tokens, prefixes = list(layout.positions), 0, 0
+    for shard in shards:
+        rows = corpus.tokens[shard.start : shard.stop]
+        tokens += int((1 + (rows[1:] != rows[:-1]).sum(axis=0))[positions].sum())
+        prefixes += int(num_distinct_prefixes(common_prefix_lengths(rows), layout.num_positions)[positions].sum())
+    return tokens, prefixes
