@@ -195,15 +195,16 @@ def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]")
     """The datasets of a store, a line each."""
     table = _table()
     table.add_column("dataset", no_wrap=True)
+    table.add_column("model", overflow="fold")
     table.add_column("sequences", justify="right")
     for heading in ("positions x layers x hidden", "dtype", "on disk", "state"):
         table.add_column(heading)
     for one in summaries:
         shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
-        _add_row(table, one.name, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
+        _add_row(table, one.name, one.model, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
     for broken in damaged:
-        _add_row(table, broken.name, "", "", "", "", "damaged")
+        _add_row(table, broken.name, "", "", "", "", "", "damaged")
     if table.row_count:
         console.print(table)
     else:
