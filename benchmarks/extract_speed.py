@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.corpus.make import make_corpus
-from ie_store.extract.forward.batches import TileBatches, make_batches, plain_segments, segments_of
+from ie_store.extract.forward.batches import TileBatches, tile_batches
 from ie_store.extract.forward.prefix_forward import TileForward
+from ie_store.extract.forward.tiles import plan_tile
 from ie_store.extract.model.load import LoadedModel, load_model
 from ie_store.extract.model.quiet import quiet_logging
 from ie_store.options import ExtractSpec
@@ -46,13 +47,13 @@ def run(model: LoadedModel, plan: TileBatches) -> float:
 def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows: int, pairs: int) -> dict[str, Any]:
     groups = [tokens[start : start + group_rows] for start in range(0, len(tokens), group_rows)]
     budget = 512 if model.device.type == "cpu" else 16384
-    shared = [make_batches(rows, segments_of(rows, True), budget // tokens.shape[1]) for rows in groups]
+    shared = [tile_batches(rows, plan_tile(rows, budget // tokens.shape[1], sharing=True)) for rows in groups]
 
     def plain(batch: int) -> list[TileBatches]:
-        return [make_batches(rows, plain_segments(*rows.shape), batch) for rows in groups]
+        return [tile_batches(rows, plan_tile(rows, batch, sharing=False)) for rows in groups]
 
     few = tokens[:PROBED_ROWS]
-    tried = {batch: make_batches(few, plain_segments(*few.shape), batch) for batch in PLAIN_BATCHES}
+    tried = {batch: tile_batches(few, plan_tile(few, batch, sharing=False)) for batch in PLAIN_BATCHES}
     probe = {batch: min(run(model, plan) for _ in range(2)) for batch, plan in tried.items()}
     best = min(probe, key=lambda batch: probe[batch])
     ratios, seconds = [], {"plain": [], "shared": []}  # type: ignore[var-annotated]

@@ -31,9 +31,9 @@ from ie_store.options import ExtractSpec
 def forwards_alone(job: PreparedExtract) -> float:
     engine, start = job.engine, time.perf_counter()
     for unit in job.missing_items():
-        for block in engine.blocks(unit.level, unit.rows(job.corpus)[0]):
-            forward = TileForward(engine.model.decoder, block, engine.model.device)
-            for batch in block.batches:
+        for batches in engine.batches(unit.level, unit.rows(job.corpus)[0], unit.tiles):
+            forward = TileForward(engine.model.decoder, batches, engine.model.device)
+            for batch in batches.batches:
                 forward.run(batch, lambda batch, layer, states: None)
     if engine.model.device.type == "cuda":
         torch.cuda.synchronize(engine.model.device)

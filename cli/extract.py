@@ -19,23 +19,23 @@ def extract(as_json: bool, **options: Any) -> None:
     from ie_store.extract.run import extract as run
 
     with ProgressBar() as progress:
-        report = run(spec, on_progress=progress, on_plan=lambda planned: None if as_json else render.plan(planned))
+        report = run(spec, on_progress=progress, on_plan=(lambda *planned: None) if as_json else render.plan)
     if as_json:
-        typer.echo(json.dumps(asdict(report)))
+        typer.echo(json.dumps(report.as_json()))
     else:
         render.extract_report(report)
 
 
 def plan(as_json: bool, **options: Any) -> None:
-    """Print what extract would do: rows, distinct prefixes, bytes, free disk, expected time. Writes nothing."""
+    """Print what extract would do: rows, distinct prefixes, shards, and a forecast of bytes and time. Writes nothing."""
     spec = ExtractSpec(**options)
     from ie_store.extract.run import plan_extract
 
-    planned = plan_extract(spec)
+    planned, forecast = plan_extract(spec)
     if as_json:
-        typer.echo(json.dumps(asdict(planned)))
+        typer.echo(json.dumps({**planned.as_json(), "forecast": asdict(forecast)}))
     else:
-        render.plan(planned)
+        render.plan(planned, forecast)
 
 
 def register(app: typer.Typer) -> None:

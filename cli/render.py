@@ -11,7 +11,8 @@ from ie_store.specs import NATS_PER_BIT, Outcome
 
 if TYPE_CHECKING:
     from ie_store.estimate.check import Verdict
-    from ie_store.extract.plan import Plan
+    from ie_store.extract.forecast import Forecast
+    from ie_store.extract.plan import ExtractPlan
     from ie_store.extract.report import ExtractReport
     from ie_store.store.catalog import DamagedDataset, DatasetSummary
     from ie_store.store.verify import VerifyReport
@@ -141,43 +142,50 @@ def facts(rows: list[tuple[str, str]]) -> None:
     console.print(table)
 
 
-def plan(planned: "Plan") -> None:
-    """What an extraction will do."""
+def plan(planned: "ExtractPlan", forecast: "Forecast") -> None:
+    """What an extraction will do, and what it should cost."""
+    layout, model = planned.layout, planned.identity.model
     prefixes = sum(planned.distinct_prefixes)
-    dense = planned.num_sequences * planned.num_positions
-    free = "unknown" if planned.free_bytes is None else size(planned.free_bytes)
+    dense = layout.num_sequences * layout.num_positions
+    free = "unknown" if forecast.free_bytes is None else size(forecast.free_bytes)
     note = f" ({planned.forward_note})" if planned.forward_note else ""
     facts(
         [
             ("dataset", planned.name),
-            ("model", f"{planned.model}, computed in {planned.compute_dtype} on {planned.device}"),
-            ("corpus", planned.recipe),
+            ("model", f"{model.id}, computed in {model.compute_dtype} on {planned.device}"),
+            ("corpus", planned.identity.recipe),
             (
                 "rows",
-                f"{planned.num_sequences:,} sequences of {planned.num_positions} tokens, {planned.num_tokens:,} distinct tokens",
+                f"{layout.num_sequences:,} sequences of {layout.num_positions} tokens, {layout.num_tokens:,} distinct tokens",
             ),
             ("prefixes", f"{prefixes:,} distinct of {dense:,}: {dense / prefixes:.2f}x fewer"),
-            ("forward", f"{planned.forward}{note}: {planned.tokens_computed:,} tokens instead of {planned.tokens_dense:,}"),
-            ("shards", f"{planned.missing_shards} to write of {planned.num_shards}, {planned.rows_per_shard:,} sequences each"),
-            ("bytes", f"about {size(planned.encoded_bytes)} to write ({size(planned.dense_bytes)} dense); {free} free"),
-            ("time", f"about {duration(planned.seconds)}; the limit is the {planned.bottleneck}"),
+            (
+                "forward",
+                f"{planned.forward}{note}: {planned.tokens_computed:,} tokens instead of {planned.tokens_dense:,}, "
+                f"in {planned.num_batches:,} batches",
+            ),
+            ("shards", f"{planned.missing_shards} to write of {planned.num_shards}, {layout.rows_per_shard:,} sequences each"),
+            ("forecast bytes", f"{size(forecast.encoded_bytes)} to write ({size(planned.dense_bytes)} dense); {free} free"),
+            ("forecast time", f"{duration(forecast.seconds)}; the limit is the {forecast.bottleneck}"),
         ]
     )
 
 
 def extract_report(report: "ExtractReport") -> None:
-    """How an extraction ended, predicted against measured."""
+    """How an extraction ended, forecast against measured."""
     if report.reused:
         say(f"{report.name} is complete already; nothing to do. {_audit(report.audit)}")
         return
     table = _table(f"{report.name}: {report.num_rows:,} sequences, {report.num_shards} shards")
     table.add_column("")
-    table.add_column("predicted", justify="right")
+    table.add_column("forecast", justify="right")
     table.add_column("measured", justify="right")
-    _add_row(table, "time", duration(report.plan.seconds), duration(report.seconds))
-    _add_row(table, "the model's part", duration(report.plan.forward_seconds), duration(report.forward_seconds))
-    _add_row(table, "bytes", size(report.plan.encoded_bytes), size(report.num_bytes))
-    _add_row(table, "sequences/s", f"{report.num_rows / max(report.plan.seconds, 1e-9):,.1f}", f"{report.rows_per_second:,.1f}")
+    _add_row(table, "time", duration(report.forecast.seconds), duration(report.seconds))
+    _add_row(table, "the model's part", duration(report.forecast.forward_seconds), duration(report.forward_seconds))
+    _add_row(table, "bytes", size(report.forecast.encoded_bytes), size(report.num_bytes))
+    _add_row(
+        table, "sequences/s", f"{report.num_rows / max(report.forecast.seconds, 1e-9):,.1f}", f"{report.rows_per_second:,.1f}"
+    )
     console.print(table)
     say(f"audit: {_audit(report.audit)}")
     say(f"written to {report.address}")
@@ -187,15 +195,16 @@ def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]")
     """The datasets of a store, a line each."""
     table = _table()
     table.add_column("dataset", no_wrap=True)
+    table.add_column("model", overflow="fold")
     table.add_column("sequences", justify="right")
     for heading in ("positions x layers x hidden", "dtype", "on disk", "state"):
         table.add_column(heading)
     for one in summaries:
         shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
-        _add_row(table, one.name, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
+        _add_row(table, one.name, one.model, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
     for broken in damaged:
-        _add_row(table, broken.name, "", "", "", "", "damaged")
+        _add_row(table, broken.name, "", "", "", "", "", "damaged")
     if table.row_count:
         console.print(table)
     else:

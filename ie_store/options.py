@@ -4,6 +4,7 @@ Imports `errors`, `estimators`, `fields` and `specs` alone. The ``help`` of a fi
 of that name.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,6 +30,7 @@ class Progress:
 
 
 Attention = Literal["auto", "sdpa", "eager"]
+_RANDOM_WEIGHTS = re.compile(r"random(:(?P<seed>[0-9]{1,19}))?")
 OnProgress = Callable[[Progress], None]
 
 
@@ -45,6 +47,9 @@ class ExtractSpec:
     corpus: str = described("", "corpus recipe, for example 'icl:country?names=10' or 'text:FILE?length=8'")
     gguf_file: str | None = described(None, "name of the GGUF file inside the model folder or repository")
     revision: str | None = described(None, "revision of the model on the hub")
+    weights: str = described(
+        "stored", "stored, or random[:SEED]: the same architecture and tokenizer with seeded weights as before any training"
+    )
     name: str | None = described(None, "MODEL/CORPUS under which the dataset is stored; made from the ids by default")
     positions: str = described("all", "positions of macro states to store: all, last, or a list like 0,3,7 or 2-5")
     layers: str = described("all", "layers to store: all, last, or a list like 0,10,20 or 0-4")
@@ -66,6 +71,7 @@ class ExtractSpec:
     audit_rows: int = described(16, "rows recomputed one sequence at a time in float32 to measure the numerical error")
 
     def __post_init__(self) -> None:
+        require_seed(self.weights_seed or 0)
         require_choice("dtype", self.dtype, StoredDtype)
         require_choice("bos", self.bos, BosPolicy)
         require_choice("attention", self.attention, Attention)
@@ -76,6 +82,22 @@ class ExtractSpec:
             require_at_least(name, getattr(self, name), least)
         if self.num_sequences is not None:
             require_at_least("num_sequences", self.num_sequences, 1)
+
+    @property
+    def weights_seed(self) -> int | None:
+        """Seed of random weights; None for the stored ones.
+
+        Raises:
+            InputError: ``weights`` is something else.
+        """
+        if self.weights == "stored":
+            return None
+        found = _RANDOM_WEIGHTS.fullmatch(self.weights)
+        if found is None:
+            raise InputError(
+                f"weights is {self.weights!r}; it must be stored, random, or random:SEED with a whole number as seed"
+            )
+        return int(found["seed"] or 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ class Segment:
         return len(self.node_rows) * (self.stop - self.start)
 
 
-def make_schedule(differences: NDArray[np.int64], num_positions: int, step_overhead: int) -> tuple[Segment, ...]:
+def schedule_stops(differences: NDArray[np.int64], num_positions: int, step_overhead: int) -> tuple[int, ...]:
     """Cut positions into segments so that computed tokens plus ``step_overhead`` per segment are fewest.
 
     A segment start..stop-1 costs (distinct prefixes ending at stop-1) x (stop-start) tokens, plus the overhead in
@@ -117,7 +117,7 @@ def make_schedule(differences: NDArray[np.int64], num_positions: int, step_overh
         step_overhead: cost of one more pass through the model, in tokens.
 
     Returns:
-        Segments in order of position, together covering 0..T-1.
+        Where each segment stops, rising, the last at T.
     """
     counts = num_distinct_prefixes(differences, num_positions)
     best = [0.0] + [float("inf")] * num_positions
@@ -130,11 +130,14 @@ def make_schedule(differences: NDArray[np.int64], num_positions: int, step_overh
     stops = [num_positions]
     while cut[stops[-1]] > 0:
         stops.append(cut[stops[-1]])
+    return tuple(reversed(stops))
+
+
+def make_segments(differences: NDArray[np.int64], stops: tuple[int, ...]) -> tuple[Segment, ...]:
+    """The segments that end at ``stops``, in order of position, from `common_prefix_lengths` (sequence,) of the rows."""
     segments: list[Segment] = []
-    start = 0
-    for stop in reversed(stops):
+    for start, stop in zip((0, *stops), stops, strict=False):
         node_rows = np.flatnonzero(differences <= stop - 1)
         parents = np.searchsorted(segments[-1].node_rows, node_rows, side="right") - 1 if segments else node_rows[:0]
         segments.append(Segment(start=start, stop=stop, node_rows=node_rows, parent_nodes=parents))
-        start = stop
     return tuple(segments)

@@ -38,7 +38,7 @@ class ModelSpec:
     """A loaded causal language model: everything about it that changes its hidden states."""
 
     id: str
-    """Hub id, or the folder's name for a local model."""
+    """Hub id, or the folder's name for a local model; ``~randomSEED`` behind it where its weights were drawn from a seed."""
     revision: str | None
     weights_digest: str
     """SHA-256 over the names, shapes and values of all parameters and buffers, and the configuration."""

@@ -1,5 +1,6 @@
 """How fast this machine is right now: tokens through the model, bytes to the disk."""
 
+import math
 import os
 import tempfile
 import time
@@ -7,52 +8,69 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ie_store.extract.forward.batches import STEP_OVERHEAD, TileBatches
+from ie_store.corpus.rows import Corpus
 from ie_store.extract.forward.group import Engine
 from ie_store.extract.forward.prefix_forward import TileForward
+from ie_store.extract.forward.tiles import STEP_OVERHEAD, Tile
 from ie_store.extract.work import WorkItem
+from ie_store.specs import Level
+from ie_store.store.files.protocol import Storage
 
 _LEAST_SECONDS = 1.0
 _MOST_REPEATS = 5
 _PROBE_BYTES = 64 * 2**20
 
 
-def cost(blocks: list[TileBatches]) -> int:
-    """What a group costs, in tokens: those computed, and one step's overhead per batch."""
-    return sum(block.num_tokens + STEP_OVERHEAD * len(block.batches) for block in blocks)
+def cost(tiles: tuple[Tile, ...]) -> int:
+    """What tiles cost, in tokens: those computed, and one step's overhead per batch."""
+    return sum(tile.num_tokens + STEP_OVERHEAD * tile.num_batches for tile in tiles)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSpeed:
-    """Measured on a few batches."""
+class Speed:
+    """Measured on a few batches and one file."""
 
     cost_per_second: float
+    """Tokens of `cost` through the model."""
+    disk_bytes_per_second: float | None
+    """None where the store is no local folder."""
+    free_bytes: int | None
+    """Room in the store, where it has an end."""
 
-    def seconds(self, tokens_of_cost: float) -> float:
-        """Expected time for a cost."""
-        return tokens_of_cost / self.cost_per_second
+
+def measure_speed(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...], files: Storage) -> Speed:
+    """Run a few batches of the last of ``items`` and write a file beside the store; nothing is measured without items."""
+    local = items and files.storage_options is None
+    return Speed(
+        cost_per_second=measure_model(engine, items[-1].level, items[-1].rows(corpus)[0]) if items else math.inf,
+        disk_bytes_per_second=measure_disk(files.address()) if local else None,
+        free_bytes=files.free_bytes(),
+    )
 
 
-def measure_model(engine: Engine, unit: WorkItem, tokens: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> ModelSpeed:
-    """Run a few batches of a unit's rows ``tokens`` (row, position) and drop the states."""
+def measure_model(engine: Engine, level: Level, tokens: NDArray[np.int32]) -> float:
+    """Tokens of cost per second: a few batches of rows ``tokens`` (row, position) are run, and their states dropped."""
     rows = tokens[: 2 * engine.layout.rows_per_batch]
-    blocks = engine.blocks(unit.level, rows)
-    _run(engine, engine.blocks(unit.level, rows[: max(1, len(rows) // 8)]))
-    start, repeats = time.perf_counter(), 0
+    _run(engine, level, rows[: max(1, len(rows) // 8)])
+    start, repeats, tokens_of_cost = time.perf_counter(), 0, 0
     while repeats == 0 or (repeats < _MOST_REPEATS and time.perf_counter() - start < _LEAST_SECONDS):
-        _run(engine, blocks)
+        tokens_of_cost += _run(engine, level, rows)
         repeats += 1
-    return ModelSpeed(cost_per_second=repeats * cost(blocks) / (time.perf_counter() - start))
+    return tokens_of_cost / (time.perf_counter() - start)
 
 
-def _run(engine: Engine, blocks: list[TileBatches]) -> None:
-    for block in blocks:
-        forward = TileForward(engine.model.decoder, block, engine.model.device)
-        for batch in block.batches:
+def _run(engine: Engine, level: Level, rows: NDArray[np.int32]) -> int:
+    """Run rows (row, position), and return what they cost."""
+    tiles = engine.tiles(level, rows)
+    for batches in engine.batches(level, rows, tiles):
+        forward = TileForward(engine.model.decoder, batches, engine.model.device)
+        for batch in batches.batches:
             forward.run(batch, lambda batch, layer, states: None)
     if engine.model.device.type == "cuda":
         torch.cuda.synchronize(engine.model.device)
+    return cost(tiles)
 
 
 def measure_disk(folder: str) -> float | None:

@@ -19,6 +19,7 @@ def name_of(spec: ExtractSpec) -> str:
 
 
 def _model_part(spec: ExtractSpec) -> str:
-    """``org/name`` is ``name``, a folder its own name, a GGUF file its stem."""
+    """``org/name`` is ``name``, a folder its own name, a GGUF file its stem; with the seed of random weights behind it."""
     text = Path(spec.gguf_file).stem if spec.gguf_file else Path(spec.model).resolve().name
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip("._-") or "model"
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip("._-") or "model"
+    return name if spec.weights_seed is None else f"{name}-random{spec.weights_seed}"

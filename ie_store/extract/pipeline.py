@@ -32,14 +32,14 @@ class ShardPipeline:
             self._free.append(buffer)
         return self._free.popleft()
 
-    def write(self, unit: WorkItem, buffer: HostBuffer, states: Tensor) -> None:
-        """Write the missing shards of a unit from its states (stored layer, stored position, row, hidden) in ``buffer``."""
-        self._writing.append((buffer, self._thread.submit(self._write, unit, states)))
+    def write(self, item: WorkItem, buffer: HostBuffer, states: Tensor) -> None:
+        """Write the missing shards of an item from its states (stored layer, stored position, row, hidden) in ``buffer``."""
+        self._writing.append((buffer, self._thread.submit(self._write, item, states)))
 
-    def _write(self, unit: WorkItem, states: Tensor) -> None:
+    def _write(self, item: WorkItem, states: Tensor) -> None:
         array = as_stored(states)
-        for shard in unit.shards:
-            rows = array[:, :, shard.start - unit.start : shard.stop - unit.start]
+        for shard in item.shards:
+            rows = array[:, :, shard.start - item.start : shard.stop - item.start]
             with _naming(shard):
                 self.num_bytes += self._writer.write_shard(shard, rows if shard.level == "macro" else rows[:, 0])
 

@@ -1,159 +1,101 @@
-"""What an extraction will do, in numbers, before the first byte is written."""
+"""What an extraction will do, as data: it is printed, and a run goes through exactly these items."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ie_store.corpus.rows import Corpus
-from ie_store.errors import DiskSpaceError
-from ie_store.extract.forecast_speed import ModelSpeed, cost
-from ie_store.extract.forward.batches import STEP_OVERHEAD
-from ie_store.extract.forward.group import Engine
+from ie_store.extract.prepare import PreparedExtract
 from ie_store.extract.work import WorkItem
 from ie_store.prefixes import common_prefix_lengths, num_distinct_prefixes
-from ie_store.specs import ITEM_BYTES, Shard, StoreLayout
-
-_MATCH_BYTES = 255
-"""lz4 needs about one byte for this many bytes that repeat earlier ones."""
-_CHUNK_BYTES = 64
-"""Header and padding of an encoded chunk."""
-_INDEX_BYTES = 16
-"""Entry of the shard's index for each of its chunks, stored or not."""
+from ie_store.specs import ITEM_BYTES, DatasetIdentity, StoreLayout
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What will be computed and written, and how long it should take."""
+class ExtractPlan:
+    """What will be computed and written; nothing in it is measured."""
 
     name: str
     """MODEL/CORPUS."""
-    model: str
-    recipe: str
-    num_sequences: int
-    num_positions: int
-    num_tokens: int
-    """Distinct tokens: rows of micro."""
-    num_layers: int
-    hidden_size: int
-    stored_dtype: str
-    compute_dtype: str
+    identity: DatasetIdentity
+    """Model, corpus and layout of the dataset."""
     device: str
     distinct_prefixes: tuple[int, ...]
     """(position,) over the whole corpus."""
     forward: Literal["prefix-shared", "plain"]
     forward_note: str
     """Why the forward is plain; empty where prefixes are shared."""
-    rows_per_shard: int
-    shards_per_group: int
-    rows_per_batch: int
-    num_shards: int
-    """Macro and micro."""
-    missing_shards: int
-    """Those of them still to be written."""
-    tokens_dense: int
-    """Tokens that a plain forward of all rows computes for the missing shards."""
-    tokens_computed: int
-    dense_bytes: int
-    """Of both arrays, as they are read."""
-    encoded_bytes: int
-    """Estimate for the missing shards, as they are written."""
-    free_bytes: int | None
-    forward_seconds: float
-    write_seconds: float | None
-    audit_seconds: float
-    seconds: float
-    """Expected, with writing behind computing."""
-    bottleneck: Literal["model", "disk", "nothing"]
+    items: tuple[WorkItem, ...]
+    """In the order in which they are computed; empty where nothing is missing."""
+    audit_rows: int
+    """Rows that are recomputed in the end."""
+
+    @property
+    def layout(self) -> StoreLayout:
+        """Shape of the dataset, and how it is cut."""
+        return self.identity.layout
+
+    @property
+    def num_shards(self) -> int:
+        """Macro and micro."""
+        return self.layout.num_shards("macro") + self.layout.num_shards("micro")
+
+    @property
+    def missing_shards(self) -> int:
+        """Those of them still to be written."""
+        return sum(len(item.shards) for item in self.items)
+
+    @property
+    def tokens_dense(self) -> int:
+        """Tokens that a plain forward of all rows of the items computes."""
+        return sum(item.num_rows * (self.layout.num_positions if item.level == "macro" else 1) for item in self.items)
+
+    @property
+    def tokens_computed(self) -> int:
+        """Tokens that the model computes."""
+        return sum(item.num_tokens for item in self.items)
+
+    @property
+    def num_batches(self) -> int:
+        """Forwards."""
+        return sum(item.num_batches for item in self.items)
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of macro and micro as they are read, of the layers and positions that are stored."""
+        layout = self.layout
+        rows = layout.num_sequences * len(layout.positions) + layout.num_tokens
+        return rows * len(layout.layers) * layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field and every sum, of JSON types; of an item its rows, its shards and its sizes."""
+        sums = ("num_shards", "missing_shards", "tokens_dense", "tokens_computed", "num_batches", "dense_bytes")
+        items = [
+            {
+                "level": item.level,
+                "start": item.start,
+                "stop": item.stop,
+                "shards": [shard.index for shard in item.shards],
+                "tokens": item.num_tokens,
+                "batches": item.num_batches,
+            }
+            for item in self.items
+        ]
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**fields, "identity": asdict(self.identity), **{name: getattr(self, name) for name in sums}, "items": items}
 
 
-def make_plan(
-    engine: Engine,
-    corpus: Corpus,
-    units: list[WorkItem],
-    *,
-    name: str,
-    speed: ModelSpeed,
-    disk_rate: float | None,
-    free_bytes: int | None,
-    audit_rows: int,
-) -> Plan:
-    """Add up what the missing units cost and fill."""
-    layout, model, sharing = engine.layout, engine.model.spec, engine.sharing
-    work = [(unit, engine.blocks(unit.level, unit.rows(corpus)[0])) for unit in units]
-    encoded_bytes = sum(encoded_bytes_of(layout, shard, corpus.tokens) for unit in units for shard in unit.shards)
-    shares = any(len(block.segments) > 1 for _, blocks in work for block in blocks) or (sharing.shared and not units)
-    forward_seconds = speed.seconds(sum(cost(blocks) for _, blocks in work))
-    write_seconds = encoded_bytes / disk_rate if disk_rate else None
-    audit_seconds = speed.seconds(audit_rows * (layout.num_positions + 2 * STEP_OVERHEAD)) if units else 0.0
-    bottleneck: Literal["model", "disk"] = "disk" if write_seconds and write_seconds > forward_seconds else "model"
-    return Plan(
-        name=name,
-        model=model.id,
-        recipe=corpus.spec.recipe,
-        num_sequences=layout.num_sequences,
-        num_positions=layout.num_positions,
-        num_tokens=layout.num_tokens,
-        num_layers=layout.num_layers,
-        hidden_size=layout.hidden_size,
-        stored_dtype=layout.stored_dtype,
-        compute_dtype=model.compute_dtype,
-        device=str(engine.model.device),
-        distinct_prefixes=tuple(num_distinct_prefixes(common_prefix_lengths(corpus.tokens), layout.num_positions).tolist()),
+def make_plan(job: PreparedExtract) -> ExtractPlan:
+    """Lay out the missing work of a prepared extraction."""
+    layout, sharing, items = job.engine.layout, job.engine.sharing, job.missing_items()
+    shares = any(len(tile.segments) > 1 for item in items for tile in item.tiles) or (sharing.shared and not items)
+    complete = not items and job.stored_same is not None and job.stored_same.complete
+    distinct = num_distinct_prefixes(common_prefix_lengths(job.corpus.tokens), layout.num_positions)
+    return ExtractPlan(
+        name=job.name,
+        identity=job.identity,
+        device=str(job.engine.model.device),
+        distinct_prefixes=tuple(distinct.tolist()),
         forward="prefix-shared" if shares else "plain",
         forward_note=sharing.reason if shares or not sharing.shared else "no rows share prefixes enough to pay",
-        rows_per_shard=layout.rows_per_shard,
-        shards_per_group=layout.shards_per_group,
-        rows_per_batch=layout.rows_per_batch,
-        num_shards=layout.num_shards("macro") + layout.num_shards("micro"),
-        missing_shards=sum(len(unit.shards) for unit in units),
-        tokens_dense=sum(unit.num_rows * (layout.num_positions if unit.level == "macro" else 1) for unit in units),
-        tokens_computed=sum(block.num_tokens for _, blocks in work for block in blocks),
-        dense_bytes=dense_bytes_of(layout),
-        encoded_bytes=encoded_bytes,
-        free_bytes=free_bytes,
-        forward_seconds=forward_seconds,
-        write_seconds=write_seconds,
-        audit_seconds=audit_seconds,
-        seconds=max(forward_seconds, write_seconds or 0.0) + audit_seconds,
-        bottleneck=bottleneck if units else "nothing",
+        items=items,
+        audit_rows=0 if complete else job.spec.audit_rows,
     )
-
-
-def dense_bytes_of(layout: StoreLayout) -> int:
-    """Bytes of macro and micro as arrays, of the layers and positions that are stored."""
-    rows = layout.num_sequences * len(layout.positions) + layout.num_tokens
-    return rows * len(layout.layers) * layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
-
-
-def encoded_bytes_of(layout: StoreLayout, shard: Shard, tokens: NDArray[np.int32]) -> int:
-    """Estimate of a shard's file: rows that equal the one above cost next to nothing, all others are incompressible.
-
-    Args:
-        layout: sizes.
-        shard: which.
-        tokens: (sequence, position) of the whole corpus.
-    """
-    row_bytes = layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
-    num_rows = shard.stop - shard.start
-    if shard.level == "micro":
-        return len(layout.layers) * (num_rows * row_bytes + _CHUNK_BYTES) + layout.num_layers * _INDEX_BYTES
-    rows = tokens[shard.start : shard.stop]
-    prefixes = num_distinct_prefixes(common_prefix_lengths(rows), layout.num_positions)
-    own_tokens = 1 + (rows[1:] != rows[:-1]).sum(axis=0)
-    total = layout.num_layers * layout.num_positions * _INDEX_BYTES
-    for layer in layout.layers:
-        distinct = int((own_tokens if layer == 0 else prefixes)[list(layout.positions)].sum())
-        repeated = num_rows * len(layout.positions) - distinct
-        total += row_bytes * distinct + row_bytes * repeated // _MATCH_BYTES + _CHUNK_BYTES * len(layout.positions)
-    return total
-
-
-def require_room(plan: Plan, address: str) -> None:
-    """Raise `DiskSpaceError` unless what is missing fits on the disk."""
-    if plan.free_bytes is not None and plan.encoded_bytes > plan.free_bytes:
-        raise DiskSpaceError(
-            f"{address}: about {plan.encoded_bytes / 1e9:.2f} GB are to be written and {plan.free_bytes / 1e9:.2f} GB are free; "
-            "make room, take another disk, or store fewer layers, positions or sequences (--layers, --positions, --num-sequences)"
-        )

@@ -47,13 +47,13 @@ class PreparedExtract:
         same = self.stored is not None and not self.identity.differences(self.stored.identity)
         return self.stored if same else None
 
-    def missing_items(self) -> list[WorkItem]:
+    def missing_items(self) -> tuple[WorkItem, ...]:
         """What is still to be computed."""
         layout, stored = self.engine.layout, self.stored_same
-        if stored is None:
-            return missing_items(layout, {level: list(range(layout.num_shards(level))) for level in LEVELS})
-        missing = {level: {*stored.missing_shards(level), *self.damaged.get(level, ())} for level in LEVELS}
-        return missing_items(layout, {level: sorted(shards) for level, shards in missing.items()})
+        missing: dict[Level, list[int]] = {level: list(range(layout.num_shards(level))) for level in LEVELS}
+        if stored is not None:
+            missing = {level: sorted({*stored.missing_shards(level), *self.damaged.get(level, ())}) for level in LEVELS}
+        return missing_items(self.corpus, layout, missing, self.engine.tiles)
 
     def open_writer(self) -> DatasetWriter:
         """Create or resume the dataset; see `store.write.open_writer` for its errors."""

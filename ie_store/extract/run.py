@@ -1,7 +1,6 @@
 """Stage one in its order: prepare, plan, compute and write, audit."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -9,12 +8,13 @@ from typing import Any
 
 from ie_store.errors import DiskSpaceError, IeStoreError, NonFiniteError, StoreError
 from ie_store.extract.audit import audit, reference_model, require_close
-from ie_store.extract.forecast_speed import ModelSpeed, measure_disk, measure_model
+from ie_store.extract.forecast import Forecast, make_forecast, require_room
+from ie_store.extract.forecast_speed import measure_speed
 from ie_store.extract.forward.states import HostBuffer
 from ie_store.extract.model.load import TORCH_DTYPES
 from ie_store.extract.model.quiet import quiet_logging
 from ie_store.extract.pipeline import ShardPipeline
-from ie_store.extract.plan import Plan, make_plan, require_room
+from ie_store.extract.plan import ExtractPlan, make_plan
 from ie_store.extract.prepare import PreparedExtract, prepare
 from ie_store.extract.report import ExtractReport
 from ie_store.extract.work import WorkItem
@@ -27,15 +27,15 @@ from ie_store.store.dataset.writer import DatasetWriter
 from ie_store.store.files.open import open_storage
 from ie_store.store.format.arrays import coordinate_values
 
-OnPlan = Callable[[Plan], None]
+OnPlan = Callable[[ExtractPlan, Forecast], None]
 
 
-def ignore_plan(plan: Plan) -> None:
+def ignore_plan(plan: ExtractPlan, forecast: Forecast) -> None:
     """The default `OnPlan`: says nothing."""
 
 
-def plan_extract(spec: ExtractSpec) -> Plan:
-    """What `extract` would do, compute and write, with a time measured on a few batches. Writes nothing.
+def plan_extract(spec: ExtractSpec) -> tuple[ExtractPlan, Forecast]:
+    """What `extract` would do, and what that should cost at the speed of a few batches. Writes nothing.
 
     Raises:
         InputError: something in ``spec`` cannot be used as given.
@@ -47,7 +47,8 @@ def plan_extract(spec: ExtractSpec) -> Plan:
         if spec.repair and job.stored_same is not None:
             found = damaged_shards(job.stored_same.dataset, ignore_progress)
             job = replace(job, damaged=found)
-        return _plan(job, job.missing_items())
+        plan = make_plan(job)
+        return plan, _forecast(job, plan)
 
 
 def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_plan: OnPlan = ignore_plan) -> ExtractReport:
@@ -58,13 +59,13 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
     Args:
         spec: what to do.
         on_progress: called with chunks checked, rows computed and bytes written.
-        on_plan: told what will be done before anything is.
+        on_plan: called with what will be done, and what it should cost, before anything is.
 
     Raises:
         InputError: something in ``spec`` cannot be used as given; the store is untouched.
         IdentityError: a dataset of the same name was made from something else.
         BusyError: a living process writes the dataset.
-        DiskSpaceError: the estimated bytes do not fit, or the disk is full.
+        DiskSpaceError: the forecast bytes do not fit, or the disk is full.
         NonFiniteError: a state that cannot be stored; finished shards stay and the dataset says why it is incomplete.
         StoreError: the audit finds states that cannot be right.
     """
@@ -73,16 +74,16 @@ def extract(spec: ExtractSpec, on_progress: OnProgress = ignore_progress, on_pla
         _require_same(job)
         if spec.repair and job.stored_same is not None:
             job = _repaired(job, on_progress)
-        units = job.missing_items()
-        plan = _plan(job, units)
-        if job.stored_same is not None and job.stored_same.complete and not units:
-            return _reused(job, plan)
-        require_room(plan, open_storage(spec.store).address(job.name))
-        on_plan(plan)
+        plan = make_plan(job)
+        forecast = _forecast(job, plan)
+        if job.stored_same is not None and job.stored_same.complete and not plan.items:
+            return _reused(job, plan, forecast)
+        require_room(forecast, open_storage(spec.store).address(job.name))
+        on_plan(plan, forecast)
         with job.open_writer() as writer:
             if job.stored_same is not None and job.stored_same.complete:
                 writer.mark_incomplete(f"{plan.missing_shards} shards were lost and are computed again")
-            return _run(job, plan, writer, on_progress)
+            return _run(job, plan, forecast, writer, on_progress)
 
 
 def _require_same(job: PreparedExtract) -> None:
@@ -99,20 +100,8 @@ def _repaired(job: PreparedExtract, on_progress: OnProgress) -> PreparedExtract:
     return replace(job, stored=open_reader(job.spec.store, job.name))
 
 
-def _plan(job: PreparedExtract, units: list[WorkItem]) -> Plan:
-    files = open_storage(job.spec.store)
-    return make_plan(
-        job.engine,
-        job.corpus,
-        units,
-        name=job.name,
-        speed=measure_model(job.engine, units[-1], units[-1].rows(job.corpus)[0])
-        if units
-        else ModelSpeed(cost_per_second=math.inf),
-        disk_rate=measure_disk(files.address()) if units and files.storage_options is None else None,
-        free_bytes=files.free_bytes(),
-        audit_rows=job.spec.audit_rows,
-    )
+def _forecast(job: PreparedExtract, plan: ExtractPlan) -> Forecast:
+    return make_forecast(plan, measure_speed(job.engine, job.corpus, plan.items, open_storage(job.spec.store)))
 
 
 @dataclass
@@ -132,13 +121,14 @@ class _Clock:
             setattr(self, what, getattr(self, what) + time.perf_counter() - start)
 
 
-def _run(job: PreparedExtract, plan: Plan, writer: DatasetWriter, on_progress: OnProgress) -> ExtractReport:
+def _run(
+    job: PreparedExtract, plan: ExtractPlan, forecast: Forecast, writer: DatasetWriter, on_progress: OnProgress
+) -> ExtractReport:
     start, clock = time.perf_counter(), _Clock()
-    units = job.missing_items()
     try:
-        num_bytes = _compute_and_write(job, units, writer, on_progress, clock)
+        num_bytes = _compute_and_write(job, plan.items, writer, on_progress, clock)
         with clock.timing("audit"):
-            result = _audit(job, on_progress)
+            result = _audit(job, plan.audit_rows, on_progress)
     except (NonFiniteError, DiskSpaceError, StoreError) as error:
         with contextlib.suppress(IeStoreError, OSError):
             writer.mark_incomplete(str(error))
@@ -148,9 +138,10 @@ def _run(job: PreparedExtract, plan: Plan, writer: DatasetWriter, on_progress: O
         name=job.name,
         address=open_storage(job.spec.store).address(job.name),
         plan=plan,
+        forecast=forecast,
         reused=False,
-        num_rows=sum(unit.num_rows for unit in units if unit.level == "macro"),
-        num_shards=sum(len(unit.shards) for unit in units),
+        num_rows=sum(item.num_rows for item in plan.items if item.level == "macro"),
+        num_shards=plan.missing_shards,
         num_bytes=num_bytes,
         forward_seconds=clock.forward,
         waiting_seconds=clock.waiting,
@@ -161,42 +152,40 @@ def _run(job: PreparedExtract, plan: Plan, writer: DatasetWriter, on_progress: O
 
 
 def _compute_and_write(
-    job: PreparedExtract, units: list[WorkItem], writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
+    job: PreparedExtract, items: tuple[WorkItem, ...], writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
 ) -> int:
     layout, device = job.engine.layout, job.engine.model.device
     dtype = TORCH_DTYPES[layout.stored_dtype]
-    size = max((_num_values(layout, unit) for unit in units), default=0)
-    buffers = [HostBuffer(size, dtype, device) for _ in range(min(2, len(units)))]
-    totals = {level: sum(unit.num_rows for unit in units if unit.level == level) for level in ("micro", "macro")}
+    size = max((_num_values(layout, item) for item in items), default=0)
+    buffers = [HostBuffer(size, dtype, device) for _ in range(min(2, len(items)))]
+    totals = {level: sum(item.num_rows for item in items if item.level == level) for level in ("micro", "macro")}
     done = dict.fromkeys(totals, 0)
     with ShardPipeline(writer, buffers) as pipeline:
-        for unit in units:
+        for item in items:
             with clock.timing("waiting"):
                 buffer = pipeline.free_buffer()
 
-            def tell(tokens: int, all_tokens: int, unit: WorkItem = unit) -> None:
-                rows = done[unit.level] + unit.num_rows * tokens // all_tokens
-                on_progress(_progress(f"{unit.level} states", rows, totals[unit.level], pipeline.num_bytes))
+            def tell(tokens: int, all_tokens: int, item: WorkItem = item) -> None:
+                rows = done[item.level] + item.num_rows * tokens // all_tokens
+                on_progress(_progress(f"{item.level} states", rows, totals[item.level], pipeline.num_bytes))
 
             with clock.timing("forward"):
-                states = job.engine.fill(unit.level, *unit.rows(job.corpus), buffer, tell)
-            pipeline.write(unit, buffer, states)
-            done[unit.level] += unit.num_rows
+                states = job.engine.fill(item, *item.rows(job.corpus), buffer, tell)
+            pipeline.write(item, buffer, states)
+            done[item.level] += item.num_rows
         with clock.timing("waiting"):
             pipeline.finish()
         return pipeline.num_bytes
 
 
-def _num_values(layout: StoreLayout, unit: WorkItem) -> int:
-    return len(layout.level(unit.level).stored_cells) * unit.num_rows * layout.hidden_size
+def _num_values(layout: StoreLayout, item: WorkItem) -> int:
+    return len(layout.level(item.level).stored_cells) * item.num_rows * layout.hidden_size
 
 
-def _audit(job: PreparedExtract, on_progress: OnProgress) -> dict[str, Any]:
+def _audit(job: PreparedExtract, num_rows: int, on_progress: OnProgress) -> dict[str, Any]:
     engine = replace(job.engine, model=reference_model(job.spec, job.engine.model))
     reader = open_reader(job.spec.store, job.name)
-    result = audit(
-        engine, reader, job.spec.audit_rows, job.spec.seed, lambda done, total: on_progress(_progress("audit", done, total, 0))
-    )
+    result = audit(engine, reader, num_rows, job.spec.seed, lambda done, total: on_progress(_progress("audit", done, total, 0)))
     require_close(result, job.engine.model.spec.compute_dtype, reader.address)
     return result
 
@@ -205,13 +194,14 @@ def _progress(stage: str, done: int, total: int, num_bytes: int) -> Progress:
     return Progress(stage=stage, done=done, total=total, unit="rows", num_bytes=num_bytes)
 
 
-def _reused(job: PreparedExtract, plan: Plan) -> ExtractReport:
+def _reused(job: PreparedExtract, plan: ExtractPlan, forecast: Forecast) -> ExtractReport:
     stored = job.stored_same
     assert stored is not None, "the caller looked"
     return ExtractReport(
         name=job.name,
         address=stored.address,
         plan=plan,
+        forecast=forecast,
         reused=True,
         num_rows=0,
         num_shards=0,

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ie_store.extract.forward.batches import TileBatches, make_batches, make_tiles, segments_of
+from ie_store.extract.forward.batches import TileBatches, tile_batches
+from ie_store.extract.forward.tiles import plan_tile, plan_tiles
 from ie_store.prefixes import lexicographic_order
 
 ROWS = st.tuples(st.integers(1, 30), st.integers(1, 7)).flatmap(lambda shape: arrays(np.int32, shape, elements=st.integers(0, 3)))
@@ -36,7 +37,9 @@ def played(plan: TileBatches, shape: tuple[int, ...]) -> np.ndarray:
 @given(tokens=ROWS, rows_per_batch=st.integers(1, 9), sharing=st.booleans())
 def test_batches_give_every_row_its_own_prefix(tokens: np.ndarray, rows_per_batch: int, sharing: bool) -> None:
     tokens = tokens[lexicographic_order(tokens)]
-    plan = make_batches(tokens, segments_of(tokens, sharing), rows_per_batch)
+    tile = plan_tile(tokens, rows_per_batch, sharing=sharing)
+    plan = tile_batches(tokens, tile)
+    assert (tile.num_tokens, tile.num_batches, tile.num_slots) == (plan.num_tokens, len(plan.batches), plan.num_slots)
     assert (played(plan, tokens.shape) == tokens).all()
     assert plan.num_tokens <= tokens.size
     assert all(batch.num_tokens <= max(rows_per_batch, 1) * tokens.shape[1] for batch in plan.batches)
@@ -49,7 +52,7 @@ def test_batches_give_every_row_its_own_prefix(tokens: np.ndarray, rows_per_batc
 def test_equal_prefixes_come_from_one_node(tokens: np.ndarray, rows_per_batch: int) -> None:
     """Rows that share a prefix of some length share the node at every cut up to it: their stored rows are the same bits."""
     tokens = tokens[lexicographic_order(tokens)]
-    plan = make_batches(tokens, segments_of(tokens, True), rows_per_batch)
+    plan = tile_batches(tokens, plan_tile(tokens, rows_per_batch, sharing=True))
     for segment in plan.segments:
         keys = {tuple(tokens[row, : segment.stop]) for row in segment.node_rows}
         assert len(keys) == len(segment.node_rows) == len({tuple(row[: segment.stop]) for row in tokens})
@@ -60,9 +63,11 @@ def test_blocks_together_are_the_group_and_keep_their_caches_small(
     tokens: np.ndarray, rows_per_batch: int, slots_limit: int
 ) -> None:
     tokens = tokens[lexicographic_order(tokens)]
-    blocks = make_tiles(tokens, rows_per_batch, sharing=True, slots_limit=slots_limit)
-    stops = [block.start for block in blocks[1:]] + [len(tokens)]
-    for block, stop in zip(blocks, stops, strict=True):
-        rows = tokens[block.start : stop]
-        assert (played(block, rows.shape) == rows).all()
-        assert block.num_slots <= slots_limit or len(rows) == 1
+    tiles = plan_tiles(tokens, rows_per_batch, sharing=True, slots_limit=slots_limit)
+    assert [tile.start for tile in tiles] + [len(tokens)] == [0] + [tile.stop for tile in tiles]
+    for tile in tiles:
+        rows = tokens[tile.start : tile.stop]
+        batches = tile_batches(tokens, tile)
+        assert (played(batches, rows.shape) == rows).all()
+        assert batches.num_slots == tile.num_slots
+        assert tile.num_slots <= slots_limit or len(rows) == 1

@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM
 
 import ie_store.extract.prepare
 from ie_store.errors import BusyError, DiskSpaceError, IdentityError, InputError
+from ie_store.extract.forecast import Forecast
 from ie_store.extract.layout import choose_layout
-from ie_store.extract.plan import Plan
+from ie_store.extract.plan import ExtractPlan
 from ie_store.extract.run import extract, plan_extract
 from ie_store.options import ExtractSpec, Progress
 from ie_store.specs import Slab, StoreLayout
@@ -63,14 +64,14 @@ def error(states: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.usefixtures("small_shards")
 def test_a_run_stores_what_it_says(make_spec: MakeSpec) -> None:
     spec = make_spec(dtype="float32")
-    plans: list[Plan] = []
+    plans: list[tuple[ExtractPlan, Forecast]] = []
     told: list[Progress] = []
-    report = extract(spec, told.append, plans.append)
+    report = extract(spec, told.append, lambda *planned: plans.append(planned))
     assert report.name == "llama/rows"
-    assert plans == [report.plan]
+    assert plans == [(report.plan, report.forecast)]
     assert not report.reused
     assert (report.num_rows, report.num_shards, report.plan.num_shards) == (24, 14, 14)
-    json.dumps(asdict(report))
+    json.dumps(report.as_json())
     states = macro(spec, report.name)
     reader = open_reader(spec.store, report.name)
     assert error(states[:BLOCKS], reference(spec.model, reader.tokens)[:BLOCKS]) < 1e-6
@@ -83,7 +84,7 @@ def test_a_run_stores_what_it_says(make_spec: MakeSpec) -> None:
     assert all(0 < progress.done <= progress.total for progress in told)
     dataset = xr.open_zarr(report.address, consolidated=False)
     assert np.array_equal(dataset.macro.values, states)
-    assert report.plan.encoded_bytes == pytest.approx(report.num_bytes, rel=0.35)
+    assert report.forecast.encoded_bytes == pytest.approx(report.num_bytes, rel=0.35)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -96,7 +97,7 @@ def test_a_second_run_reuses_and_a_lost_shard_comes_back_bit_for_bit(make_spec: 
     for number in (1, 4):
         (store / f"macro/c/0/0/{number}/0").unlink()
         (store / f"ledger/macro/c/{number}/0/0").unlink()
-    assert plan_extract(spec).missing_shards == 2
+    assert plan_extract(spec)[0].missing_shards == 2
     again = extract(spec)
     assert (again.num_shards, again.reused) == (2, False)
     assert np.array_equal(macro(spec, first.name), before[0], equal_nan=True)
@@ -216,15 +217,15 @@ def test_no_room_is_seen_before_anything_is_written(make_spec: MakeSpec, monkeyp
 
 def test_a_plan_writes_nothing(make_spec: MakeSpec) -> None:
     spec = make_spec()
-    plan = plan_extract(spec)
+    plan, forecast = plan_extract(spec)
     assert not Path(spec.store).exists()
     distinct = [len({tuple(row[: p + 1]) for row in prefix_rows()}) for p in range(9)]
     assert plan.distinct_prefixes == tuple(distinct)
-    assert plan.tokens_computed < plan.tokens_dense == 24 * 9 + plan.num_tokens
-    assert plan.dense_bytes == (24 * 9 + plan.num_tokens) * (BLOCKS + 1) * HIDDEN * 2
-    assert plan.forward_seconds > 0
-    assert plan.seconds >= plan.forward_seconds
-    json.dumps(asdict(plan))
+    assert plan.tokens_computed < plan.tokens_dense == 24 * 9 + plan.layout.num_tokens
+    assert plan.dense_bytes == (24 * 9 + plan.layout.num_tokens) * (BLOCKS + 1) * HIDDEN * 2
+    assert forecast.tokens == plan.tokens_computed
+    assert forecast.seconds >= forecast.forward_seconds > 0
+    json.dumps(plan.as_json())
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import torch
 from tiny_models import PLAIN, REFUSED, SHARED, prefix_rows, tiny_config, tiny_model
 
 from ie_store.errors import InputError
-from ie_store.extract.forward.batches import make_batches, segments_of
+from ie_store.extract.forward.batches import tile_batches
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.sharing import check_sharing, states_of_rows
+from ie_store.extract.forward.tiles import plan_tile
 from ie_store.extract.model.decoder import Decoder, find_decoder, relative_error
 from ie_store.extract.model.quiet import silence
 from ie_store.prefixes import lexicographic_order
@@ -30,9 +31,9 @@ def found(family: str) -> Decoder:
 def test_shared_states_are_the_plain_ones(family: str) -> None:
     decoder, rows = found(family), sorted_rows()
     assert check_sharing(decoder, rows, CPU).shared
-    segments = segments_of(rows, sharing=True)
-    plan = make_batches(rows, segments, rows_per_batch=2)
-    assert len(segments) > 1
+    tile = plan_tile(rows, 2, sharing=True)
+    plan = tile_batches(rows, tile)
+    assert len(tile.segments) > 1
     assert plan.num_tokens < rows.size
     with silence():
         shared = states_of_rows(TileForward(decoder, plan, CPU), plan, rows.shape, decoder.num_layers)

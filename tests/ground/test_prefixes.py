@@ -13,10 +13,11 @@ from ie_store.prefixes import (
     common_prefix_lengths,
     entropy_nats,
     lexicographic_order,
-    make_schedule,
+    make_segments,
     num_distinct_prefixes,
     permutation_nats,
     prefix_entropies_nats,
+    schedule_stops,
     token_entropies_nats,
 )
 
@@ -97,7 +98,7 @@ def test_the_schedule_is_the_cheapest_of_all(tokens, overhead):
 
     inner = range(1, num_positions)
     cheapest = min(cost(stops) for size in range(num_positions) for stops in combinations(inner, size))
-    segments = make_schedule(differences, num_positions, overhead)
+    segments = make_segments(differences, schedule_stops(differences, num_positions, overhead))
     assert sum(segment.num_tokens + overhead for segment in segments) == cheapest
     assert [segment.start for segment in segments] == [0, *(segment.stop for segment in segments[:-1])]
     assert segments[-1].stop == num_positions
@@ -106,7 +107,8 @@ def test_the_schedule_is_the_cheapest_of_all(tokens, overhead):
 @given(ROWS, st.integers(0, 30))
 def test_every_prefix_is_reached_through_its_parents(tokens, overhead):
     tokens = in_order(tokens)
-    segments = make_schedule(common_prefix_lengths(tokens), tokens.shape[1], overhead)
+    differences = common_prefix_lengths(tokens)
+    segments = make_segments(differences, schedule_stops(differences, tokens.shape[1], overhead))
     known: list[tuple[int, ...]] = [()]  # prefix of each node of the segment before
     for segment in segments:
         parents = segment.parent_nodes if segment.start else np.zeros(len(segment.node_rows), dtype=int)

@@ -174,14 +174,14 @@ def close(values, digits):
 
 def test_figures_of_the_whole_country_corpus():
     found, title = result("country_303600"), "The whole country corpus"
-    predicted, measured = found["predicted"], found["measured"]
-    assert said(title, "time") + said(title, "time", 2) == [predicted["minutes"], measured["minutes"]]
+    forecast, measured = found["forecast"], found["measured"]
+    assert said(title, "time") + said(title, "time", 2) == [forecast["minutes"], measured["minutes"]]
     assert said(title, "sequences") + said(title, "sequences", 2) == close(
-        [predicted["sequences_per_second"], measured["sequences_per_second"]], 0
+        [forecast["sequences_per_second"], measured["sequences_per_second"]], 0
     )
-    assert said(title, "bytes") + said(title, "bytes", 2) == [predicted["bytes"] / 1e9, measured["bytes"] / 1e9]
+    assert said(title, "bytes") + said(title, "bytes", 2) == [forecast["bytes"] / 1e9, measured["bytes"] / 1e9]
     dense = found["dense_bytes"]
-    shares = close([dense / 1e9, predicted["bytes"] / dense, measured["bytes"] / dense], 3)
+    shares = close([dense / 1e9, forecast["bytes"] / dense, measured["bytes"] / dense], 3)
     parts = said(title, "of the dense", 0) + said(title, "of the dense") + said(title, "of the dense", 2)
     assert parts == shares
     peak, imports, model, groups = said(title, "peak", 2)

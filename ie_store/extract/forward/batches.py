@@ -1,4 +1,4 @@
-"""Which distinct prefixes go through the model together: a pure function of the rows and the layout.
+"""Which distinct prefixes go through the model together, as arrays: a pure function of a planned tile and its rows.
 
 ::
 
@@ -10,16 +10,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.grid import ceil_div
-from ie_store.prefixes import Segment, Tokens, common_prefix_lengths, make_schedule
-
-STEP_OVERHEAD = 48
-"""One more pass through the model costs about as much as this many tokens (reading the weights)."""
+from ie_store.extract.forward.tiles import Tile, num_batches
+from ie_store.prefixes import Segment, Tokens, common_prefix_lengths, make_segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,32 +65,12 @@ def plain_segments(num_rows: int, num_positions: int) -> tuple[Segment, ...]:
     return (Segment(start=0, stop=num_positions, node_rows=rows, parent_nodes=rows[:0]),)
 
 
-def segments_of(tokens: Tokens, sharing: bool) -> tuple[Segment, ...]:
-    """The schedule of sorted rows ``tokens`` (row, position)."""
-    num_rows, num_positions = tokens.shape
-    differences = common_prefix_lengths(tokens)
-    return make_schedule(differences, num_positions, STEP_OVERHEAD) if sharing else plain_segments(num_rows, num_positions)
-
-
-def make_tiles(tokens: Tokens, rows_per_batch: int, *, sharing: bool, slots_limit: int, start: int = 0) -> list[TileBatches]:
-    """The forwards of a group: one block, or halves of halves where one cache would take too much memory.
-
-    Args:
-        tokens: (row, position), sorted lexicographically.
-        rows_per_batch: see `make_batches`.
-        sharing: whether prefixes may be shared.
-        slots_limit: most slots of a cache.
-        start: first row of the block in its group.
-    """
-    block = make_batches(tokens, segments_of(tokens, sharing), rows_per_batch, start)
-    if block.num_slots <= slots_limit or len(tokens) == 1:
-        return [block]
-    half = len(tokens) // 2
-    options: Any = {"sharing": sharing, "slots_limit": slots_limit}
-    return [
-        *make_tiles(tokens[:half], rows_per_batch, start=start, **options),
-        *make_tiles(tokens[half:], rows_per_batch, start=start + half, **options),
-    ]
+def tile_batches(tokens: Tokens, tile: Tile) -> TileBatches:
+    """The batches of a planned tile, over the rows ``tokens`` (row, position) of its group."""
+    rows = tokens[tile.start : tile.stop]
+    stops = tuple(segment.stop for segment in tile.segments)
+    segments = make_segments(common_prefix_lengths(rows), stops) if tile.shared else plain_segments(*rows.shape)
+    return make_batches(rows, segments, tile.rows_per_batch, tile.start)
 
 
 def make_batches(tokens: Tokens, segments: tuple[Segment, ...], rows_per_batch: int, start: int = 0) -> TileBatches:
@@ -102,7 +78,7 @@ def make_batches(tokens: Tokens, segments: tuple[Segment, ...], rows_per_batch: 
 
     Args:
         tokens: (row, position), sorted lexicographically.
-        segments: from `segments_of`.
+        segments: together all positions.
         rows_per_batch: rows of a plain forward that make a batch; a step over fewer positions takes that many more nodes.
         start: first row of ``tokens`` in their group.
     """
@@ -117,15 +93,17 @@ def make_batches(tokens: Tokens, segments: tuple[Segment, ...], rows_per_batch: 
         if not is_last:
             block_tables = np.concatenate([past, own], axis=1)
             first_slot += segment.num_tokens
-        for nodes in _equal_ranges(len(segment.node_rows), rows_per_batch * num_positions // (segment.stop - segment.start)):
+        for nodes in _equal_ranges(
+            len(segment.node_rows),
+            num_batches(len(segment.node_rows), segment.stop - segment.start, num_positions, rows_per_batch),
+        ):
             slots = own[: len(nodes)] if is_last else own[nodes.start : nodes.stop]
             batches.append(_batch(tokens, segment, nodes, past[nodes.start : nodes.stop], slots, num_rows))
             num_slots = max(num_slots, int(slots[-1, -1]) + 1)
     return TileBatches(start=start, segments=segments, batches=tuple(batches), num_slots=num_slots if len(segments) > 1 else 0)
 
 
-def _equal_ranges(num_nodes: int, at_most: int) -> Iterator[range]:
-    pieces = ceil_div(num_nodes, max(1, at_most))
+def _equal_ranges(num_nodes: int, pieces: int) -> Iterator[range]:
     edges = [num_nodes * piece // pieces for piece in range(pieces + 1)]
     yield from map(range, edges, edges[1:])
 

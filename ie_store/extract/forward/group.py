@@ -1,6 +1,6 @@
 """One group of rows, or one table of lone tokens, from token ids to states in host memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.errors import NonFiniteError
-from ie_store.extract.forward.batches import TileBatches, make_tiles
+from ie_store.extract.forward.batches import TileBatches, tile_batches
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.sharing import Sharing
 from ie_store.extract.forward.states import FaultFinder, HostBuffer, StateSink
+from ie_store.extract.forward.tiles import Tile, plan_tiles
 from ie_store.extract.model.load import LoadedModel
+from ie_store.extract.work import WorkItem
 from ie_store.specs import Level, StoreLayout
 
 CACHE_BYTES = {False: 192 * 2**20, True: 4 * 2**30}
@@ -42,25 +44,33 @@ class Engine:
         """Positions whose states are kept: those of the layout, and the only one of a lone token."""
         return self.layout.positions if level == "macro" else (0,)
 
-    def blocks(self, level: Level, tokens: NDArray[np.int32]) -> list[TileBatches]:
-        """The forwards that compute the states of rows ``tokens`` (row, position)."""
-        rows = model_rows(tokens, self.positions(level), self.model.bos_id)
+    def tiles(self, level: Level, tokens: NDArray[np.int32]) -> tuple[Tile, ...]:
+        """How the states of rows ``tokens`` (row, position) are to be computed."""
         limit = CACHE_BYTES[self.model.device.type == "cuda"] // max(1, self.sharing.slot_bytes)
-        return make_tiles(rows, self.layout.rows_per_batch, sharing=self.sharing.shared, slots_limit=limit)
+        rows = self._model_rows(level, tokens)
+        return plan_tiles(rows, self.layout.rows_per_batch, sharing=self.sharing.shared, slots_limit=limit)
+
+    def batches(self, level: Level, tokens: NDArray[np.int32], tiles: tuple[Tile, ...]) -> Iterator[TileBatches]:
+        """The forwards of planned ``tiles`` over rows ``tokens`` (row, position), one tile's after the other's."""
+        rows = self._model_rows(level, tokens)
+        return (tile_batches(rows, tile) for tile in tiles)
+
+    def _model_rows(self, level: Level, tokens: NDArray[np.int32]) -> NDArray[np.int32]:
+        return model_rows(tokens, self.positions(level), self.model.bos_id)
 
     def fill(
         self,
-        level: Level,
+        item: WorkItem,
         tokens: NDArray[np.int32],
         source_row: NDArray[np.int64],
         buffer: HostBuffer,
         on_tokens: OnTokens,
     ) -> Tensor:
-        """Compute the states of a group into ``buffer``.
+        """Compute the states of an item into ``buffer``, in the tiles that it was planned in.
 
         Args:
-            level: macro, or micro for lone tokens.
-            tokens: (row, position), sorted; micro: (token, 1).
+            item: what to compute.
+            tokens: its rows (row, position), sorted; micro: (token, 1).
             source_row: (row,) what to call a row in a message; micro: the token ids.
             buffer: host memory.
             on_tokens: called with progress.
@@ -71,21 +81,20 @@ class Engine:
         Raises:
             NonFiniteError: a value that is not finite, or that the stored dtype cannot hold.
         """
-        layout, positions = self.layout, self.positions(level)
-        blocks = self.blocks(level, tokens)
+        layout, positions = self.layout, self.positions(item.level)
         view = buffer.view((len(layout.layers), len(positions), len(tokens), layout.hidden_size))
         sink = StateSink(buffer, view, layers=layout.layers, positions=positions, num_before=self._num_before)
-        done, total = 0, sum(block.num_tokens for block in blocks)
-        for block in blocks:
-            forward = TileForward(self.model.decoder, block, self.model.device)
-            for batch in block.batches:
-                forward.run(batch, partial(sink.keep, block.start))
+        done = 0
+        for tile in self.batches(item.level, tokens, item.tiles):
+            forward = TileForward(self.model.decoder, tile, self.model.device)
+            for batch in tile.batches:
+                forward.run(batch, partial(sink.keep, tile.start))
                 layer = sink.faulty_layer()
                 if layer is not None:
-                    forward.run(batch, partial(self._finder(level, source_row).look, block.start))
+                    forward.run(batch, partial(self._finder(item.level, source_row).look, tile.start))
                     raise NonFiniteError(f"layer {layer} held a value that cannot be stored; computed again it could")
                 done += batch.num_tokens
-                on_tokens(done, total)
+                on_tokens(done, item.num_tokens)
         buffer.finish()
         return view
 

@@ -1,6 +1,5 @@
 """May prefixes be shared? Tried on the corpus itself: the shared forward must compute what the plain one does."""
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import Tensor
 from ie_store.extract.forward.batches import Batch, TileBatches, make_batches
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.model.decoder import Decoder, relative_error
-from ie_store.prefixes import Segment, common_prefix_lengths
+from ie_store.prefixes import common_prefix_lengths, make_segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +42,9 @@ def check_sharing(decoder: Decoder, tokens: NDArray[np.int32], device: torch.dev
     num_positions = rows.shape[1]
     if num_positions == 1:
         return Sharing(shared=True, reason="")
-    cuts = sorted({0, 1, 2, num_positions // 2, num_positions - 1, num_positions} & set(range(num_positions + 1)))
+    cuts = sorted({1, 2, num_positions // 2, num_positions - 1, num_positions} & set(range(1, num_positions + 1)))
     name = type(decoder.module).__name__
-    forward_plan = make_batches(rows, _forced_segments(rows, cuts), rows_per_batch=len(rows))
+    forward_plan = make_batches(rows, make_segments(common_prefix_lengths(rows), tuple(cuts)), rows_per_batch=len(rows))
     forward = TileForward(decoder, forward_plan, device)
     try:
         shared = states_of_rows(forward, forward_plan, rows.shape, decoder.num_layers)
@@ -79,17 +78,6 @@ def states_of_rows(forward: TileForward, plan: TileBatches, shape: tuple[int, ..
     for batch in plan.batches:
         forward.run(batch, keep)
     return [states[layer] for layer in range(num_layers)]
-
-
-def _forced_segments(tokens: NDArray[np.int32], cuts: list[int]) -> tuple[Segment, ...]:
-    """A schedule that is cut at ``cuts``, whatever it costs."""
-    differences = common_prefix_lengths(tokens)
-    segments: list[Segment] = []
-    for start, stop in itertools.pairwise(cuts):
-        nodes = np.flatnonzero(differences < stop)
-        parents = np.searchsorted(segments[-1].node_rows, nodes, side="right") - 1 if segments else nodes[:0]
-        segments.append(Segment(start=start, stop=stop, node_rows=nodes, parent_nodes=parents))
-    return tuple(segments)
 
 
 def _first_line(error: Exception) -> str:

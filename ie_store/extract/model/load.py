@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from ie_store.errors import InputError
 from ie_store.extract.model.decoder import Decoder, find_decoder
 from ie_store.extract.model.digest import weights_digest
+from ie_store.extract.model.initial_weights import initial_model
 from ie_store.extract.model.quiet import silence
 from ie_store.extract.model.sources import load_error, require_source
 from ie_store.extract.model.tokenizer import PlainTokenizer, load_tokenizer
@@ -134,6 +135,9 @@ def _load_weights(spec: ExtractSpec, arguments: dict[str, Any], config: PreTrain
     attention: dict[str, Any] = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
     try:
         with silence():
+            if spec.weights_seed is not None:
+                options = {**attention, "trust_remote_code": spec.trust_remote_code}
+                return _frozen(initial_model(config, spec.weights_seed, dtype, options))
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 spec.model, dtype=dtype, output_loading_info=True, **attention, **arguments
             )
@@ -144,8 +148,11 @@ def _load_weights(spec: ExtractSpec, arguments: dict[str, Any], config: PreTrain
     if missing:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(f"model {spec.model!r}: its files lack {len(missing)} weights ({shown}); they would be random numbers")
-    frozen: PreTrainedModel = model.eval().requires_grad_(False)
-    return frozen
+    return _frozen(model)
+
+
+def _frozen(model: Any) -> PreTrainedModel:
+    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def _moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
@@ -187,7 +194,8 @@ def _bos_id(spec: ExtractSpec, tokenizer: PlainTokenizer | None, config: PreTrai
 
 def _model_id(spec: ExtractSpec) -> str:
     name = Path(spec.model).resolve().name if Path(spec.model).is_dir() else spec.model
-    return f"{name}/{spec.gguf_file}" if spec.gguf_file else name
+    name = f"{name}/{spec.gguf_file}" if spec.gguf_file else name
+    return name if spec.weights_seed is None else f"{name}~random{spec.weights_seed}"
 
 
 def _line(error: BaseException) -> str:
