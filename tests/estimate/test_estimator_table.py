@@ -64,7 +64,9 @@ def test_no_other_file_names_an_estimator():
 def test_a_file_and_a_row_make_an_estimator(tmp_path):
     """The example of docs/architecture.md: from the command line, as a function and in `check`."""
     made, store = Extended(tmp_path / "copy", "An estimator"), write_store(tmp_path / "store", random_tokens(80))
-    assert set(made.touched) == {f"ie_store/{name}.py" for name in ("estimate/estimators/half", "estimator_options", "estimators")}
+    assert set(made.touched) == {
+        f"ie_store/{name}.py" for name in ("estimate/estimators/half", "estimator_options", "estimators")
+    }
     assert "--share" in made.ie_store("estimate", "--help")
     shown = made.ie_store("estimate", store, NAME, "--estimator", "half", "--share", "0.25", "--json")
     halves = [entry for entry in json.loads(shown)["estimates"] if entry["estimator"] == "half"]

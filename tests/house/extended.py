@@ -63,6 +63,8 @@ class Extended:
 
 def text_of(section: str) -> str:
     """The page below a heading, up to the next."""
-    found = re.search(rf"^#+ {section}\n(.*?)(?=^#|\Z)", re.sub(r"^# (?=\S+\.py)", "\0 ", PAGE.read_text(), flags=re.M), re.M | re.S)
+    found = re.search(
+        rf"^#+ {section}\n(.*?)(?=^#|\Z)", re.sub(r"^# (?=\S+\.py)", "\0 ", PAGE.read_text(), flags=re.M), re.M | re.S
+    )
     assert found, f"{PAGE.name} has no heading {section!r}"
     return found[1].replace("\0 ", "# ")

@@ -39,10 +39,10 @@ class MemoryLock:
 class MemoryStorage:
     """A dictionary from full addresses to bytes."""
 
-    storage_options: dict[str, Any] | None = {}
+    storage_options: dict[str, Any] | None
 
     def __init__(self, root: str) -> None:
-        self.root = root.rstrip("/")
+        self.root, self.storage_options = root.rstrip("/"), {}
         self._files = _STORES.setdefault(self.root.removeprefix(SCHEME).split("/")[0], {})
 
     def address(self, key: str = "") -> str:

@@ -63,9 +63,9 @@ def test_a_derived_variable_is_plain_zarr_with_its_meaning(tmp_path):
     opened = xr.open_zarr(folder, consolidated=False).load()
     assert opened.spectrum.dims == ("layer", "position", "rank")
     assert opened.spectrum.attrs == {
-        "long_name": "eigenvalues of the covariance of the states, falling",
+        "long_name": "falling eigenvalues",
         "units": "1",
-        "lineage": "macro states of the layer",
+        "lineage": "macro states",
     }
     assert opened.layer.values.tolist() == [0, 1, 2]
     states = xr.open_zarr(Path(store) / NAME, consolidated=False).macro.values.astype(float)

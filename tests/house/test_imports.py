@@ -193,7 +193,11 @@ PLANTED = [
     ("ie_store/store/files/open.py", "from ie_store.store.format import codec", "store.files imports only the ground"),
     ("ie_store/store/files/open.py", "import ie_store.store", "store.files imports only the ground"),
     ("ie_store/store/format/codec.py", "from ie_store.store.dataset.writer import open_writer", "store.format imports only"),
-    ("ie_store/store/dataset/writer.py", "def f():\n    from ie_store.store.open import open_store", "store.dataset imports only"),
+    (
+        "ie_store/store/dataset/writer.py",
+        "def f():\n    from ie_store.store.open import open_store",
+        "store.dataset imports only",
+    ),
     ("ie_store/store/dataset/writer.py", "from ie_store.store.results.records import Record", "store.dataset imports only"),
     ("ie_store/store/results/records.py", "import ie_store.store.verify", "store.results imports only"),
     ("ie_store/extract/model/load.py", "from ie_store.extract.forward import batches", "extract.model imports only the ground"),

@@ -261,7 +261,9 @@ def test_results_and_records_follow_from_the_page(tmp_path):
     assert np.isnan(arrays["norm"]).sum() == 7
 
 
-@pytest.mark.parametrize("value", [0.1, 1.0, -2.5, 1e15, 1e16, 123456789012345678.0, 1e-4, 1.5e-5, 5e-324, 1.7976931348623157e308])
+@pytest.mark.parametrize(
+    "value", [0.1, 1.0, -2.5, 1e15, 1e16, 123456789012345678.0, 1e-4, 1.5e-5, 5e-324, 1.7976931348623157e308]
+)
 def test_canonical_json_as_the_page_lays_it_out_is_pythons(value):
     assert canonical({"b": [value, None, True, 3], "a\n": 'é"😀'}) == json.dumps(
         {"b": [value, None, True, 3], "a\n": 'é"😀'}, sort_keys=True, separators=(",", ":")
