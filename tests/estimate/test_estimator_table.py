@@ -2,14 +2,11 @@
 
 import ast
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from extended import Extended
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import InputError
@@ -29,43 +26,6 @@ MAY_NAME = (
 """The table, the methods themselves, and what a critic is trained for."""
 TELLING = sorted(set(NAMES) - {"exact", "noise"})
 """Names that mean an estimator wherever they stand; the others are words of their own too."""
-
-NEW_FILE = '''
-"""Half of what there is to know."""
-
-from dataclasses import replace
-
-from ie_store.specs import MIEstimate, Outcome
-
-
-def measure(spec, states, problems, on_progress):
-    from ie_store.estimate.batch_states import ceilings_at
-
-    return [_half(spec, ceilings_at(states.corpus, problem)[0]) for problem in problems]
-
-
-def of_arrays(spec, pair, on_progress):
-    return _half(spec, float(len(pair.classes.x)))
-
-
-def _half(spec, nats):
-    return replace(MIEstimate.exactly(spec.name, nats), nats=nats * spec.options.share, outcome=Outcome.CONVERGED)
-'''
-NEW_OPTIONS = '''
-@dataclass(frozen=True, kw_only=True)
-class HalfOptions:
-    """A share."""
-
-    share: float = described(0.5, "the share that is told")
-
-
-'''
-NEW_ROW = """    Estimator(
-        name="half", version=1, summary="a share of the exact value", options=HalfOptions, guarantee="lower bound",
-        trained=False, needs_states=True, measure=f"{_ROOM}.half:measure", measure_arrays=f"{_ROOM}.half:of_arrays",
-        belief="it is what it says",
-    ),
-"""
 
 
 @pytest.mark.parametrize("row", ESTIMATORS, ids=lambda row: row.name)
@@ -102,35 +62,17 @@ def test_no_other_file_names_an_estimator():
 
 @pytest.mark.slow
 def test_a_file_and_a_row_make_an_estimator(tmp_path):
-    """From the command line, as a function and in `check`, in a copy of the package with one new file and one changed one."""
-    for source, target in (("ie_store", "ie_store"), ("cli", "ie_store_cli")):
-        shutil.copytree(ROOT / source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "ie_store/estimate/estimators/half.py").write_text(NEW_FILE)
-    table = tmp_path / "ie_store/estimators.py"
-    head = "@dataclass(frozen=True, kw_only=True)\nclass Estimator:"
-    text = table.read_text().replace(head, NEW_OPTIONS + head)
-    table.write_text(text.replace('\n)\n"""Every estimator', f'\n{NEW_ROW})\n"""Every estimator'))
-    store, name = write_store(tmp_path / "store", random_tokens(80)), NAME
-
-    def python(code: str, *arguments: str) -> str:
-        run = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            capture_output=True, text=True, timeout=120, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        )  # fmt: skip
-        assert run.returncode == 0, run.stderr
-        return run.stdout
-
-    def ie_store(*arguments: str) -> str:
-        return python("from ie_store_cli.main import main; main()", *arguments)
-
-    assert "--share" in ie_store("estimate", "--help")
-    shown = json.loads(ie_store("estimate", store, name, "--estimator", "half", "--share", "0.25", "--json"))["estimates"]
-    halves = [entry for entry in shown if entry["estimator"] == "half"]
+    """The example of docs/architecture.md: from the command line, as a function and in `check`."""
+    made, store = Extended(tmp_path / "copy", "An estimator"), write_store(tmp_path / "store", random_tokens(80))
+    assert set(made.touched) == {
+        f"ie_store/{name}.py" for name in ("estimate/estimators/half", "estimator_options", "estimators")
+    }
+    assert "--share" in made.ie_store("estimate", "--help")
+    shown = made.ie_store("estimate", store, NAME, "--estimator", "half", "--share", "0.25", "--json")
+    halves = [entry for entry in json.loads(shown)["estimates"] if entry["estimator"] == "half"]
     assert halves
     assert all(entry["macro_nats"] == pytest.approx(entry["macro_ceiling_nats"] / 4) for entry in halves)
-    assert "it is what it says" in ie_store("check", store, name, "--estimator", "half")
+    assert "it is what it says" in made.ie_store("check", store, NAME, "--estimator", "half")
     pairs = "x = np.random.randn(60, 2); y = x[::-1].copy()"
-    assert (
-        python(f"import numpy as np, ie_store; {pairs}; print(ie_store.mutual_information(x, y, estimator='half').nats)")
-        == "30.0\n"
-    )
+    code = f"import numpy as np, ie_store; {pairs}; print(ie_store.mutual_information(x, y, estimator='half').nats)"
+    assert made.python("-c", code) == "30.0\n"

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,18 @@ MAY_IMPORT = {
     "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
 }
 """Rooms that a room may import from."""
+INSIDE: dict[str, tuple[str, ...]] = {
+    "store.files": (),
+    "store.format": ("store.files",),
+    "store.dataset": ("store.files", "store.format"),
+    "store.results": ("store.files", "store.format", "store.dataset"),
+    "extract.model": (),
+    "extract.forward": ("extract.model",),
+    "estimate.exact": ("store",),
+    "estimate.critics": ("estimate.exact",),
+    "estimate.estimators": ("store", "estimate.exact", "estimate.critics", "estimate.array_input", "estimate.batch_states"),
+}
+"""Rooms inside the wings, and what they may import beside themselves and the ground. Files at the top of a wing import it all."""
 ONLY_IN = {
     "torch": {"extract", "estimate"},
     "transformers": {"extract"},
@@ -55,6 +68,19 @@ def room(module: str) -> str:
     return "ground" if parts[0] in GROUND else parts[0]
 
 
+def inner_room(module: str, known: dict[str, Path]) -> str:
+    """The folder of the library that a module of ours stands in: ``store.files``; ``store`` for files at a wing's top."""
+    is_package = module in known and known[module].name == "__init__.py"
+    return ".".join(module.split(".")[1 : None if is_package else -1])
+
+
+def may_import_inside(here: str, name: str, known: dict[str, Path]) -> bool:
+    """True where files of the inner room ``here`` may import the module ``name`` of ours."""
+    allowed = (here, *INSIDE.get(here, ()))
+    there = name.partition(".")[2]
+    return here not in INSIDE or room(name) == "ground" or any(f"{there}.".startswith(f"{place}.") for place in allowed)
+
+
 def imports(module: str, path: Path, known: dict[str, Path]) -> Iterator[tuple[int, str]]:
     """Line and name of everything a module imports; names of ours are those of modules."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -75,9 +101,9 @@ def violations(root: Path) -> list[str]:
     """One line for each import that breaks a rule of the house."""
     known, broken, graph = modules(root), [], {}
     for module, path in known.items():
-        here = room(module)
-        if here not in MAY_IMPORT:
-            broken.append(f"{module}: there is no room called {here!r}")
+        here, inner = room(module), inner_room(module, known)
+        if here not in MAY_IMPORT or ("." in inner and inner not in INSIDE):
+            broken.append(f"{module}: there is no room called {here if here not in MAY_IMPORT else inner!r}")
             continue
         graph[module] = set()
         for line, name in imports(module, path, known):
@@ -89,6 +115,8 @@ def violations(root: Path) -> list[str]:
                 graph[module].add(name)
                 if room(name) not in MAY_IMPORT[here]:
                     broken.append(f"{where}, which stands in {room(name)}")
+                elif not may_import_inside(inner, name, known):
+                    broken.append(f"{where}; {inner} imports only {', '.join(('the ground', *INSIDE[inner]))}")
                 if name.endswith(".run") and here not in ("cli", "door"):
                     broken.append(f"{where}; only the command line calls a wing's run")
             elif here not in ONLY_IN.get(top, {here}):
@@ -158,10 +186,27 @@ PLANTED = [
     ("ie_store/__init__.py", "from ie_store.extract.run import extract", "stands in extract"),
     ("ie_store/helpers/text.py", "", "no room called 'helpers'"),
     (
-        "ie_store/store/open.py",
+        "ie_store/store/files/open.py",
         "import ie_store.store.dataset.writer",
-        "circle: ie_store.store.dataset.writer -> ie_store.store.open -> ie_store.store.dataset.writer",
+        "circle: ie_store.store.dataset.writer -> ie_store.store.files.open -> ie_store.store.dataset.writer",
     ),
+    ("ie_store/store/files/open.py", "from ie_store.store.format import codec", "store.files imports only the ground"),
+    ("ie_store/store/files/open.py", "import ie_store.store", "store.files imports only the ground"),
+    ("ie_store/store/format/codec.py", "from ie_store.store.dataset.writer import open_writer", "store.format imports only"),
+    (
+        "ie_store/store/dataset/writer.py",
+        "def f():\n    from ie_store.store.open import open_store",
+        "store.dataset imports only",
+    ),
+    ("ie_store/store/dataset/writer.py", "from ie_store.store.results.records import Record", "store.dataset imports only"),
+    ("ie_store/store/results/records.py", "import ie_store.store.verify", "store.results imports only"),
+    ("ie_store/extract/model/load.py", "from ie_store.extract.forward import batches", "extract.model imports only the ground"),
+    ("ie_store/extract/forward/group.py", "from ie_store.extract.plan import Plan", "extract.forward imports only"),
+    ("ie_store/estimate/exact/entropies.py", "from ie_store.estimate.critics.bounds import Bound", "estimate.exact imports only"),
+    ("ie_store/estimate/critics/train.py", "from ie_store.estimate.estimators.cca import run_fold", "critics imports only"),
+    ("ie_store/estimate/critics/train.py", "from ie_store.store.open import open_store", "estimate.critics imports only"),
+    ("ie_store/estimate/estimators/cca.py", "from ie_store.estimate.execute import execute", "estimate.estimators imports only"),
+    ("ie_store/estimate/pictures/draw.py", "import math", "no room called 'estimate.pictures'"),
     ("ie_store/store/open.py", "from ie_store.store import open", "circle: ie_store.store.open -> ie_store.store.open"),
 ]
 
@@ -172,9 +217,14 @@ def test_a_planted_violation_is_found(tmp_path, path, code, message):
         "ie_store/__init__.py": "from ie_store.errors import IeStoreError",
         "ie_store/errors.py": "import math",
         "ie_store/store/open.py": "import zarr\nfrom ie_store.errors import IeStoreError",
-        "ie_store/store/dataset/writer.py": "from ie_store.store.open import open_store",
-        "ie_store/extract/forward/prefix_forward.py": "import torch, transformers\nfrom ie_store.corpus import make",
+        "ie_store/store/files/open.py": "from ie_store.errors import InputError",
+        "ie_store/store/dataset/writer.py": "from ie_store.store.files.open import open_storage",
+        "ie_store/extract/model/load.py": "import torch, transformers",
+        "ie_store/extract/forward/prefix_forward.py": "import torch\nfrom ie_store.extract.model import load",
+        "ie_store/extract/prepare.py": "from ie_store.corpus import make",
         "ie_store/corpus/make.py": "import numpy",
+        "ie_store/estimate/batch_states.py": "import torch\nfrom ie_store.estimate.exact import entropies",
+        "ie_store/estimate/estimators/cca.py": "from ie_store.estimate.batch_states import Measured",
         "ie_store/estimate/run.py": "from ie_store.store.dataset.writer import open_writer",
         "cli/main.py": "import typer\nfrom . import render\ndef f():\n    from ie_store.estimate.run import estimate",
         "cli/render.py": "import rich.table",
@@ -186,6 +236,34 @@ def test_a_planted_violation_is_found(tmp_path, path, code, message):
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(code)
     assert message in "\n".join(violations(tmp_path))
+
+
+def package_faults(root: Path) -> list[str]:
+    """Folders of code that an installed wheel would lack."""
+    listed = set(tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {path.parent for folder in ("ie_store", "cli") for path in (root / folder).rglob("*.py")}
+    faults = [f"{folder.relative_to(root)} has no __init__.py" for folder in folders if not (folder / "__init__.py").exists()]
+    found = {".".join(folder.relative_to(root).parts).replace("cli", "ie_store_cli", 1) for folder in folders}
+    faults += [f"pyproject.toml does not list {package}: a wheel would lack it" for package in found - listed]
+    return sorted(faults + [f"pyproject.toml lists {package}, which is not there" for package in listed - found])
+
+
+def test_every_room_is_part_of_the_wheel():
+    assert package_faults(ROOT) == []
+
+
+def test_a_room_that_is_not_listed_is_found(tmp_path):
+    for name in ("ie_store/__init__.py", "ie_store/store/__init__.py", "ie_store/store/files/local.py", "cli/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.setuptools]\npackages = ["ie_store", "ie_store.gone", "ie_store.store", "ie_store_cli"]'
+    )
+    assert package_faults(tmp_path) == [
+        "ie_store/store/files has no __init__.py",
+        "pyproject.toml does not list ie_store.store.files: a wheel would lack it",
+        "pyproject.toml lists ie_store.gone, which is not there",
+    ]
 
 
 def heavy_modules(code: str) -> set[str]:

@@ -85,6 +85,11 @@ class ResultGroup:
                 self._records[item] = read_record(self._files, self.key, item, self._dataset.identity_digest)
 
     @property
+    def items(self) -> frozenset[str]:
+        """Items whose records are known: what need not be done again."""
+        return frozenset(self._records)
+
+    @property
     def arrays(self) -> WholeArrays:
         """All arrays of the records that are known, by name."""
         return assemble([piece for record in self._records.values() for piece in record.pieces], self._sizes)
