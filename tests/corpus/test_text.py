@@ -99,7 +99,7 @@ def test_standard_input(tmp_path, packed):
         "    encode = staticmethod(lambda text: list(text.encode()))\n"
         "print(make_corpus('text:-?length=3', tokenizer=Bytes(), vocab_size=256).tokens.tolist())\n"
     )
-    given = gzip.compress(b"abcd\nabc\n") if packed else b"abcd\nabc\n"
+    given = gzip.compress(b"abcd\nabc\n", mtime=0) if packed else b"abcd\nabc\n"
     run = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=True)
     assert run.stdout.decode().strip() == "[[97, 98, 99], [97, 98, 99]]"
 
@@ -121,7 +121,7 @@ def test_parquet_equals_jsonl(words, tmp_path, suffix):
     columns = {"body": ["b b b", None, "a a a"], "score": [1.5, 2.5, 3.5], "flag": [True, False, True]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     if suffix:
-        (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes()))
+        (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet", mtime=0).read_bytes()))
     lines = [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     for label, values in (("score", {1.5, 3.5}), ("flag", {True})):
@@ -159,7 +159,7 @@ BROKEN = [
     ("text", "a.txt", b"", "the source is empty"),
     ("text", "a.txt", b"one two\n\n", "1 x empty text, 1 x sentence shorter than 3"),
     ("text", "a.txt", b"\xff\xfe\x00", "not UTF-8"),
-    ("text", "a.gz", gzip.compress(b"one two three")[:-9], "cannot be read"),
+    ("text", "a.gz", gzip.compress(b"one two three", mtime=0)[:-9], "cannot be read"),
     ("text", "a.gz", b"\x1f\x8bnonsense", "cannot be read"),
     ("jsonl", "a.jsonl#t", b'{"t": "a b c"}\n{"t": \n', "line 2 is not JSON"),
     ("jsonl", "a.jsonl#t", b"[1]\n", "line 1 holds a list"),
