@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
-from ie_store.extract.forward.group import Engine, model_rows
+from ie_store.extract.engine import Engine, model_rows
 from ie_store.extract.model.load import LoadedModel, load_model
 from ie_store.options import ExtractSpec
 from ie_store.specs import LEVELS, Level, Slab, StoreLayout

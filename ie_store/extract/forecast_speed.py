@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.corpus.rows import Corpus
-from ie_store.extract.forward.group import Engine
+from ie_store.extract.engine import Engine
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.tiles import STEP_OVERHEAD, Tile
 from ie_store.extract.work import WorkItem

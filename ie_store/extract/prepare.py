@@ -12,7 +12,7 @@ import torch
 from ie_store.corpus.make import make_corpus
 from ie_store.corpus.rows import Corpus
 from ie_store.errors import InputError, StoreError
-from ie_store.extract.forward.group import Engine, model_rows
+from ie_store.extract.engine import Engine, model_rows
 from ie_store.extract.forward.sharing import CHECKED_ROWS, Sharing, check_sharing
 from ie_store.extract.layout import choose_layout
 from ie_store.extract.model.load import LoadedModel, load_model

@@ -121,7 +121,7 @@ def test_parquet_equals_jsonl(words, tmp_path, suffix):
     columns = {"body": ["b b b", None, "a a a"], "score": [1.5, 2.5, 3.5], "flag": [True, False, True]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     if suffix:
-        (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet", mtime=0).read_bytes()))
+        (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "a.parquet").read_bytes(), mtime=0))
     lines = [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     for label, values in (("score", {1.5, 3.5}), ("flag", {True})):

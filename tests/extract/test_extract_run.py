@@ -159,7 +159,7 @@ def test_equal_prefixes_have_equal_bits(make_spec: MakeSpec) -> None:
 def test_a_small_cache_cuts_groups_into_blocks(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "rows.npy", prefix_rows(num_rows=400))
     whole = extract(make_spec(name="m/whole", dtype="float32"))
-    monkeypatch.setattr("ie_store.extract.forward.group.CACHE_BYTES", {False: 400_000, True: 400_000})
+    monkeypatch.setattr("ie_store.extract.engine.CACHE_BYTES", {False: 400_000, True: 400_000})
     cut = extract(make_spec(name="m/cut", dtype="float32"))
     assert cut.plan.forward == "prefix-shared"
     assert cut.plan.tokens_computed > whole.plan.tokens_computed
@@ -195,7 +195,7 @@ def test_another_identity_under_the_same_name_is_refused(make_spec: MakeSpec) ->
     assert np.array_equal(macro(spec, first.name), before)
     with pytest.raises(IdentityError, match=r"stored_dtype: stored 'float16', asked 'bfloat16'(.|\n)*--replace"):
         plan_extract(make_spec(dtype="bfloat16"))
-    assert plan_extract(make_spec(dtype="bfloat16", replace=True)).missing_shards > 0
+    assert plan_extract(make_spec(dtype="bfloat16", replace=True))[0].missing_shards > 0
     replaced = extract(make_spec(dtype="bfloat16", replace=True))
     assert open_reader(spec.store, replaced.name).layout.stored_dtype == "bfloat16"
 

@@ -13,7 +13,7 @@ from tiny_models import BLOCKS, HIDDEN, prefix_rows
 from ie_store.extract.forecast import encoded_bytes_of, make_forecast
 from ie_store.extract.forecast_speed import Speed
 from ie_store.extract.forward.batches import Batch
-from ie_store.extract.forward.group import Engine
+from ie_store.extract.engine import Engine
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.tiles import STEP_OVERHEAD, plan_tiles
 from ie_store.extract.plan import ExtractPlan
@@ -80,7 +80,7 @@ def test_what_is_executed_is_what_was_planned(
     monkeypatch: pytest.MonkeyPatch,
     cache_bytes: int,
 ) -> None:
-    monkeypatch.setattr("ie_store.extract.forward.group.CACHE_BYTES", {False: cache_bytes})
+    monkeypatch.setattr("ie_store.extract.engine.CACHE_BYTES", {False: cache_bytes})
     np.save(tmp_path / "rows.npy", prefix_rows(num_rows=300))
     told: list[ExtractPlan] = []
     spec = make_spec(batch_size=7)

@@ -244,13 +244,15 @@ def test_the_reader_sees_a_flipped_bit_that_plain_zarr_shows_as_data(tmp_path):
 def test_results_and_records_follow_from_the_page(tmp_path):
     from made_store import make
 
+    from ie_store.store.dataset.handle import open_dataset
     from ie_store.store.results.records import Record
     from ie_store.store.results.writer import open_results
     from ie_store.variables import Variable, piece
 
     made = make(tmp_path / "store").write()
     variable = Variable(name="norm", dimensions=("layer", "position"), long_name="norm", units="1", lineage="macro states")
-    group = open_results(made.store, made.name, {"name": "norm", "of": [1.5, 1e-7, 1e22, 0.1, -2.0]}, made.identity)
+    dataset = open_dataset(made.store, made.name)
+    group = open_results(dataset, {"name": "norm", "of": [1.5, 1e-7, 1e22, 0.1, -2.0]})
     with group.hold_run():
         group.commit(Record(item="a", session={"é": 1}, flags={}, pieces=(piece(variable, ((0, 2), (1,)), [2.5, -1e-9]),)))
         group.assemble()
