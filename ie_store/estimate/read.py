@@ -26,7 +26,17 @@ class SlabStates:
 
 
 def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
-    """Read one slab.
+    """Read one slab, and find its equal rows.
+
+    Raises:
+        StoreError, NonFiniteError: as `read_rows`.
+    """
+    rows = read_rows(reader, slab)
+    return SlabStates(rows=rows, classes=row_classes(rows))
+
+
+def read_rows(reader: DatasetReader, slab: Slab) -> NDArray[Any]:
+    """Read one slab (row, hidden), stored dtype; bfloat16 as float32.
 
     Raises:
         StoreError: not stored, missing or damaged.
@@ -41,7 +51,7 @@ def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
             f"{reader.address}: {slab.level} states of {place} have NaN or Inf in {len(bad):,} of {len(rows):,} rows, the "
             f"first is row {bad[0]}; run 'ie-store verify', then extract again (with --dtype float32 if float16 overflowed)"
         )
-    return SlabStates(rows=rows, classes=row_classes(rows))
+    return rows
 
 
 def stream_states(reader: DatasetReader, items: Sequence[WorkItem]) -> Iterator[tuple[WorkItem, dict[Slab, SlabStates]]]:

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GROUND = (
-    "errors", "estimator_options", "estimators", "fields", "fingerprint", "grid", "options", "prefixes", "printable", "specs",
-    "variables",
+    "errors", "estimator_options", "estimators", "fields", "fingerprint", "grid", "options", "prefixes", "printable",
+    "profile_options", "profiles", "specs", "variables",
 )  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},

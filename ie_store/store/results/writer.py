@@ -87,6 +87,11 @@ class ResultGroup:
                 self._records[item] = read_record(self._files, self.key, item, digest(self._identity))
 
     @property
+    def items(self) -> frozenset[str]:
+        """Items that have a record, of those that are known."""
+        return frozenset(self._records)
+
+    @property
     def arrays(self) -> WholeArrays:
         """All arrays of the records that are known, by name."""
         return assemble([piece for record in self._records.values() for piece in record.pieces], self._sizes)
