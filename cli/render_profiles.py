@@ -34,9 +34,7 @@ def _spectrum(title: str, found: dict[str, Any]) -> None:
         of_spectra = [number(row[f"{name}{ending}"]) for name in ("effective_rank", "participation_ratio") for ending in endings]
         add_row(table, str(row["layer"]), str(row["position"]), *counts, largest, *of_spectra)
     console.print(table)
-    say(
-        "effective rank: exp of the entropy of the covariance's eigenvalues; participation: their sum squared over the sum of squares"
-    )
+    say("effective rank: exp of the entropy of the covariance's eigenvalues; participation: sum squared over sum of squares")
 
 
 def _neighbours(title: str, found: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ def nearest(rows: Tensor, num: int) -> Nearest:
             exact, order = exact.sort(dim=1, stable=True)
             squared[queries], indices[queries] = exact[:, :num], candidates.gather(1, order)[:, :num]
             unsure.append(queries[exact[:, num - 1] > least_of_others])
-        left = torch.cat(unsure)  # in float64 only ties are left
+        left = torch.cat([left[:0], *unsure])  # in float64 only ties are left
     return Nearest(distances=squared.sqrt().cpu().numpy(), indices=indices.cpu().numpy())
 
 
