@@ -23,12 +23,12 @@ def _options(options: dict[str, Any]) -> str:
 
 def _spectrum(title: str, found: dict[str, Any]) -> None:
     table = make_table(title)
-    for heading in ("layer", "position", "rows", "massive", "variance", "largest", "effective rank", "w/o largest",
-                    "w/o massive", "w/o both", "participation", "w/o largest", "w/o massive", "w/o both"):  # fmt: skip
+    of_ranks = ("w/o first", "w/o massive", "w/o both")
+    for heading in ("layer", "position", "massive", "variance", "largest", "eff. rank", *of_ranks, "part. ratio", *of_ranks):
         table.add_column(heading, justify="right")
     endings = ("", "_without_first", "_without_massive", "_without_massive_and_first")
     for row in found["layers"]:
-        counts = (f"{row['num_rows']:,.0f}", f"{row['num_massive']:,.0f}", number(row["total_variance"]))
+        counts = f"{row['num_massive']:,.0f}", number(row["total_variance"])
         shares = row["eigenvalue_share"]
         largest = "-" if not shares or shares[0] is None else f"{shares[0]:.1%}"
         of_spectra = [number(row[f"{name}{ending}"]) for name in ("effective_rank", "participation_ratio") for ending in endings]
