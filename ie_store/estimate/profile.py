@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from ie_store.errors import InputError, StoreError
+from ie_store.errors import InputError
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.plan import runs
 from ie_store.estimate.profiles.layer_states import Described, LayerStates
+from ie_store.estimate.read import open_complete
 from ie_store.estimators import resolve
 from ie_store.grid import parse_selection
 from ie_store.options import OnProgress, ProfileSpec, Progress, ignore_progress
 from ie_store.profiles import ProfileMethod
 from ie_store.specs import StoreLayout
-from ie_store.store.open import open_reader
 from ie_store.store.results.records import Record
 from ie_store.store.results.writer import ResultGroup, open_results
 from ie_store.variables import WholeArrays
@@ -61,12 +61,7 @@ def profile(spec: ProfileSpec, on_progress: OnProgress = ignore_progress) -> dic
         NonFiniteError: NaN or Inf in the states.
         BusyError: a living process computes the same.
     """
-    reader = open_reader(spec.store, spec.name)
-    if not reader.complete:
-        raise StoreError(
-            f"{reader.address} is incomplete: {reader.attributes.incomplete_reason}; "
-            "run the same extract command again: it goes on where it stopped"
-        )
+    reader = open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     groups = {method: open_results(spec.store, spec.name, method.identity, reader.identity) for method in spec.profiles}
     items = make_items(spec, reader.layout, groups)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import NonFiniteError
+from ie_store.errors import NonFiniteError, StoreError
 from ie_store.estimate.exact.entropies import row_classes
 from ie_store.estimate.plan import WorkItem
 from ie_store.specs import Slab
-from ie_store.store.open import DatasetReader
+from ie_store.store.open import DatasetReader, open_reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,21 @@ class SlabStates:
     """(row, hidden) stored dtype; bfloat16 as float32"""
     classes: NDArray[np.int64]
     """(row,) equal for rows that are equal byte by byte"""
+
+
+def open_complete(store: str, name: str) -> DatasetReader:
+    """The reader of a dataset that holds all its states.
+
+    Raises:
+        StoreError: no such dataset, incomplete or damaged.
+    """
+    reader = open_reader(store, name)
+    if not reader.complete:
+        raise StoreError(
+            f"{reader.address} is incomplete: {reader.attributes.incomplete_reason}; "
+            "run the same extract command again: it goes on where it stopped"
+        )
+    return reader
 
 
 def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:

@@ -9,7 +9,7 @@ from other_packages import ANSWERS, NAMES, known_rows, next_rows
 
 from ie_store.errors import InputError
 from ie_store.estimate.profiles.intrinsic_dimension import gride, log_ratios, two_nn
-from ie_store.estimate.profiles.nearest import nearest, ranks_of
+from ie_store.estimate.profiles.nearest import LowerBounds, nearest, ranks_of
 from ie_store.estimate.profiles.neighbours import imbalance, overlap
 from ie_store.estimate.profiles.spectrum import effective_rank, eigenvalues, is_massive, moments, participation_ratio
 from ie_store.profiles import profile_method
@@ -87,6 +87,7 @@ SPREADS = {
     "massive rows": lambda rows: rows * np.where(np.arange(len(rows)) % 100 == 0, 3e4, 1)[:, None],
     "massive dimension": lambda rows: rows + 3e4 * np.eye(rows.shape[1])[0] * (np.arange(len(rows)) % 3)[:, None],
     "nearly equal": lambda rows: rows * 1e-4 + 1,
+    "float32 overflows": lambda rows: rows * 1e25,
     "equal rows": lambda rows: np.round(rows / 2),
 }
 
@@ -99,6 +100,18 @@ def test_neighbours_are_those_of_brute_force_in_float64(spread, dtype):
     assert found.distances == pytest.approx(np.sort(truth, axis=1)[:, :20], rel=1e-12, abs=0)
     rank_one = np.take_along_axis(truth, found.indices, axis=1)
     assert rank_one == pytest.approx(found.distances, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize("spread", sorted(SPREADS.keys() - {"float32 overflows"}))
+def test_bounds_lie_below_the_distances_and_not_far(spread):
+    rows = SPREADS[spread](np.random.default_rng(11).standard_normal((300, 64))).astype(np.float32)
+    every, bounds = torch.arange(300), LowerBounds(tensor(rows, np.float32), torch.float32)
+    found = (bounds.less_own(every).double() + bounds.own(every)[:, None]).numpy()
+    truth = distances(rows) ** 2
+    np.fill_diagonal(truth, 0)
+    assert (found <= truth).all()
+    norms = np.linalg.norm(rows - np.median(rows, axis=0), axis=1)
+    assert (truth - found <= 2e-5 * (norms[:, None] + norms) ** 2 + 1e-12).all()
 
 
 @pytest.mark.parametrize("spread", ["plain", "massive rows", "far from 0"])

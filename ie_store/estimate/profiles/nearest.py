@@ -43,14 +43,14 @@ def nearest(rows: Tensor, num: int) -> Nearest:
     indices = rows.new_empty((len(rows), num), dtype=torch.int64)
     left = torch.arange(len(rows), device=rows.device)
     for dtype in (torch.float32, torch.float64):
-        bounds = _Bounds(rows, dtype)
+        bounds = LowerBounds(rows, dtype)
         unsure = []
         for queries in _cut(left, ROWS_AT_ONCE):
             candidates, least_of_others = bounds.candidates(queries, num + SPARE_CANDIDATES)
             exact = squared_distances(rows, queries, candidates)
             exact, order = exact.sort(dim=1, stable=True)
             squared[queries], indices[queries] = exact[:, :num], candidates.gather(1, order)[:, :num]
-            unsure.append(queries[exact[:, num - 1] > least_of_others])
+            unsure.append(queries[~(exact[:, num - 1] <= least_of_others)])  # where float32 overflowed too
         left = torch.cat([left[:0], *unsure])  # in float64 only ties are left
     return Nearest(distances=squared.sqrt().cpu().numpy(), indices=indices.cpu().numpy())
 
@@ -66,7 +66,7 @@ def squared_distances(rows: Tensor, queries: Tensor, others: Tensor) -> Tensor:
     return torch.cat([rows[right].double().sub_(rows[left, None]).square_().sum(dim=2) for left, right in pairs])
 
 
-class _Bounds:
+class LowerBounds:
     """Bounds from below on squared distances; |x||y| g is one more column of the matmul."""
 
     def __init__(self, rows: Tensor, dtype: torch.dtype) -> None:
@@ -79,13 +79,21 @@ class _Bounds:
 
     def candidates(self, queries: Tensor, num: int) -> tuple[Tensor, Tensor]:
         """Rows (query, candidate), rising, with the lowest bounds, and the least bound (query,) of all other rows."""
-        bounds = torch.addmm(self._squared, self._points[queries], self._points.T, alpha=-2)
+        bounds = self.less_own(queries)
         bounds[torch.arange(len(queries), device=queries.device), queries] = torch.inf
         if num >= len(self._points) - 1:
             candidates = bounds.topk(len(self._points) - 1, largest=False, sorted=False).indices
             return candidates.sort(dim=1).values, bounds.new_full((len(queries),), torch.inf, dtype=torch.float64)
         lowest, candidates = bounds.topk(num, largest=False, sorted=False)
-        return candidates.sort(dim=1).values, lowest.amax(dim=1).double() + self._squared[queries].double()
+        return candidates.sort(dim=1).values, lowest.amax(dim=1).double() + self.own(queries)
+
+    def less_own(self, queries: Tensor) -> Tensor:
+        """(query, row) bounds without the part that is the same for all rows: `own`."""
+        return torch.addmm(self._squared, self._points[queries], self._points.T, alpha=-2)
+
+    def own(self, queries: Tensor) -> Tensor:
+        """(query,) float64, what `less_own` lacks."""
+        return self._squared[queries].double()
 
 
 def ranks_of(rows: Tensor, found: Nearest, targets: NDArray[np.int64]) -> NDArray[np.float64]:

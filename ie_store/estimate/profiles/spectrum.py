@@ -96,10 +96,7 @@ def measure(method: ProfileMethod, states: LayerStates) -> Described:
     options: SpectrumOptions = method.options
     rows, counts = states.rows(states.layer), states.distinct(states.layer).counts
     massive = is_massive(rows, counts, options.massive)
-    others = moments(rows[torch.from_numpy(~massive).to(rows.device)], counts[~massive])
-    whole = others + moments(rows[torch.from_numpy(massive).to(rows.device)], counts[massive]) if massive.any() else others
-    spectra = {"": eigenvalues(whole)}
-    spectra["_without_massive"] = eigenvalues(others) if massive.any() else spectra[""]
+    spectra = _spectra(rows, counts, massive)
     values: dict[str, object] = {
         "num_rows": counts.sum(),
         "num_massive": counts[massive].sum(),
@@ -113,6 +110,14 @@ def measure(method: ProfileMethod, states: LayerStates) -> Described:
         values[f"participation_ratio{ending}"] = participation_ratio(spectrum)
     flags = () if spectra[""].any() else ("all rows of the layer are equal: there is no spectrum",)
     return Described(pieces=tuple(_pieces(method, states, values)), flags=flags)
+
+
+def _spectra(rows: Tensor, counts: Counts, massive: NDArray[np.bool_]) -> dict[str, Eigenvalues]:
+    """Eigenvalues with and without massive rows, by ending."""
+    if not massive.any():
+        return dict.fromkeys(("", "_without_massive"), eigenvalues(moments(rows, counts)))
+    apart, others = (moments(rows[torch.from_numpy(chosen).to(rows.device)], counts[chosen]) for chosen in (massive, ~massive))
+    return {"": eigenvalues(apart + others), "_without_massive": eigenvalues(others)}
 
 
 def _shares(ending: str, spectrum: Eigenvalues, stored: int) -> dict[str, object]:
