@@ -82,4 +82,4 @@ def number(value: float | None) -> str:
     """Three significant digits; a dash where there is no value."""
     if value is None:
         return "-"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"

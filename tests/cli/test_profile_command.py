@@ -1,7 +1,10 @@
 """``ie-store profile`` as a user meets it."""
 
+import json
 import shutil
+from pathlib import Path
 
+import jsonschema
 import pytest
 from called import ie_store, ie_store_json
 
@@ -30,6 +33,16 @@ def test_profile_in_json_has_numbers_and_none(own_store):
     assert [row["layer"] for row in spectrum["layers"]] == [1, 3]
     assert len(spectrum["layers"][0]["eigenvalue_share"]) == 5
     assert spectrum["rank"] == [0, 1, 2, 3, 4]
+
+
+def test_attributes_of_a_profile_obey_the_published_contract(own_store):
+    found = ie_store_json("profile", own_store, NAME, "--layers", "1")
+    schema = json.loads((Path(__file__).parents[2] / "schemas" / "results.schema.json").read_text())
+    for one in found["profiles"]:
+        attributes = json.loads((own_store / NAME / "estimates" / one["results"] / "zarr.json").read_text())["attributes"]
+        jsonschema.validate(attributes, schema, cls=jsonschema.Draft202012Validator)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(attributes | {"estimator": {"name": one["profile"]}}, schema)
 
 
 @pytest.mark.parametrize(
