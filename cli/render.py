@@ -32,17 +32,19 @@ def say(*parts: str | tuple[str, str]) -> None:
     console.print(Text.assemble(*shown), soft_wrap=True)
 
 
-def _table(title: str | None = None, **options: Any) -> Table:
+def make_table(title: str | None = None, **options: Any) -> Table:
+    """An empty table."""
     return Table(title=None if title is None else Text(printable(title)), title_justify="left", **options)
 
 
-def _add_row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
+    """One more row, its cells shown as they are."""
     table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def estimates(shown: dict[str, Any]) -> None:
     """The estimates of a dataset (the object of ``show --json``), each beside its exact ceiling."""
-    table = _table(f"{shown['model']}/{shown['corpus']}: Information Emergence, in bits")
+    table = make_table(f"{shown['model']}/{shown['corpus']}: Information Emergence, in bits")
     table.add_column("estimator")
     for heading in ("block", "position", "IE", "interval", "exact IE", "macro", "micro"):
         table.add_column(heading, justify="right")
@@ -50,7 +52,7 @@ def estimates(shown: dict[str, Any]) -> None:
     exact = [row for row in shown["estimates"] if row["estimator"] == "exact"]
     for row in [row for row in shown["estimates"] if row["estimator"] != "exact"]:
         low, high = row["interval_nats"]
-        _add_row(
+        add_row(
             table,
             row["estimator"],
             str(row["block"]),
@@ -95,13 +97,13 @@ def verdicts(found: "list[Verdict]") -> None:
         say((verdict.estimator, "bold"), " ", word, f": {verdict.sentence}")
         if not verdict.findings:
             continue
-        table = _table()
+        table = make_table()
         for heading in ("check", "block", "passed", "what it found", "values in bits"):
             table.add_column(heading)
         for finding in verdict.findings:
             passed = {True: "yes", False: "no", None: "-"}[finding.answer.passed]
             answer = finding.answer
-            _add_row(table, answer.check, str(finding.block), passed, answer.detail, _values(answer.numbers))
+            add_row(table, answer.check, str(finding.block), passed, answer.detail, _values(answer.numbers))
         console.print(table)
 
 
@@ -134,11 +136,11 @@ def duration(seconds: float) -> str:
 
 def facts(rows: list[tuple[str, str]]) -> None:
     """Two columns: what, and its value."""
-    table = _table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table = make_table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for what, value in rows:
-        _add_row(table, what, value)
+        add_row(table, what, value)
     console.print(table)
 
 
@@ -176,14 +178,14 @@ def extract_report(report: "ExtractReport") -> None:
     if report.reused:
         say(f"{report.name} is complete already; nothing to do. {_audit(report.audit)}")
         return
-    table = _table(f"{report.name}: {report.num_rows:,} sequences, {report.num_shards} shards")
+    table = make_table(f"{report.name}: {report.num_rows:,} sequences, {report.num_shards} shards")
     table.add_column("")
     table.add_column("forecast", justify="right")
     table.add_column("measured", justify="right")
-    _add_row(table, "time", duration(report.forecast.seconds), duration(report.seconds))
-    _add_row(table, "the model's part", duration(report.forecast.forward_seconds), duration(report.forward_seconds))
-    _add_row(table, "bytes", size(report.forecast.encoded_bytes), size(report.num_bytes))
-    _add_row(
+    add_row(table, "time", duration(report.forecast.seconds), duration(report.seconds))
+    add_row(table, "the model's part", duration(report.forecast.forward_seconds), duration(report.forward_seconds))
+    add_row(table, "bytes", size(report.forecast.encoded_bytes), size(report.num_bytes))
+    add_row(
         table, "sequences/s", f"{report.num_rows / max(report.forecast.seconds, 1e-9):,.1f}", f"{report.rows_per_second:,.1f}"
     )
     console.print(table)
@@ -193,7 +195,7 @@ def extract_report(report: "ExtractReport") -> None:
 
 def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]") -> None:
     """The datasets of a store, a line each."""
-    table = _table()
+    table = make_table()
     table.add_column("dataset", no_wrap=True)
     table.add_column("model", overflow="fold")
     table.add_column("sequences", justify="right")
@@ -202,9 +204,9 @@ def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]")
     for one in summaries:
         shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
-        _add_row(table, one.name, one.model, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
+        add_row(table, one.name, one.model, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
     for broken in damaged:
-        _add_row(table, broken.name, "", "", "", "", "", "damaged")
+        add_row(table, broken.name, "", "", "", "", "", "damaged")
     if table.row_count:
         console.print(table)
     else:

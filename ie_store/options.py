@@ -1,7 +1,7 @@
 """What a user asks for: the options of each stage, validated on construction, and the progress they report.
 
-Imports `errors`, `estimators`, `fields` and `specs` alone. The ``help`` of a field is also that of the command-line option
-of that name.
+Imports `errors`, `estimators`, `fields`, `profiles` and `specs` alone. The ``help`` of a field is also that of the command-line
+option of that name.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ie_store.errors import InputError
 from ie_store.estimators import EstimatorSpec, estimator_spec
 from ie_store.fields import described, require_at_least, require_choice, require_seed
+from ie_store.profiles import PROFILE_NAMES, ProfileMethod, profile_method
 from ie_store.specs import BosPolicy, StoredDtype
 
 
@@ -142,3 +143,19 @@ class CheckSpec:
             require_seed(getattr(estimator.options, "seed", 0), SEEDS_OF_A_CHECK)
         for name, least in (("rows", 200), ("permutations", 1)):
             require_at_least(name, getattr(self, name), least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSpec:
+    """What is to be described of the layers of a dataset."""
+
+    store: str = described("", "the store: a local folder or an s3:// address")
+    name: str = described("", "MODEL/CORPUS in the store")
+    profiles: tuple[ProfileMethod, ...] = described(tuple(map(profile_method, PROFILE_NAMES)), "the profiles")
+    layers: str = described("all", "layers to describe: all that are stored, last, or a list like 0,5,10 or 2-5")
+    positions: str = described("last", "positions to describe: last, all that are stored, or a list like 0,3,7")
+    device: str = described("auto", "device that computes: auto, cpu, cuda, cuda:1, ...")
+
+    def __post_init__(self) -> None:
+        if not self.profiles:
+            raise InputError("no profile was asked for; give at least one, for example profile_method('spectrum')")

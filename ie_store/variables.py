@@ -20,6 +20,7 @@ DIMENSIONS: dict[str, str] = {
     "sigma": "noise level in units of its scale",
     "label": "value of a label of the source",
     "rank": "place in a falling order",
+    "scale": "k of a pair of neighbours, the k-th and the 2k-th nearest",
 }
 """What a variable may be indexed by, and what the index means."""
 DTYPES = ("float64", "float32", "int64", "int8")

@@ -23,6 +23,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from ie_store.estimators import ESTIMATORS, NAMES, Estimator
+from ie_store.profiles import PROFILES, Profile
 from ie_store.specs import MIEstimate, Outcome, StoreLayout
 from ie_store.store.format.arrays import coordinate_values, state_template
 from ie_store.store.format.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
@@ -146,15 +147,17 @@ def object_schema(model: Any, definitions: dict[str, Schema]) -> Schema:
 
 
 def _of_table(model: Any, field: str, definitions: dict[str, Schema]) -> Schema | None:
-    """Schema of what the table of estimators says: a name in it, or the identity of one of its rows; None for other fields."""
+    """Schema of what a table of methods says: a name in it, or the identity of one of its rows; None for other fields."""
     if (model, field) in ((ShownEstimate, "estimator"), (MIEstimate, "estimator")):
         return {"enum": list(NAMES)}
-    if (model, field) in ((ShownEstimate, "options"), (ResultsAttributes, "estimator")):
+    if (model, field) == (ShownEstimate, "options"):
         return {"oneOf": [_identity_schema(row, definitions) for row in ESTIMATORS]}
+    if (model, field) == (ResultsAttributes, "estimator"):
+        return {"oneOf": [_identity_schema(row, definitions) for row in (*ESTIMATORS, *PROFILES)]}
     return None
 
 
-def _identity_schema(row: Estimator, definitions: dict[str, Schema]) -> Schema:
+def _identity_schema(row: Estimator | Profile, definitions: dict[str, Schema]) -> Schema:
     options = object_schema(row.options, definitions)
     properties = {"name": {"const": row.name}, "version": {"const": row.version}} | options["properties"]
     return options | {"description": row.summary, "properties": properties, "required": list(properties)}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.errors import NonFiniteError
+from ie_store.errors import NonFiniteError, StoreError
 from ie_store.estimate.exact.entropies import row_classes
 from ie_store.estimate.plan import WorkItem
 from ie_store.specs import Slab
-from ie_store.store.open import DatasetReader
+from ie_store.store.open import DatasetReader, open_reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,33 @@ class SlabStates:
     """(row,) equal for rows that are equal byte by byte"""
 
 
+def open_complete(store: str, name: str) -> DatasetReader:
+    """The reader of a dataset that holds all its states.
+
+    Raises:
+        StoreError: no such dataset, incomplete or damaged.
+    """
+    reader = open_reader(store, name)
+    if not reader.complete:
+        raise StoreError(
+            f"{reader.address} is incomplete: {reader.attributes.incomplete_reason}; "
+            "run the same extract command again: it goes on where it stopped"
+        )
+    return reader
+
+
 def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
-    """Read one slab.
+    """Read one slab, and find its equal rows.
+
+    Raises:
+        StoreError, NonFiniteError: as `read_rows`.
+    """
+    rows = read_rows(reader, slab)
+    return SlabStates(rows=rows, classes=row_classes(rows))
+
+
+def read_rows(reader: DatasetReader, slab: Slab) -> NDArray[Any]:
+    """Read one slab (row, hidden), stored dtype; bfloat16 as float32.
 
     Raises:
         StoreError: not stored, missing or damaged.
@@ -40,7 +65,7 @@ def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
             f"{reader.address}: the states of {slab} have NaN or Inf in {len(bad):,} of {len(rows):,} rows, the "
             f"first is row {bad[0]}; run 'ie-store verify', then extract again (with --dtype float32 if float16 overflowed)"
         )
-    return SlabStates(rows=rows, classes=row_classes(rows))
+    return rows
 
 
 def stream_states(reader: DatasetReader, items: Sequence[WorkItem]) -> Iterator[tuple[WorkItem, dict[Slab, SlabStates]]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ie_store.errors import FlaggedError, InputError, StoreError
+from ie_store.errors import FlaggedError, InputError
 from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import derive_emergences, grid_emergences
@@ -21,11 +21,11 @@ from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
-from ie_store.estimate.read import stream_states
+from ie_store.estimate.read import open_complete, stream_states
 from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
 from ie_store.options import EstimateSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import Emergence, MIEstimate, Problem, digest
-from ie_store.store.open import DatasetReader, open_reader
+from ie_store.store.open import DatasetReader
 from ie_store.store.results.estimate_variables import estimates_of, values_of
 from ie_store.store.results.writer import ResultGroup, open_results
 
@@ -52,7 +52,7 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
         BusyError: a living process estimates the same.
         FlaggedError: ``spec.strict`` and a result carries a flag; everything is written.
     """
-    reader = _open_complete(spec.store, spec.name)
+    reader = open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
     groups = {one: open_results(reader.dataset, one.identity) for one in _with_exact(spec.estimators)}
@@ -76,16 +76,6 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     if spec.strict:
         _require_unflagged(emergences)
     return emergences
-
-
-def _open_complete(store: str, name: str) -> DatasetReader:
-    reader = open_reader(store, name)
-    if not reader.complete:
-        raise StoreError(
-            f"{reader.address} is incomplete: {reader.attributes.incomplete_reason}; "
-            "run the same extract command again: it goes on where it stopped"
-        )
-    return reader
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:

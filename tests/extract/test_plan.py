@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tiny_models import BLOCKS, HIDDEN, prefix_rows
 
+from ie_store.extract.engine import Engine
 from ie_store.extract.forecast import encoded_bytes_of, make_forecast
 from ie_store.extract.forecast_speed import Speed
 from ie_store.extract.forward.batches import Batch
-from ie_store.extract.engine import Engine
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.tiles import STEP_OVERHEAD, plan_tiles
 from ie_store.extract.plan import ExtractPlan

@@ -19,6 +19,7 @@ from ie_store_cli.main import app
 import ie_store
 from ie_store.estimate.exact.entropies import ceilings_listed
 from ie_store.estimators import ESTIMATORS, NAMES, option_names
+from ie_store.profiles import PROFILES, profile_option_names
 from ie_store.specs import NATS_PER_BIT, Emergence, MIEstimate, Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,23 @@ def test_science_lists_the_table_of_estimators():
             ", ".join(f"`{name}`" for name in option_names(row.name)) or "none",
         ]
         for row in ESTIMATORS
+    ]
+
+
+def test_science_lists_the_table_of_profiles():
+    def count(row, dimension):
+        number = sum(variable.dimensions[0] == dimension for variable in row.variables)
+        return f"{number} variables" if number else "none"
+
+    rows = table(section(SCIENCE, "Profiles"))[1:]
+    assert rows == [
+        [
+            f"`{row.name}`",
+            count(row, "layer"),
+            count(row, "block"),
+            ", ".join(f"`{name}`" for name in profile_option_names(row.name)),
+        ]
+        for row in PROFILES
     ]
 
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GROUND = (
     "errors", "estimator_options", "estimators", "fields", "fingerprint", "grid", "levels", "options", "prefixes", "printable",
-    "specs", "variables",
+    "profile_options", "profiles", "specs", "variables",
 )  # fmt: skip
 MAY_IMPORT = {
     "ground": {"ground"},
