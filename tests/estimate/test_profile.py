@@ -16,7 +16,7 @@ from ie_store.estimate.profile import profile
 from ie_store.options import ProfileSpec
 from ie_store.profiles import PROFILES, profile_method
 from ie_store.store.dataset.remove import remove_dataset
-from ie_store.store.results.group import group_key
+from ie_store.store.results.group import group_name
 from ie_store.store.results.records import record_items
 from ie_store.store.results.show import show_results
 from ie_store.store.results.show_profiles import show_profiles
@@ -41,7 +41,7 @@ def spec(store, **options):
 
 
 def opened(store, method):
-    return xr.open_zarr(f"{store}/{group_key(NAME, method.identity)}", consolidated=False).load()
+    return xr.open_zarr(f"{store}/{NAME}/estimates/{group_name(method.identity)}", consolidated=False).load()
 
 
 def flags_of(store, method):
@@ -59,7 +59,7 @@ def test_plain_xarray_opens_a_profile_and_finds_every_variable_of_the_table(stor
         assert found.layer.values.tolist() == [0, 1, 2, 3]
         assert np.isnan(found.num_rows.sel(position=0)).all()
     tree = xr.open_datatree(f"{store}/{NAME}", engine="zarr", consolidated=False)
-    assert {group_key("", method.identity).rpartition("/")[2] for method in BOTH} <= set(tree["estimates"].children)
+    assert {group_name(method.identity) for method in BOTH} <= set(tree["estimates"].children)
 
 
 def test_values_are_those_of_the_rows(store, tokens):
@@ -186,7 +186,7 @@ def test_a_killed_profile_ends_like_an_uninterrupted_one(tmp_path, tokens):
     child.stdout.readline()
     from ie_store.store.files.open import open_storage
 
-    key, began = group_key(NAME, NEIGHBOURS.identity), time.monotonic()
+    key, began = f"{NAME}/estimates/{group_name(NEIGHBOURS.identity)}", time.monotonic()
     while len(record_items(open_storage(killed), key)) < 2 and time.monotonic() - began < 60:
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
@@ -213,7 +213,7 @@ def test_the_other_commands_cope_with_profiles(store):
 
 def test_verify_finds_a_changed_profile(store):
     profile(spec(store, profiles=(SPECTRUM,)))
-    (chunk,) = Path(f"{store}/{group_key(NAME, SPECTRUM.identity)}/total_variance").glob("c/0/0")
+    (chunk,) = Path(f"{store}/{NAME}/estimates/{group_name(SPECTRUM.identity)}/total_variance").glob("c/0/0")
     chunk.write_bytes(chunk.read_bytes()[::-1])
     assert any("total_variance" in fault for fault in verify_dataset(store, NAME).faults)
 

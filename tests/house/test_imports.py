@@ -33,6 +33,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
     "extract.forward": ("extract.model",),
     "estimate.exact": ("store",),
     "estimate.critics": ("estimate.exact",),
+    "estimate.profiles": ("store", "estimate.exact", "estimate.read"),
     "estimate.estimators": ("store", "estimate.exact", "estimate.critics", "estimate.array_input", "estimate.batch_states"),
 }
 """Rooms inside the wings, and what they may import beside themselves and the ground. Files at the top of a wing import it all."""

@@ -155,7 +155,7 @@ def results(group: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
     arrays = {name: small_array(group / name) for name in found["checksums"]}
     for name, values in arrays.items():
         shape = "(" + ", ".join(map(str, values.shape)) + ("," if values.ndim == 1 else "") + ")"
-        assert google_crc32c.value(shape.encode() + values.tobytes()) == found["checksums"][name], name
+        assert google_crc32c.value(shape.encode() + values.tobytes()) in found["checksums"][name], name
     records = [json.loads(path.read_text()) for path in sorted((group / "position/records").iterdir())]
     for record in records:
         assert sha256({name: value for name, value in record.items() if name != "digest"}) == record["digest"]
