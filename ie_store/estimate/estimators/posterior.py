@@ -1,0 +1,178 @@
+"""Entropies of the exact posterior over all outcomes, given noisy states: two matrix products serve every noise level.
+
+A draw is an outcome i and a standard normal z; its noisy state is y = x_i + sigma z. With p the outcomes' weights, what the
+posterior of outcome j has over that of i is, but for the weights,::
+
+    a_j = (|y - x_i|^2 - |y - x_j|^2) / 2 sigma^2 = -|x_j - x_i|^2 / 2 sigma^2 + z.(x_j - x_i) / sigma
+    H(p(.|y)) = ln Z - (1/Z) sum_j p_j exp(a_j) (a_j + ln p_j)          Z = sum_j p_j exp(a_j)
+
+and both terms of a_j come from one product each, [x_j, 1, -|x_j|^2/2] with [x_i, -|x_i|^2/2, 1] and with [z, -z.x_i, 0].
+a_i is 0, so no sum vanishes, and a_j is at most the square of a standard normal over 2, so none overflows: no maximum needs
+subtracting. Sums run over tiles of outcomes; nothing of the size draws x outcomes is ever held.
+
+Close outcomes have a small distance that is the difference of large numbers where both lie far from the centre. What decides is
+the drawn one: a far outcome that is not close to it does not count. So draws beyond a norm are computed in float64.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.estimate.estimators.past_entropies import PastEntropies
+from ie_store.estimate.exact.past import Past
+
+TILE = {"cpu": (512, 256), "cuda": (8192, 4096)}
+"""Outcomes and draws that meet at once, by type of device."""
+PAST_BYTES = {"cpu": 2**27, "cuda": 2**32}
+"""Most bytes of the sums over past tokens, by type of device."""
+FLOAT32_ERROR = 1e-3
+"""Most that rounding may do to one a_j in float32, far above what is typical; beyond it float64 is taken."""
+NOTHING = -60.0
+"""A tile where every a_j is below adds nothing."""
+LEAST, MOST = -87.0, 80.0
+"""exp is a normal float32 number in between."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Outcomes with their states, in units of the noise's scale."""
+
+    extended: Tensor
+    """(outcome, dimension + 2) the states, 1, and minus half of the squared norm; float32"""
+    half_norms: Tensor
+    """(outcome,) half of the squared norm; float64"""
+    weights: Tensor
+    """(outcome,) probability times the number of outcomes; float64"""
+    past: Past | None = None
+    """What the outcomes stand for, where entropies of the past are wanted."""
+
+
+def make_outcomes(states: Tensor, probabilities: NDArray[np.float64], past: Past | None = None) -> Outcomes:
+    """`Outcomes` from ``states`` (outcome, dimension), centred, float32; where outcomes are fewer, in a basis of their span."""
+    if len(states) < states.shape[1]:
+        states = torch.linalg.qr(states.double().T, mode="r").R.T.float()
+    half_norms = torch.cat([part.double().square().sum(dim=1) for part in states.split(4096)]) / 2
+    ones = torch.ones_like(states[:, :1])
+    return Outcomes(
+        extended=torch.cat([states, ones, -half_norms[:, None].float()], dim=1),
+        half_norms=half_norms,
+        weights=torch.from_numpy(probabilities * len(probabilities)).to(states.device),
+        past=past,
+    )
+
+
+def posterior_entropies(
+    outcomes: Outcomes,
+    drawn: NDArray[np.int64],
+    sigmas: Sequence[float],
+    sigma_of_past: float,
+    chance: torch.Generator,
+    advance: Callable[[int], None],
+) -> NDArray[np.float64]:
+    """Entropies in nats (draw, quantity) of the posterior given each draw.
+
+    Args:
+        outcomes: all of them.
+        drawn: (draw,) rising indices of outcomes.
+        sigmas: noise levels; the first quantities are H(S|y) at each.
+        sigma_of_past: the one of them at which, where the past is known, H(prefix of s|y) for s = 0..t and H(token at s|y)
+            for s = 0..t follow.
+        chance: the source of z, on the CPU.
+        advance: called with the number of draws done so far.
+    """
+    device = outcomes.extended.device
+    most = _draws_at_once(outcomes)
+    near_enough = FLOAT32_ERROR * min(sigmas) ** 2 / torch.finfo(torch.float32).eps * 2
+    index = torch.from_numpy(drawn).to(device)
+    far = (outcomes.half_norms[index] > near_enough).cpu().numpy()
+    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
+    done = 0
+    for dtype, group in ((torch.float32, np.flatnonzero(~far)), (torch.float64, np.flatnonzero(far))):
+        for start in range(0, len(group), most):
+            part = group[start : start + most]
+            found[part] = _entropies(outcomes, index[torch.from_numpy(part).to(device)], sigmas, sigma_of_past, chance, dtype)
+            done += len(part)
+            advance(done)
+    return found
+
+
+def _draws_at_once(outcomes: Outcomes) -> int:
+    kind = outcomes.extended.device.type
+    most = TILE.get(kind, TILE["cuda"])[1]
+    if outcomes.past is None:
+        return most
+    room = PAST_BYTES.get(kind, PAST_BYTES["cuda"]) // (4 * int(outcomes.past.num_tokens.sum()))
+    return max(1, min(most, room))
+
+
+def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float]) -> int:
+    return len(sigmas) + (0 if outcomes.past is None else 2 * len(outcomes.past.tokens))
+
+
+def _entropies(
+    outcomes: Outcomes, index: Tensor, sigmas: Sequence[float], sigma_of_past: float, chance: torch.Generator, dtype: torch.dtype
+) -> NDArray[np.float64]:
+    """Entropies (draw, quantity) of the draws of outcomes ``index`` (draw,), with products in ``dtype``."""
+    device, size = index.device, outcomes.extended.shape[1] - 2
+    noise = torch.randn((len(index), size), generator=chance).to(device)
+    sides = _sides(outcomes, index, noise).to(dtype)
+    height = TILE.get(device.type, TILE["cuda"])[0]
+    logs = outcomes.weights.log()
+    plain, logged = outcomes.weights.float(), torch.stack([outcomes.weights, outcomes.weights * logs]).float()
+    sums = torch.zeros((len(sigmas), 2, len(index)), dtype=torch.float64, device=device)
+    past = None if outcomes.past is None else PastEntropies(outcomes.past, len(index), device)
+    columns = torch.arange(len(index), device=device)
+    scores, kernel = (torch.empty((height, len(index)), device=device) for _ in range(2))
+    for top in range(0, len(outcomes.extended), height):
+        rows = slice(top, min(top + height, len(outcomes.extended)))
+        products = (_tile(outcomes, rows, dtype) @ sides.T).float()
+        nearness, along = products[:, : len(index)], products[:, len(index) :]
+        own = (index >= rows.start) & (index < rows.stop)
+        nearness[index[own] - top, columns[own]] = 0.0
+        along[index[own] - top, columns[own]] = 0.0
+        nearest, furthest = float(nearness.max()), float(along.max())
+        a, e = scores[: len(nearness)], kernel[: len(nearness)]
+        for number, sigma in enumerate(sigmas):
+            if nearest / sigma**2 + furthest / sigma < NOTHING:
+                continue
+            torch.add(along, nearness, alpha=1 / sigma, out=a)
+            a.mul_(1 / sigma).clamp_(LEAST, MOST)
+            torch.exp(a, out=e)
+            if past is not None and sigma == sigma_of_past:
+                past.add(e * plain[rows, None], rows)
+            sums[number] += logged[:, rows] @ e
+            sums[number, 1] += plain[rows] @ e.mul_(a)
+    found = sums[:, 0].log() - sums[:, 1] / sums[:, 0]
+    whole = sigmas.index(sigma_of_past)
+    parts = [found] if past is None else [found, past.entropies(found[whole], sums[whole, 0])]
+    return torch.cat(parts).T.clamp_(min=0.0).cpu().numpy()
+
+
+def _tile(outcomes: Outcomes, rows: slice, dtype: torch.dtype) -> Tensor:
+    tile = outcomes.extended[rows].to(dtype)
+    if dtype is torch.float64:
+        tile[:, -1] = -outcomes.half_norms[rows]
+    return tile
+
+
+def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor) -> Tensor:
+    """The draws' side of both products, (2 x draw, dimension + 2) in float64: first the outcomes drawn, then the noise."""
+    states = outcomes.extended[index, :-2].double()
+    noise = noise.double()
+    ones, zeros = torch.ones_like(states[:, :1]), torch.zeros_like(states[:, :1])
+    along = (noise * states).sum(dim=1, keepdim=True)
+    drawn = torch.cat([states, -outcomes.half_norms[index][:, None], ones], dim=1)
+    return torch.cat([drawn, torch.cat([noise, -along, zeros], dim=1)])
+
+
+def entropy_spans(outcomes: Outcomes, num_sigmas: int) -> NDArray[np.float64]:
+    """The most (quantity,) that each of `posterior_entropies` can be, in nats; the least is 0."""
+    spans = np.full(num_sigmas, log(len(outcomes.weights)))
+    if outcomes.past is None:
+        return spans
+    return np.concatenate([spans, np.log(outcomes.past.num_prefixes), np.log(outcomes.past.num_tokens)])
