@@ -1,4 +1,4 @@
-"""The ``noise`` estimator: the information left in a block's input under noise, its curve over layers, and what it tells of the past.
+"""The ``noise`` estimator: the information left in a block's input under noise, and what it tells of past tokens.
 
 An emergence is made of one macro and of at most as many micro terms as there are positions. Macro intervals miss with a
 probability of at most 0.04, micro ones of 0.01 divided by the positions: so all that enter an emergence hold together with at

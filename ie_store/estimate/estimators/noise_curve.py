@@ -199,9 +199,9 @@ def _priors(probabilities: Values, num_sigmas: int, past: Past | None) -> Values
     whole = np.full(num_sigmas, entropy_nats(probabilities))
     if past is None:
         return whole
-    of_prefix = [probabilities]
+    of_prefix: list[Values] = [probabilities]
     for parents in reversed(past.parents):
-        of_prefix.insert(0, np.bincount(parents, weights=of_prefix[0]))
+        of_prefix.insert(0, np.bincount(parents, weights=of_prefix[0]).astype(np.float64))
     of_token = [np.bincount(token, weights=weights) for token, weights in zip(past.tokens, of_prefix, strict=True)]
     return np.concatenate([whole, [entropy_nats(weights) for weights in (*of_prefix, *of_token)]])
 

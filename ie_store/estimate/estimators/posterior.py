@@ -56,7 +56,7 @@ def make_outcomes(states: Tensor, probabilities: NDArray[np.float64], past: Past
     """`Outcomes` from ``states`` (outcome, dimension), centred, float32; where outcomes are fewer, in a basis of their span."""
     if len(states) < states.shape[1]:
         states = torch.linalg.qr(states.double().T, mode="r").R.T.float()
-    half_norms = torch.cat([part.double().square().sum(dim=1) for part in states.split(4096)]) / 2
+    half_norms = torch.linalg.vector_norm(states, dim=1, dtype=torch.float64).square() / 2
     ones = torch.ones_like(states[:, :1])
     return Outcomes(
         extended=torch.cat([states, ones, -half_norms[:, None].float()], dim=1),
@@ -89,25 +89,31 @@ def posterior_entropies(
     most = _draws_at_once(outcomes)
     near_enough = FLOAT32_ERROR * min(sigmas) ** 2 / torch.finfo(torch.float32).eps * 2
     index = torch.from_numpy(drawn).to(device)
-    far = (outcomes.half_norms[index] > near_enough).cpu().numpy()
+    far = (outcomes.half_norms[index] > near_enough).cpu()
     found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
-    done = 0
-    for dtype, group in ((torch.float32, np.flatnonzero(~far)), (torch.float64, np.flatnonzero(far))):
-        for start in range(0, len(group), most):
-            part = group[start : start + most]
-            found[part] = _entropies(outcomes, index[torch.from_numpy(part).to(device)], sigmas, sigma_of_past, chance, dtype)
-            done += len(part)
-            advance(done)
+    for start in range(0, len(drawn), most):
+        stop = min(start + most, len(drawn))
+        noise = torch.randn((stop - start, outcomes.extended.shape[1] - 2), generator=chance)
+        for dtype, group in ((torch.float32, ~far[start:stop]), (torch.float64, far[start:stop])):
+            if bool(group.any()):
+                of_group = index[start:stop][group.to(device)]
+                entropies = _entropies(outcomes, of_group, noise[group].to(device), sigmas, sigma_of_past, dtype)
+                found[start:stop][group.numpy()] = entropies
+        advance(stop)
     return found
 
 
 def _draws_at_once(outcomes: Outcomes) -> int:
-    kind = outcomes.extended.device.type
-    most = TILE.get(kind, TILE["cuda"])[1]
+    kind = _kind(outcomes)
+    most = TILE[kind][1]
     if outcomes.past is None:
         return most
-    room = PAST_BYTES.get(kind, PAST_BYTES["cuda"]) // (4 * int(outcomes.past.num_tokens.sum()))
+    room = PAST_BYTES[kind] // (4 * int(outcomes.past.num_tokens.sum()))
     return max(1, min(most, room))
+
+
+def _kind(outcomes: Outcomes) -> str:
+    return "cpu" if outcomes.extended.device.type == "cpu" else "cuda"
 
 
 def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float]) -> int:
@@ -115,13 +121,12 @@ def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float]) -> int:
 
 
 def _entropies(
-    outcomes: Outcomes, index: Tensor, sigmas: Sequence[float], sigma_of_past: float, chance: torch.Generator, dtype: torch.dtype
+    outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigma_of_past: float, dtype: torch.dtype
 ) -> NDArray[np.float64]:
-    """Entropies (draw, quantity) of the draws of outcomes ``index`` (draw,), with products in ``dtype``."""
-    device, size = index.device, outcomes.extended.shape[1] - 2
-    noise = torch.randn((len(index), size), generator=chance).to(device)
+    """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
+    device = index.device
     sides = _sides(outcomes, index, noise).to(dtype)
-    height = TILE.get(device.type, TILE["cuda"])[0]
+    height = TILE[_kind(outcomes)][0]
     logs = outcomes.weights.log()
     plain, logged = outcomes.weights.float(), torch.stack([outcomes.weights, outcomes.weights * logs]).float()
     sums = torch.zeros((len(sigmas), 2, len(index)), dtype=torch.float64, device=device)

@@ -10,6 +10,7 @@ segment of them::
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,6 @@ def past_of(tokens: NDArray[np.integer], differences: NDArray[np.int64], positio
         position: t.
     """
     starts = [np.flatnonzero(differences <= s) for s in range(position + 1)]
-    parents = [np.searchsorted(short, long, side="right") - 1 for short, long in zip(starts[:-1], starts[1:], strict=True)]
+    parents = [np.searchsorted(short, long, side="right") - 1 for short, long in pairwise(starts)]
     last = [np.unique(tokens[rows, s], return_inverse=True)[1].astype(np.int64) for s, rows in enumerate(starts)]
     return Past(parents=tuple(parents), tokens=tuple(last))
