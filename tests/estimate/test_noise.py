@@ -231,7 +231,9 @@ def test_sigma_half_lies_where_half_is_left():
     value, low, high = curve.sigma_half
     half = np.log(1000) / 2
     assert low <= value <= high
-    assert curve.left.nats[np.searchsorted(SPEC.sigmas, value) - 1] >= half >= curve.left.nats[np.searchsorted(SPEC.sigmas, value)]
+    assert (
+        curve.left.nats[np.searchsorted(SPEC.sigmas, value) - 1] >= half >= curve.left.nats[np.searchsorted(SPEC.sigmas, value)]
+    )
     fine = noise_curve(rows, np.ones(1000), NoiseOptions(sigmas=(value,), sigma=value, max_draws=2048))
     assert fine.left.nats[0] == pytest.approx(half, rel=0.1)
 

@@ -76,7 +76,9 @@ def test_sums_of_posteriors_are_those_of_an_independent_sampler(problem, tile, m
     t = outcomes.shape[1]
     correlations = left[:, t:].sum(1) - left[:, t - 1]
     psi = correlations.mean() - (prior[t:].sum() - prior[t - 1])
-    assert abs(found.past.psi.nats[0] - psi) <= 4.5 * np.hypot(correlations.std() / np.sqrt(1500), found.past.psi.standard_error[0])
+    assert abs(found.past.psi.nats[0] - psi) <= 4.5 * np.hypot(
+        correlations.std() / np.sqrt(1500), found.past.psi.standard_error[0]
+    )
     assert found.past.psi.nats[0] == pytest.approx(found.left.nats[1] - found.past.token.nats.sum(), abs=1e-6)
     for ends in (found.past.prefix, found.past.token, found.past.psi):
         assert np.all(ends.low <= ends.nats)

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.estimators.bernstein import BoundedMean, bounded_mean, constant, look_sizes
-from ie_store.estimate.estimators.posterior import Outcomes, entropy_spans, make_outcomes, posterior_entropies
+from ie_store.estimate.estimators.noise_outcomes import Outcomes, make_outcomes, varying
+from ie_store.estimate.estimators.posterior import entropy_spans, posterior_entropies
 from ie_store.estimate.exact.past import Past
 from ie_store.estimator_options import NoiseOptions
 from ie_store.options import OnProgress, Progress, ignore_progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import NATS_PER_BIT
 
-ROWS_AT_ONCE = 4096
 MANY_OUTCOMES = 20_000
 TOLERANCE_BITS = {False: 0.05, True: 0.1}
 """The default half-width, by whether there are more than `MANY_OUTCOMES`."""
@@ -125,10 +125,11 @@ def noise_curve(
     kept = np.flatnonzero(weights)
     probabilities = weights[kept].astype(np.float64) / float(weights[kept].sum())
     priors = _with_correlation(_priors(probabilities, len(options.sigmas), past), options, past)
-    scaled = standardise(rows[torch.from_numpy(kept).to(rows.device)], probabilities, options.scale)
+    rows = rows if len(kept) == len(rows) else rows[torch.from_numpy(kept).to(rows.device)]
+    columns = varying(rows)
     left, num_draws = constant(priors), 0
-    if scaled.shape[1] and len(kept) > 1:
-        outcomes = make_outcomes(scaled, probabilities, past)
+    if len(columns):
+        outcomes = make_outcomes(rows, columns, probabilities, options.scale, past)
         left, num_draws = _draw(outcomes, probabilities, options, error, on_progress)
     whole = slice(0, len(options.sigmas))
     return NoiseCurve(
@@ -138,24 +139,8 @@ def noise_curve(
         entropy_nats=float(priors[0]),
         num_rows=len(kept),
         num_draws=num_draws,
-        num_dimensions=scaled.shape[1],
+        num_dimensions=len(columns),
     )
-
-
-def standardise(rows: Tensor, probabilities: Values, scale: str) -> Tensor:
-    """Centred rows (row, dimension with variance) in units of the scale, float32; computed in float64.
-
-    Scale ``std``: each dimension's weighted standard deviation. ``rms``: the root mean square deviation over all rows
-    and all dimensions with variance.
-    """
-    rows = rows[:, rows.amax(dim=0) > rows.amin(dim=0)]
-    on_device = torch.from_numpy(probabilities).to(rows.device)
-    spans = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(rows), ROWS_AT_ONCE)]
-    pieces = [(rows[span], on_device[span]) for span in spans]
-    mean = torch.stack([weight @ piece.double() for piece, weight in pieces]).sum(dim=0)
-    variance = torch.stack([weight @ (piece.double() - mean).square() for piece, weight in pieces]).sum(dim=0)
-    unit = variance.sqrt() if scale == "std" else variance.mean().sqrt()
-    return torch.cat([((piece.double() - mean) / unit).float() for piece, _ in pieces])
 
 
 def tolerance_of(options: NoiseOptions, num_outcomes: int) -> float:

@@ -15,7 +15,6 @@ the drawn one: a far outcome that is not close to it does not count. So draws be
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -23,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ie_store.estimate.estimators.noise_outcomes import Outcomes
 from ie_store.estimate.estimators.past_entropies import PastEntropies
-from ie_store.estimate.exact.past import Past
 
 TILE = {"cpu": (512, 256), "cuda": (8192, 4096)}
 """Outcomes and draws that meet at once, by type of device."""
@@ -34,36 +33,8 @@ FLOAT32_ERROR = 1e-3
 """Most that rounding may do to one a_j in float32, far above what is typical; beyond it float64 is taken."""
 NOTHING = -60.0
 """A tile where every a_j is below adds nothing."""
-LEAST, MOST = -87.0, 80.0
-"""exp is a normal float32 number in between."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcomes:
-    """Outcomes with their states, in units of the noise's scale."""
-
-    extended: Tensor
-    """(outcome, dimension + 2) the states, 1, and minus half of the squared norm; float32"""
-    half_norms: Tensor
-    """(outcome,) half of the squared norm; float64"""
-    weights: Tensor
-    """(outcome,) probability times the number of outcomes; float64"""
-    past: Past | None = None
-    """What the outcomes stand for, where entropies of the past are wanted."""
-
-
-def make_outcomes(states: Tensor, probabilities: NDArray[np.float64], past: Past | None = None) -> Outcomes:
-    """`Outcomes` from ``states`` (outcome, dimension), centred, float32; where outcomes are fewer, in a basis of their span."""
-    if len(states) < states.shape[1]:
-        states = torch.linalg.qr(states.double().T, mode="r").R.T.float()
-    half_norms = torch.linalg.vector_norm(states, dim=1, dtype=torch.float64).square() / 2
-    ones = torch.ones_like(states[:, :1])
-    return Outcomes(
-        extended=torch.cat([states, ones, -half_norms[:, None].float()], dim=1),
-        half_norms=half_norms,
-        weights=torch.from_numpy(probabilities * len(probabilities)).to(states.device),
-        past=past,
-    )
+LEAST, MOST = -80.0, 80.0
+"""exp of what is in between is a normal float32 number, with any weight."""
 
 
 def posterior_entropies(
@@ -124,30 +95,29 @@ def _entropies(
     outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigma_of_past: float, dtype: torch.dtype
 ) -> NDArray[np.float64]:
     """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
-    device = index.device
-    sides = _sides(outcomes, index, noise).to(dtype)
-    height = TILE[_kind(outcomes)][0]
+    device, height = index.device, TILE[_kind(outcomes)][0]
+    sides = _sides(outcomes, index, noise, dtype)
     logs = outcomes.weights.log()
     plain, logged = outcomes.weights.float(), torch.stack([outcomes.weights, outcomes.weights * logs]).float()
     sums = torch.zeros((len(sigmas), 2, len(index)), dtype=torch.float64, device=device)
     past = None if outcomes.past is None else PastEntropies(outcomes.past, len(index), device)
     columns = torch.arange(len(index), device=device)
-    scores, kernel = (torch.empty((height, len(index)), device=device) for _ in range(2))
+    room = [torch.empty((height, len(index)), device=device) for _ in range(4)]
     for top in range(0, len(outcomes.extended), height):
         rows = slice(top, min(top + height, len(outcomes.extended)))
-        products = (_tile(outcomes, rows, dtype) @ sides.T).float()
-        nearness, along = products[:, : len(index)], products[:, len(index) :]
+        nearness, along, a, e = (part[: rows.stop - top] for part in room)
+        tile = outcomes.tile(rows, dtype)
+        for side, product in zip(sides, (nearness, along), strict=True):
+            _multiply(tile, side, product)
         own = (index >= rows.start) & (index < rows.stop)
         nearness[index[own] - top, columns[own]] = 0.0
         along[index[own] - top, columns[own]] = 0.0
         nearest, furthest = float(nearness.max()), float(along.max())
-        a, e = scores[: len(nearness)], kernel[: len(nearness)]
         for number, sigma in enumerate(sigmas):
             if nearest / sigma**2 + furthest / sigma < NOTHING:
                 continue
             torch.add(along, nearness, alpha=1 / sigma, out=a)
-            a.mul_(1 / sigma).clamp_(LEAST, MOST)
-            torch.exp(a, out=e)
+            torch.exp(a.mul_(1 / sigma).clamp_(LEAST, MOST), out=e)
             if past is not None and sigma == sigma_of_past:
                 past.add(e * plain[rows, None], rows)
             sums[number] += logged[:, rows] @ e
@@ -158,21 +128,21 @@ def _entropies(
     return torch.cat(parts).T.clamp_(min=0.0).cpu().numpy()
 
 
-def _tile(outcomes: Outcomes, rows: slice, dtype: torch.dtype) -> Tensor:
-    tile = outcomes.extended[rows].to(dtype)
-    if dtype is torch.float64:
-        tile[:, -1] = -outcomes.half_norms[rows]
-    return tile
+def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:
+    if tile.dtype == product.dtype:
+        torch.mm(tile, side, out=product)
+    else:
+        product.copy_(tile @ side)
 
 
-def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor) -> Tensor:
-    """The draws' side of both products, (2 x draw, dimension + 2) in float64: first the outcomes drawn, then the noise."""
+def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The draws' side of both products, (dimension + 2, draw) each: of the outcomes drawn, and of the noise."""
     states = outcomes.extended[index, :-2].double()
     noise = noise.double()
     ones, zeros = torch.ones_like(states[:, :1]), torch.zeros_like(states[:, :1])
     along = (noise * states).sum(dim=1, keepdim=True)
     drawn = torch.cat([states, -outcomes.half_norms[index][:, None], ones], dim=1)
-    return torch.cat([drawn, torch.cat([noise, -along, zeros], dim=1)])
+    return drawn.to(dtype).T, torch.cat([noise, -along, zeros], dim=1).to(dtype).T
 
 
 def entropy_spans(outcomes: Outcomes, num_sigmas: int) -> NDArray[np.float64]:
