@@ -1,4 +1,4 @@
-"""The outcomes whose noisy states are told apart: their states in units of the noise's scale, laid out for two matrix products."""
+"""The outcomes whose noisy states are told apart: their states in units of the scale, laid out for two matrix products."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
