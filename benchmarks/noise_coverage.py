@@ -47,8 +47,8 @@ def trial(number: int, draws: int) -> dict[str, Any]:
         "truth_se_nats": error,
         "nats": value,
         "interval_nats": [low, high],
-        "covers": low - 3 * error <= truth <= high + 3 * error,
-        "between": lower - slack <= value <= upper + slack,
+        "covers": bool(low - 3 * error <= truth <= high + 3 * error),
+        "between": bool(lower - slack <= value <= upper + slack),
     }
 
 

@@ -32,7 +32,8 @@ def posteriors(rows, weights, sigma, rng, draws, scale="std"):
 def information(rows, weights, sigma, rng, draws, scale="std"):
     """I(S; Y) and its standard error, by plain sampling."""
     p = np.asarray(weights, np.float64) / np.sum(weights)
-    left = np.array([entropy(q) for q in posteriors(rows, weights, sigma, rng, draws, scale)])
+    q = posteriors(rows, weights, sigma, rng, draws, scale)
+    left = -np.sum(q * np.log(np.maximum(q, 1e-300)), axis=1)
     return entropy(p) - left.mean(), left.std() / np.sqrt(draws)
 
 
