@@ -143,8 +143,11 @@ def of_arrays(spec: EstimatorSpec[NoiseOptions], pair: GivenPair, on_progress: O
             "noise is I(y; x + noise) where y determines x, and here equal rows of y stand beside different rows of x; use mine"
         )
     x, flags = pair.x(together=spec.options.scale == "rms")
-    first_rows = torch.from_numpy(np.unique(classes.x, return_index=True)[1]).to(x.device)
-    counts = np.bincount(classes.x, weights=classes.weights)
+    first_rows = np.unique(classes.x, return_index=True)[1]
+    order = np.argsort(first_rows)  # as they come: classes are numbered by bytes, and draws should not depend on units
+    counts = np.bincount(classes.x, weights=classes.weights)[order]
     ceiling = entropy_nats(counts)
-    estimate = noise_estimate(x[first_rows], counts, spec.options, ceiling_nats=ceiling, on_progress=on_progress)
+    estimate = noise_estimate(
+        x[torch.from_numpy(first_rows[order]).to(x.device)], counts, spec.options, ceiling_nats=ceiling, on_progress=on_progress
+    )
     return replace(estimate, flags=(*estimate.flags, *flags))
