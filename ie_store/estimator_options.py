@@ -6,8 +6,8 @@ from typing import Literal
 from ie_store.errors import InputError
 from ie_store.fields import described, is_number, require_choice, require_seed, require_whole
 
-LEAST_SIGMA, MOST_SIGMA = 1e-15, 1e15
-"""Their squares, the inverses of those and what distances make of them are float32 numbers."""
+LEAST_SIGMA, MOST_SIGMA = 1e-3, 1e15
+"""Below the one, what tells rows apart is the rounding of their storage; beyond the other, squares leave float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +52,17 @@ class NoiseOptions:
     sigmas: tuple[float, ...] = described((0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "the curve's noise levels, in units of its scale")
     sigma: float = described(4.0, "the level whose value is shown as the estimate; one of the sigmas")
     scale: Literal["std", "rms"] = described("std", "scale of the noise, each dimension's standard deviation or the overall rms")
-    outer_rows: int = described(0, "rows whose distances to all others are taken; 0 means all of them")
-    seed: int = described(0, "seed of the draw of outer rows")
+    tolerance: float = described(
+        0.0, "half-width of the interval, in nats, at which drawing ends; 0 means 0.05 bit, or 0.1 bit beyond 20,000 outcomes"
+    )
+    max_draws: int = described(65_536, "most noisy states drawn")
+    seed: int = described(0, "seed of the noisy states")
 
     def __post_init__(self) -> None:
         require_choice("scale", self.scale, Literal["std", "rms"])
-        require_whole("outer_rows", self.outer_rows, 0)
+        require_whole("max_draws", self.max_draws, 2)
+        if not is_number(self.tolerance) or not 0 <= self.tolerance < float("inf"):
+            raise InputError(f"tolerance is {self.tolerance}; give a half-width in nats above 0, or 0 for the default")
         require_seed(self.seed)
         is_list = isinstance(self.sigmas, tuple | list) and len(self.sigmas) > 0
         if not is_list or not all(is_number(s) and LEAST_SIGMA <= s <= MOST_SIGMA for s in self.sigmas):
@@ -66,8 +71,6 @@ class NoiseOptions:
             )
         if list(self.sigmas) != sorted(set(self.sigmas)):
             raise InputError(f"sigmas are {self.sigmas}; give them in rising order, each once")
-        if self.outer_rows == 1:
-            raise InputError("outer_rows is 1, which gives no error bar; use 0 for all rows, or at least 2")
         if self.sigma not in self.sigmas:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
 

@@ -43,6 +43,8 @@ _CROSS_FIT = (
     _at_problem("flops", "floating-point operations of the training"),
 )
 _COUNTED = (
+    _at_problem("total_correlation_nats", "sum of the entropies of the prefix's tokens, minus its own", "nat"),
+    _at_problem("psi_nats", "Rosas' Psi: mutual information minus that of each token alone with the next layer", "nat"),
     _at_problem("num_outcomes", "distinct prefixes or tokens"),
     _at_problem("coverage", "share of the population that the sample has seen, Good's estimate", "1"),
     _at_problem("miller_madow_nats", "entropy of the population, Miller-Madow estimate", "nat"),
@@ -51,10 +53,12 @@ _COUNTED = (
 _NOISE = (
     _TIMED,
     _at_problem("sigma", "noise level of the value"),
+    _at_problem("sigma_half", "noise level at which half of the information is left"),
     _at_problem("sigma_half_low", "least noise level at which half of the information may be left"),
     _at_problem("sigma_half_high", "largest noise level at which half of the information may be left"),
-    _at_problem("num_rows", "distinct rows"),
-    _at_problem("num_outer", "rows whose distances to all others were taken"),
+    _at_problem("num_rows", "outcomes: distinct prefixes or tokens"),
+    _at_problem("num_draws", "noisy states drawn"),
+    _at_problem("error", "probability that the interval misses, at most", "1"),
     _at_problem("num_dimensions", "dimensions with variance"),
 )
 _PAPER = (
@@ -148,8 +152,8 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     Estimator(
         name="noise",
-        version=1,
-        summary="what is left of the information in a block's input under Gaussian noise, between two proven bounds",
+        version=2,
+        summary="what is left of the information in a block's input under Gaussian noise, by its exact posterior",
         options=NoiseOptions,
         guarantee="certified",
         trained=False,
@@ -157,7 +161,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         diagnostics=_NOISE,
         measure=f"{_ROOM}.noise:measure",
         measure_arrays=f"{_ROOM}.noise:of_arrays",
-        belief="two proven bounds, computed without training: nothing to check but their distance",
+        belief="a mean of bounded draws with a proven interval, nothing trained: nothing to check but its width",
     ),
     Estimator(
         name="mine-paper",

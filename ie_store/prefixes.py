@@ -52,8 +52,8 @@ def num_distinct_prefixes(differences: NDArray[np.int64], num_positions: int) ->
     return np.cumsum(counts).astype(np.int64)
 
 
-def entropy_nats(counts: NDArray[np.integer]) -> float:
-    """Plug-in Shannon entropy in nats of the distribution proportional to ``counts`` (outcome,)."""
+def entropy_nats(counts: NDArray[np.number]) -> float:
+    """Plug-in Shannon entropy in nats of the distribution proportional to ``counts`` (outcome,), whole or not."""
     positive = counts[counts > 0].astype(np.float64)
     total = positive.sum()
     return float(max(0.0, np.log(total) - np.dot(positive, np.log(positive)) / total))

@@ -180,7 +180,7 @@ class Outcome(StrEnum):
 
 _ADVICE: dict[Outcome, str] = {
     Outcome.EXACT: "the Shannon value of the rows as listed",
-    Outcome.CERTIFIED: "lies between two proven bounds, which are its interval; nothing was trained",
+    Outcome.CERTIFIED: "lies in its interval with at least 95% probability, by a proven bound; nothing was trained",
     Outcome.CONVERGED: "the validation score stopped rising and the value is clear of its limits",
     Outcome.STEP_LIMIT: "still rising when the steps ran out: a looser lower bound than it could be; raise --steps",
     Outcome.SATURATED: "within 15% of ln(test rows), the most they can show: read as 'at least'; use more sequences or noise",
@@ -199,7 +199,7 @@ class MIEstimate:
     """Name of its row in the table of estimators."""
     nats: float
     interval_nats: tuple[float, float]
-    """95% interval, clustered by sequence, seeds and folds included (noise: the certified bounds). It ends at
+    """95% interval, clustered by sequence, seeds and folds included (noise: the proven one). It ends at
     ``ceiling_nats`` at most: what lies above is cut off, so that a value flagged as above its ceiling lies outside."""
     standard_error_nats: float
     ceiling_nats: float | None

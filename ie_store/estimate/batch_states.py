@@ -47,8 +47,10 @@ class BatchStates:
         return self.slabs[Slab.of(self.batch.level, layer, self.batch.position)]
 
     def table(self, layer: int, outcomes: DistinctPrefixes) -> Tensor:
-        """(outcome, hidden) one row per outcome, on the device."""
-        return torch.from_numpy(self.states(layer).rows[outcomes.first_rows]).to(self.device)
+        """(outcome, hidden) one row per outcome, on the device; the slab itself where its rows are the outcomes."""
+        rows, first_rows = self.states(layer).rows, outcomes.first_rows
+        is_slab = len(first_rows) == len(rows) and bool((np.diff(first_rows) > 0).all())
+        return torch.from_numpy(rows if is_slab else rows[first_rows]).to(self.device)
 
     def collisions(self, layer: int) -> int:
         """Prefixes or tokens whose stored states in ``layer`` are equal to those of another outcome."""

@@ -24,8 +24,20 @@ def exact_values(corpus: PrefixIndex, layout: StoreLayout, spec: CorpusSpec) -> 
             macro = Problem(level="macro", block=block, position=position)
             micro = Problem(level="micro", block=block, position=position)
             for problem, extra in ((macro, of_prefix if block else of_token), (micro, of_token)):
-                values[problem] = replace(known_value(EXACT, corpus, problem), diagnostics=extra)
+                values[problem] = replace(known_value(EXACT, corpus, problem), diagnostics=extra | _correlation(corpus, problem))
     return values
+
+
+def _correlation(corpus: PrefixIndex, problem: Problem) -> dict[str, float]:
+    """Total correlation of a prefix and Psi (Rosas et al. 2020), which is minus that while layers tell all prefixes apart.
+
+    Nothing for lone tokens, nor for block 0, whose input knows no prefix.
+    """
+    if problem.level == "micro" or problem.block == 0:
+        return {}
+    listed, at = corpus.listed, (problem.block, problem.position)
+    correlation = float(listed.micro[problem.block, : problem.position + 1].sum() - listed.macro[at])
+    return {"total_correlation_nats": correlation, "psi_nats": -correlation}
 
 
 def exact_record(corpus: PrefixIndex, layout: StoreLayout, spec: CorpusSpec, session: dict[str, Any]) -> Record:

@@ -115,7 +115,7 @@ def test_unknown_stores_and_names_are_refused(store, tmp_path):
 
 def test_options_are_identity_and_only_an_estimators_own_are_taken(store):
     assert results_key(NAME, estimator_spec("noise", sigma=4.0)) == results_key(NAME, NOISE)
-    assert results_key(NAME, estimator_spec("noise", outer_rows=60)) != results_key(NAME, NOISE)
+    assert results_key(NAME, estimator_spec("noise", max_draws=60)) != results_key(NAME, NOISE)
     assert results_key(NAME, estimator_spec("mine", seed=1)) != results_key(NAME, estimator_spec("mine"))
     for name, options in (("noise", {"steps": 7}), ("mine", {"scale": "rms"}), ("exact", {"seed": 1}), ("cca", {"steps": 7})):
         with pytest.raises(InputError, match=f"not an option of {name}"):

@@ -53,7 +53,7 @@ REFUSED = {
 
 def few(name):
     """Options for a short run of an estimator."""
-    return {option: value for option, value in {"steps": 5, "outer_rows": 20}.items() if option in option_names(name)}
+    return {option: value for option, value in {"steps": 5, "max_draws": 20}.items() if option in option_names(name)}
 
 
 @pytest.mark.filterwarnings("ignore:.*[qQ]uantiz.*")

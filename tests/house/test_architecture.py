@@ -59,7 +59,7 @@ def test_a_derived_variable_is_plain_zarr_with_its_meaning(tmp_path):
     assert made.touched == ["spectrum.py"]
     for _ in range(2):
         made.python("spectrum.py", store, NAME)
-    (folder,) = (tmp_path / "store" / NAME / "estimates").glob("spectrum-*")
+    (folder,) = (tmp_path / "store" / NAME / "estimates").glob("eigenvalues-*")
     opened = xr.open_zarr(folder, consolidated=False).load()
     assert opened.spectrum.dims == ("layer", "position", "rank")
     assert opened.spectrum.attrs == {
@@ -73,7 +73,7 @@ def test_a_derived_variable_is_plain_zarr_with_its_meaning(tmp_path):
     np.testing.assert_allclose(opened.spectrum.values[2, 1], truth, atol=1e-9)
     assert made.ie_store("verify", store, NAME)
     assert made.ie_store("estimate", store, NAME, "--estimator", "exact")
-    assert "spectrum-" in made.ie_store("info", store, NAME)
+    assert "eigenvalues-" in made.ie_store("info", store, NAME)
 
 
 @pytest.mark.slow

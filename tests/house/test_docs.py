@@ -277,6 +277,15 @@ def test_figures_of_the_first_block():
         assert sentence in " ".join(text.split())
 
 
+def test_figures_of_noise():
+    text = " ".join(section(BENCHMARKS, "Noise").split())
+    found = result("noise_coverage")
+    assert f"Of {found['trials']} problems" in text
+    assert f"the intervals of {found['covers']} hold, and {found['between']} values" in text
+    assert f"the largest error is {found['largest_error_in_half_widths']:.2f} half-widths" in text
+    assert found["covers"] == sum(one["covers"] for one in found["each"]) >= 0.95 * found["trials"]
+
+
 def test_figures_of_known_answers():
     text = " ".join(section(BENCHMARKS, "Known answers").split())
     rows = result("gaussians_quick")

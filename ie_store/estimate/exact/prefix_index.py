@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.estimate.exact.entropies import Ceilings, ceilings_listed, ceilings_population
+from ie_store.estimate.exact.past import Past, past_of
 from ie_store.prefixes import common_prefix_lengths
 from ie_store.specs import CorpusSpec, Problem
 
@@ -60,6 +61,10 @@ class PrefixIndex:
             first_rows=first_rows,
             counts=np.diff(np.append(first_rows, len(starts))),
         )
+
+    def past(self, position: int) -> Past:
+        """What came before the end of the distinct prefixes of ``position``."""
+        return past_of(self._tokens, self._differences, position)
 
     def last_tokens(self, position: int) -> DistinctPrefixes:
         """Distinct tokens at ``position``; rows of the macro slab of layer 0, which sees its own token only."""

@@ -6,7 +6,8 @@
     ceiling_macro  ...           exact values of the listed rows; with _population
     outcome_macro  ...           codes with CF flag_values and flag_meanings, -1 where not estimated
     macro_<diagnostic>  ...      what the estimator's row in the table declares
-    macro_curve_low_nats  ...    noise: (layer, position, sigma)
+    macro_curve_nats  ...        noise: (layer, position, sigma); with _low, _high
+    macro_token_nats  ...        noise: (layer, position, token_position), in `past_variables`
 """
 
 from collections.abc import Iterable, Mapping
@@ -89,7 +90,7 @@ def _curve_variable(name: str, dimensions: tuple[str, ...], what: str, lineage: 
         Variable(
             name=f"{name}_curve_{end}_nats", dimensions=dimensions, long_name=f"{what}, {side}", units="nat", lineage=lineage
         )
-        for end, side in (("low", "lower bound"), ("high", "upper bound"))
+        for end, side in (("low", "lower end of the interval"), ("high", "upper end of the interval"))
     )
     return low, high
 
@@ -100,6 +101,16 @@ CURVES: dict[Level, tuple[Variable, Variable]] = {
         ("layer", "position", "sigma"),
         f"information left under noise, {what}",
         f"{level} states of the layer",
+    )
+    for level, what in _OF_LEVEL.items()
+}
+CURVE_VALUES: dict[Level, Variable] = {
+    level: Variable(
+        name=f"{level}_curve_nats",
+        dimensions=("layer", "position", "sigma"),
+        long_name=f"information left under noise, {what}",
+        units="nat",
+        lineage=f"{level} states of the layer",
     )
     for level, what in _OF_LEVEL.items()
 }

@@ -1,0 +1,153 @@
+"""Entropies of the exact posterior over all outcomes, given noisy states: two matrix products serve every noise level.
+
+A draw is an outcome i and a standard normal z; its noisy state is y = x_i + sigma z. With p the outcomes' weights, what the
+posterior of outcome j has over that of i is, but for the weights,::
+
+    a_j = (|y - x_i|^2 - |y - x_j|^2) / 2 sigma^2 = -|x_j - x_i|^2 / 2 sigma^2 + z.(x_j - x_i) / sigma
+    H(p(.|y)) = ln Z - (1/Z) sum_j p_j exp(a_j) (a_j + ln p_j)          Z = sum_j p_j exp(a_j)
+
+and both terms of a_j come from one product each, [x_j, 1, -|x_j|^2/2] with [x_i, -|x_i|^2/2, 1] and with [z, -z.x_i, 0].
+a_i is 0, so no sum vanishes, and a_j is at most the square of a standard normal over 2, so none overflows: no maximum needs
+subtracting. Sums run over tiles of outcomes; nothing of the size draws x outcomes is ever held.
+
+Close outcomes have a small distance that is the difference of large numbers where both lie far from the centre. What decides is
+the drawn one: a far outcome that is not close to it does not count. So draws beyond a norm are computed in float64.
+"""
+
+from collections.abc import Callable, Sequence
+from math import log
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ie_store.estimate.estimators.noise_outcomes import Outcomes
+from ie_store.estimate.estimators.past_entropies import PastEntropies
+
+TILE = {"cpu": (512, 256), "cuda": (8192, 4096)}
+"""Outcomes and draws that meet at once, by type of device."""
+PAST_BYTES = {"cpu": 2**27, "cuda": 2**32}
+"""Most bytes of the sums over past tokens, by type of device."""
+FLOAT32_ERROR = 1e-3
+"""Most that rounding may do to one a_j in float32, far above what is typical; beyond it float64 is taken."""
+NOTHING = -60.0
+"""A tile where every a_j is below adds nothing."""
+LEAST, MOST = -80.0, 80.0
+"""exp of what is in between is a normal float32 number, with any weight."""
+
+
+def posterior_entropies(
+    outcomes: Outcomes,
+    drawn: NDArray[np.int64],
+    sigmas: Sequence[float],
+    sigma_of_past: float,
+    chance: torch.Generator,
+    advance: Callable[[int], None],
+) -> NDArray[np.float64]:
+    """Entropies in nats (draw, quantity) of the posterior given each draw.
+
+    Args:
+        outcomes: all of them.
+        drawn: (draw,) rising indices of outcomes.
+        sigmas: noise levels; the first quantities are H(S|y) at each.
+        sigma_of_past: the one of them at which, where the past is known, H(prefix of s|y) for s = 0..t and H(token at s|y)
+            for s = 0..t follow.
+        chance: the source of z, on the CPU.
+        advance: called with the number of draws done so far.
+    """
+    device = outcomes.extended.device
+    most = _draws_at_once(outcomes)
+    near_enough = FLOAT32_ERROR * min(sigmas) ** 2 / torch.finfo(torch.float32).eps * 2
+    index = torch.from_numpy(drawn).to(device)
+    far = (outcomes.half_norms[index] > near_enough).cpu()
+    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
+    for start in range(0, len(drawn), most):
+        stop = min(start + most, len(drawn))
+        noise = torch.randn((stop - start, outcomes.extended.shape[1] - 2), generator=chance)
+        for dtype, group in ((torch.float32, ~far[start:stop]), (torch.float64, far[start:stop])):
+            if bool(group.any()):
+                of_group = index[start:stop][group.to(device)]
+                entropies = _entropies(outcomes, of_group, noise[group].to(device), sigmas, sigma_of_past, dtype)
+                found[start:stop][group.numpy()] = entropies
+        advance(stop)
+    return found
+
+
+def _draws_at_once(outcomes: Outcomes) -> int:
+    kind = _kind(outcomes)
+    most = TILE[kind][1]
+    if outcomes.past is None:
+        return most
+    room = PAST_BYTES[kind] // (4 * int(outcomes.past.num_tokens.sum()))
+    return max(1, min(most, room))
+
+
+def _kind(outcomes: Outcomes) -> str:
+    return "cpu" if outcomes.extended.device.type == "cpu" else "cuda"
+
+
+def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float]) -> int:
+    return len(sigmas) + (0 if outcomes.past is None else 2 * len(outcomes.past.tokens))
+
+
+def _entropies(
+    outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigma_of_past: float, dtype: torch.dtype
+) -> NDArray[np.float64]:
+    """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
+    device, height = index.device, TILE[_kind(outcomes)][0]
+    sides = _sides(outcomes, index, noise, dtype)
+    logs = outcomes.weights.log()
+    plain, logged = outcomes.weights.float(), torch.stack([outcomes.weights, outcomes.weights * logs]).float()
+    sums = torch.zeros((len(sigmas), 2, len(index)), dtype=torch.float64, device=device)
+    past = None if outcomes.past is None else PastEntropies(outcomes.past, len(index), device)
+    columns = torch.arange(len(index), device=device)
+    room = [torch.empty((height, len(index)), device=device) for _ in range(4)]
+    for top in range(0, len(outcomes.extended), height):
+        rows = slice(top, min(top + height, len(outcomes.extended)))
+        nearness, along, a, e = (part[: rows.stop - top] for part in room)
+        tile = outcomes.tile(rows, dtype)
+        for side, product in zip(sides, (nearness, along), strict=True):
+            _multiply(tile, side, product)
+        own = (index >= rows.start) & (index < rows.stop)
+        nearness[index[own] - top, columns[own]] = 0.0
+        along[index[own] - top, columns[own]] = 0.0
+        nearest, furthest = float(nearness.max()), float(along.max())
+        for number, sigma in enumerate(sigmas):
+            if nearest / sigma**2 + furthest / sigma < NOTHING:
+                continue
+            torch.add(along, nearness, alpha=1 / sigma, out=a)
+            torch.exp(a.mul_(1 / sigma).clamp_(LEAST, MOST), out=e)
+            if past is not None and sigma == sigma_of_past:
+                past.add(e * plain[rows, None], rows)
+            sums[number] += logged[:, rows] @ e
+            sums[number, 1] += plain[rows] @ e.mul_(a)
+    found = sums[:, 0].log() - sums[:, 1] / sums[:, 0]
+    whole = sigmas.index(sigma_of_past)
+    parts = [found] if past is None else [found, past.entropies(found[whole], sums[whole, 0])]
+    return torch.cat(parts).T.clamp_(min=0.0).cpu().numpy()
+
+
+def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:
+    if tile.dtype == product.dtype:
+        torch.mm(tile, side, out=product)
+    else:
+        product.copy_(tile @ side)
+
+
+def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The draws' side of both products, (dimension + 2, draw) each: of the outcomes drawn, and of the noise."""
+    states = outcomes.extended[index, :-2].double()
+    noise = noise.double()
+    ones, zeros = torch.ones_like(states[:, :1]), torch.zeros_like(states[:, :1])
+    along = (noise * states).sum(dim=1, keepdim=True)
+    drawn = torch.cat([states, -outcomes.half_norms[index][:, None], ones], dim=1)
+    return drawn.to(dtype).T, torch.cat([noise, -along, zeros], dim=1).to(dtype).T
+
+
+def entropy_spans(outcomes: Outcomes, num_sigmas: int) -> NDArray[np.float64]:
+    """The most (quantity,) that each of `posterior_entropies` can be, in nats; the least is 0."""
+    spans = np.full(num_sigmas, log(len(outcomes.weights)))
+    if outcomes.past is None:
+        return spans
+    return np.concatenate([spans, np.log(outcomes.past.num_prefixes), np.log(outcomes.past.num_tokens)])
