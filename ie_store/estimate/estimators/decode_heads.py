@@ -81,8 +81,8 @@ class Head:
     def scores(self, rows: Tensor) -> Tensor:
         """f (row, token) of states ``rows`` (row, dimension) of the design."""
         product, norm, frequency = self.coefficients.to(rows.dtype)
-        of_token: Tensor = norm * self.norms + frequency * self.column.log_shares
-        return product * self.products(rows) + of_token
+        found: Tensor = product * self.products(rows) + (norm * self.norms + frequency * self.column.log_shares)
+        return found
 
 
 def token_features(states: Tensor, shares: Tensor) -> Tensor:
@@ -91,9 +91,8 @@ def token_features(states: Tensor, shares: Tensor) -> Tensor:
     centred = states - shares @ states
     values, axes = torch.linalg.eigh((centred * shares[:, None]).T @ centred)
     values = values.clamp_min(0)
-    whitened = centred @ axes / (values + values.mean().clamp_min(1e-12)).sqrt()
-    lengths: Tensor = whitened.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return (whitened / lengths).float()
+    whitened: Tensor = centred @ axes / (values + values.mean().clamp_min(1e-12)).sqrt()
+    return torch.nn.functional.normalize(whitened, dim=1).float()
 
 
 def make_design(rows: Tensor, fold: Fold) -> Design:
