@@ -24,6 +24,9 @@ RIDGES = (0.003, 0.03, 0.3)
 MOST_ONE_HOT = 64
 """Tokens of a position up to which one-hot heads are tried: beyond, most are rare, and shared heads are better and cheaper."""
 MOST_CALIBRATION_ROWS = 1024
+ROWS_AT_ONCE = 4096
+LEAST_DEVIATION = 1e-9
+"""Of the largest standard deviation, below which a dimension is constant."""
 LEAST_SPREAD = 1e-5
 """Relative spread below which norms or frequencies are all the same."""
 LEAST_WITHIN = 1e-4
@@ -98,17 +101,24 @@ def token_features(states: Tensor, shares: Tensor) -> Tensor:
 def make_design(rows: Tensor, fold: Fold) -> Design:
     """The design of states ``rows`` (outcome, dimension)."""
     train, weights = fold.train.rows, fold.train.probabilities
-    rows = rows.double()
-    mean = weights @ rows[train]
-    deviation = (weights @ (rows[train] - mean).square()).sqrt()
-    kept = deviation > 1e-9 * deviation.max()
-    standard = ((rows - mean) / deviation)[:, kept] if bool(kept.any()) else rows[:, :1] * 0
-    of_train = standard[train]
-    variances, axes = torch.linalg.eigh((of_train * weights[:, None]).T @ of_train)
+    parts = [(train[at : at + ROWS_AT_ONCE], weights[at : at + ROWS_AT_ONCE]) for at in range(0, len(train), ROWS_AT_ONCE)]
+    mean = torch.stack([share @ rows[part].double() for part, share in parts]).sum(dim=0)
+    deviation = torch.stack([share @ (rows[part].double() - mean).square() for part, share in parts]).sum(dim=0).sqrt()
+    kept = deviation > LEAST_DEVIATION * deviation.max()
+    scale = torch.where(kept, deviation, torch.inf)
+    standard = torch.cat([((part.double() - mean) / scale).float() for part in torch.split(rows, ROWS_AT_ONCE)])
+    covariance = torch.zeros((rows.shape[1], rows.shape[1]), dtype=torch.float64, device=rows.device)
+    for part, share in parts:
+        of_part = standard[part].double()
+        covariance += (of_part * share[:, None]).T @ of_part
+    variances, axes = torch.linalg.eigh(covariance)
+    axes = axes.float()
+    for part in torch.split(standard, ROWS_AT_ONCE):
+        part.copy_(part @ axes)
     every = -(-len(fold.validation.rows) // MOST_CALIBRATION_ROWS)
     validation = fold.validation.probabilities[::every]
     return Design(
-        rows=(standard @ axes).float(),
+        rows=standard,
         variances=variances.clamp_min(0).float(),
         train=train,
         train_weights=weights.float(),

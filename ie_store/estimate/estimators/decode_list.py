@@ -19,7 +19,9 @@ from ie_store.estimate.estimators.decode_newton import maximise
 
 TILE_VALUES = 2**24
 """Scores (prefix, state) in memory at once."""
-MOST_TEMPER_ROWS = 512
+MOST_TEMPER_ROWS = 256
+LEAST_EXPONENT = -60.0
+"""Smaller ones count as this: nothing beside the largest, and denormal numbers are slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,8 @@ def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> Tensor:
         total = prefix_scores(tree, [part[rows].T.contiguous() for part in scores])
         mine = own[rows]
         found = total.gather(0, mine[None])[0] - tree.log_shares[mine]
-        pieces.append((found - total.logsumexp(dim=0)).double())
+        most = total.amax(dim=0)
+        pieces.append((found - most - total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_().sum(dim=0).log()).double())
     return torch.cat(pieces)
 
 
