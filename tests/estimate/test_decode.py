@@ -156,9 +156,10 @@ def test_the_mixed_reader_is_bounded_and_knows_nothing_where_it_should():
     ratios = torch.tensor([-1e9, 0.0, 3.0], dtype=torch.float64)
     assert mix(ratios, 1.0).tolist() == [0.0, 0.0, 0.0]
     assert mix(ratios, 0.01).tolist() == pytest.approx([np.log(0.01), 0.0, np.log(0.99 * np.exp(3) + 0.01)])
-    weights = torch.full((3,), 1 / 3)
-    assert choose_share(torch.tensor([-1.0, 0.0, 1.1]), weights) == 1.0
-    assert choose_share(torch.tensor([3.0, 3.0, 3.1]), weights) == 1e-4
+    weights = torch.full((12,), 1 / 12)
+    assert choose_share(torch.tensor([-1.0, 0.0, 1.1] * 4), weights) == 1.0
+    assert choose_share(torch.tensor([3.0, 3.0, 3.1] * 4), weights) == 1e-4
+    assert choose_share(torch.tensor([3.0, 3.0, 3.1]), torch.full((3,), 1 / 3)) == 1.0  # too few to tell
 
 
 def test_drawn_test_rows_hold_the_score_of_all_within_their_half_width():
@@ -254,6 +255,16 @@ def test_past_tokens_have_values_of_their_own(results):
     assert float(found[0, 2, 2]) == pytest.approx(np.log(5), rel=0.01)
     assert bool(np.isnan(found[1, 1, 2]))
     assert bool((arrays.macro_decode_token_se_nats[1, 2] >= 0).all())
+
+
+def test_a_token_that_is_always_the_same_has_exactly_nothing(tmp_path):
+    rows = np.array([(a, 9, b) for a in range(5) for b in range(12)], dtype=np.int32)
+    store = write_store(tmp_path / "store", rows, hidden=24, change=readable(rows))
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("decode"),), blocks="1"))
+    arrays = xr.open_datatree(store, engine="zarr", consolidated=False)[f"{NAME}/estimates"]
+    group = next(child for name, child in arrays.children.items() if name.startswith("decode"))
+    assert group["macro_decode_token_nats"][1, 2, 1] == 0.0
+    assert group["macro_decode_token_nats"][1, 2, 0] > 0.5
 
 
 def test_pointwise_scores_average_to_the_value_and_equal_prefixes_share_them(results):

@@ -160,7 +160,7 @@ def _read(
     )
     return Reading(
         estimate=replace(estimate, flags=(*estimate.flags, *_flags(estimate, len(folds)))),
-        token_nats=_of_tokens(found, weights),
+        token_nats=dict.fromkeys(range(problem.position + 1), (0.0, 0.0)) | _of_tokens(found, weights),
         pointwise_nats=_pointwise(found, len(outcomes.counts)) if spec.options.pointwise else None,
     )
 

@@ -20,6 +20,8 @@ SHARES = (1.0, 0.5, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 """Shares of p in q that validation rows choose from; 1 is the reader that knows nothing."""
 LEAST_GAIN_ERRORS = 2.0
 """Standard errors by which validation rows must prefer a reader to the one that knows nothing."""
+FEWEST_TO_CHOOSE = 10
+"""Validation rows below which a standard error means nothing."""
 ERROR_CHANCE = 0.05
 ROWS_AT_ONCE = 4096
 
@@ -169,7 +171,9 @@ def mix(ratios: Tensor, share: float) -> Tensor:
 
 
 def choose_share(ratios: Tensor, weights: Tensor) -> float:
-    """The share of p with the best mean over validation rows; 1 unless the gain is clear of its standard error."""
+    """The share of p with the best mean over validation rows; 1 unless they are enough and the gain is clear of its error."""
+    if len(ratios) < FEWEST_TO_CHOOSE:
+        return 1.0
     weights = weights.double()
     found = {share: mix(ratios, share) for share in SHARES}
     best = max(found, key=lambda share: float(weights @ found[share]))
