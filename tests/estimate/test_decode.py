@@ -258,7 +258,7 @@ def test_past_tokens_have_values_of_their_own(results):
 
 
 def test_a_token_that_is_always_the_same_has_exactly_nothing(tmp_path):
-    rows = np.array([(a, 9, b) for a in range(5) for b in range(12)], dtype=np.int32)
+    rows = np.array([(a, 9, b) for a in range(5) for b in range(20)], dtype=np.int32)
     store = write_store(tmp_path / "store", rows, hidden=24, change=readable(rows))
     estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("decode"),), blocks="1"))
     arrays = xr.open_datatree(store, engine="zarr", consolidated=False)[f"{NAME}/estimates"]
