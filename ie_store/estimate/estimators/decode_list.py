@@ -19,7 +19,8 @@ from ie_store.estimate.estimators.decode_newton import maximise
 
 TILE_VALUES = 2**24
 """Scores (prefix, state) in memory at once."""
-MOST_TEMPER_ROWS = 256
+FEWEST_TEMPER_ROWS, MOST_TEMPER_ROWS, TEMPER_VALUES = 256, 1024, 2**25
+"""Validation rows that tempers are fitted on: as many as have so many scores (prefix, state, level)."""
 LEAST_EXPONENT = -60.0
 """Smaller ones count as this: nothing beside the largest, and denormal numbers are slow."""
 
@@ -75,14 +76,16 @@ def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> Tensor:
     for rows in _tiles(len(own), len(tree.log_shares)):
         total = prefix_scores(tree, [part[rows].T.contiguous() for part in scores])
         mine = own[rows]
-        found = total.gather(0, mine[None])[0] - tree.log_shares[mine]
-        most = total.amax(dim=0)
-        pieces.append((found - most - total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_().sum(dim=0).log()).double())
+        found, most = total.gather(0, mine[None])[0], total.amax(dim=0)
+        log_q = found - most - total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_().sum(dim=0).log()
+        pieces.append(log_q.double() - tree.log_shares[mine].double())  # q is at most 1, to the last bit
     return torch.cat(pieces)
 
 
 def fit_tempers(tree: PrefixTree, columns: list[Tensor], scores: list[Tensor], own: Tensor, weights: Tensor) -> Tensor:
     """tau (level,) that maximises the ``weights``ed mean (state,) of `log_ratios`: a concave problem.
+
+    Rows that are all told apart would ask for ever larger ones: they are held near 1 as by one row's worth of doubt.
 
     Args:
         tree: the listed prefixes.
@@ -91,14 +94,16 @@ def fit_tempers(tree: PrefixTree, columns: list[Tensor], scores: list[Tensor], o
         own: (state,) prefixes of those rows.
         weights: (state,) summing to 1.
     """
-    every = -(-len(own) // MOST_TEMPER_ROWS)
+    affordable = TEMPER_VALUES // (len(tree.log_shares) * len(scores))
+    every = -(-len(own) // min(MOST_TEMPER_ROWS, max(FEWEST_TEMPER_ROWS, affordable)))
     scores, own, weights = [part[::every].float() for part in scores], own[::every], weights[::every].float()
     weights = weights / weights.sum()
-    size, log_shares = len(scores), tree.log_shares.float()
+    size, log_shares, held = len(scores), tree.log_shares.float(), 1 / len(own)
 
     def objective(tempers: Tensor) -> tuple[float, Tensor, Tensor]:
-        value, gradient = 0.0, torch.zeros(size, device=own.device)
-        curvature = torch.zeros((size, size), device=own.device)
+        away = tempers - 1
+        value, gradient = -float(away.square().sum()) * held / 2, -held * away
+        curvature = held * torch.eye(size, device=own.device)
         for rows in _tiles(len(own), len(log_shares) * size):
             stacked = torch.stack([part[rows][:, tokens] for part, tokens in zip(scores, columns, strict=True)], dim=1)
             log_q = torch.log_softmax(torch.einsum("l,rlo->ro", tempers, stacked) + log_shares, dim=1)
