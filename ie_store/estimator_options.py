@@ -76,6 +76,25 @@ class NoiseOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """A linear reader of states."""
+
+    seed: int = described(0, "seed of the split and of the draw of test rows")
+    folds: int = described(4, "cross-fitting folds: each distinct prefix is held out once")
+    test_rows: int = described(20_000, "held-out prefixes that are scored, drawn where there are more; 0 means all of them")
+    pointwise: bool = described(False, "keep the score of every held-out prefix, as a variable over sequences")
+
+    def __post_init__(self) -> None:
+        require_whole("folds", self.folds, 2)
+        require_seed(self.seed)
+        require_whole("test_rows", self.test_rows, 0)
+        if 0 < self.test_rows < 2 * self.folds:
+            raise InputError(f"test_rows is {self.test_rows}, too few for {self.folds} folds; give 2 for each, or 0 for all rows")
+        if not isinstance(self.pointwise, bool):
+            raise InputError(f"pointwise is {self.pointwise!r}; give True or False")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaperOptions:
     """The published procedure."""
 

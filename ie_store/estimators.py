@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Generic, Literal, TypeVar, cast
 
 from ie_store.errors import InputError
-from ie_store.estimator_options import CrossFitOptions, ExactOptions, NoiseOptions, PaperOptions, TrainedOptions
+from ie_store.estimator_options import CrossFitOptions, DecodeOptions, ExactOptions, NoiseOptions, PaperOptions, TrainedOptions
 from ie_store.fields import require_known, suggestion
 from ie_store.variables import Variable
 
@@ -61,6 +61,17 @@ _NOISE = (
     _at_problem("error", "probability that the interval misses, at most", "1"),
     _at_problem("num_dimensions", "dimensions with variance"),
 )
+_DECODE = (
+    _TIMED,
+    _at_problem("raw_nats", "value before it is cut off at 0", "nat"),
+    _at_problem("folds", "cross-fitting folds"),
+    _at_problem("seed", "seed of the split and of the draw of test rows"),
+    _at_problem("num_listed", "distinct prefixes that the reader chooses from"),
+    _at_problem("num_test", "held-out prefixes that were scored"),
+    _at_problem("num_train", "distinct prefixes in the smallest fold's train rows"),
+    _at_problem("unseen_share", "share of held-out prefixes with a token that its position never has in train rows", "1"),
+    _at_problem("half_width_nats", "part of the interval that is due to drawing test rows", "nat"),
+)
 _PAPER = (
     _TIMED,
     _at_problem("last_nats", "value of the last step", "nat"),
@@ -94,6 +105,8 @@ class Estimator:
     """False where tokens alone give the value."""
     diagnostics: tuple[Variable, ...]
     """Numbers of `MIEstimate.diagnostics` that are stored with its value."""
+    needs_lone_tokens: bool = False
+    """Reads the lone tokens' states in the lowest stored layer besides those of its problems."""
     run_fold: str | None = None
     """``module:function`` that fits and tests one fold, of what is cross-fitted: `RunFold` in ``estimators/cross_fit.py``."""
     measure: str = f"{_ROOM}.cross_fit:measure"
@@ -162,6 +175,20 @@ ESTIMATORS: tuple[Estimator, ...] = (
         measure=f"{_ROOM}.noise:measure",
         measure_arrays=f"{_ROOM}.noise:of_arrays",
         belief="a mean of bounded draws with a proven interval, nothing trained: nothing to check but its width",
+    ),
+    Estimator(
+        name="decode",
+        version=1,
+        summary="usable bits: what a linear reader of the state tells of prefixes that it was not trained on",
+        options=DecodeOptions,
+        guarantee="lower bound",
+        trained=True,
+        needs_states=True,
+        needs_lone_tokens=True,
+        diagnostics=_DECODE,
+        measure=f"{_ROOM}.decode:measure",
+        measure_arrays=None,
+        belief="a held-out score of a fixed reader: its split is what there is to check, and is checked on every fold",
     ),
     Estimator(
         name="mine-paper",

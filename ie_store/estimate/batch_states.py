@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
@@ -51,6 +52,11 @@ class BatchStates:
         rows, first_rows = self.states(layer).rows, outcomes.first_rows
         is_slab = len(first_rows) == len(rows) and bool((np.diff(first_rows) > 0).all())
         return torch.from_numpy(rows if is_slab else rows[first_rows]).to(self.device)
+
+    @property
+    def lone_tokens(self) -> NDArray[Any]:
+        """(token, hidden) states of all distinct tokens in the lowest stored layer, where the estimator's row asks for them."""
+        return self.slabs[min((slab for slab in self.slabs if slab.level == "micro"), key=lambda slab: slab.layer)].rows
 
     def collisions(self, layer: int) -> int:
         """Prefixes or tokens whose stored states in ``layer`` are equal to those of another outcome."""

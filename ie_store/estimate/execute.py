@@ -28,7 +28,7 @@ def execute(item: WorkItem, slabs: Slabs, workplace: Workplace, on_progress: OnP
 
     Args:
         item: one estimator on one batch of problems.
-        slabs: those of ``item.batch.slabs``.
+        slabs: those of ``item.slabs``.
         workplace: corpus, device and provenance.
         on_progress: called with the steps of the work.
     """

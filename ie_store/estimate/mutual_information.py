@@ -80,5 +80,8 @@ def _spec(name: str, seed: int, options: dict[str, Any]) -> EstimatorSpec[Any]:
 
 def _measure(spec: EstimatorSpec[Any]) -> MeasureArrays:
     if spec.row.measure_arrays is None:
-        raise InputError(f"{spec.name} needs the states of a stored dataset; for arrays use another, such as {DEFAULT}")
+        raise InputError(
+            f"{spec.name} needs the states of a stored dataset, whose prefixes are listed and counted: arrays have no known "
+            f"p(x); for arrays use another, such as {DEFAULT}"
+        )
     return resolve(spec.row.measure_arrays)

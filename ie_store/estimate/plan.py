@@ -12,7 +12,7 @@ from typing import Any
 
 from ie_store.estimate.problems import ProblemBatch, Targets, only, plan_batches
 from ie_store.estimators import EstimatorSpec
-from ie_store.specs import Problem, StoreLayout
+from ie_store.specs import Problem, Slab, StoreLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,13 @@ class WorkItem:
 
     estimator: EstimatorSpec[Any]
     batch: ProblemBatch
+    also: tuple[Slab, ...] = ()
+    """Read besides the states of the batch."""
+
+    @property
+    def slabs(self) -> tuple[Slab, ...]:
+        """What has to be read."""
+        return tuple(dict.fromkeys((*self.batch.slabs, *self.also)))
 
     @property
     def key(self) -> str:
@@ -63,8 +70,9 @@ def make_plan(
         batch_bytes: most bytes of float32 states in one batch.
     """
     batches = plan_batches(targets, layout, batch_bytes)
+    lone_tokens = (Slab(level="micro", layer=layout.layers[0], position=None),)
     items = [
-        WorkItem(estimator=estimator, batch=left)
+        WorkItem(estimator=estimator, batch=left, also=lone_tokens if estimator.row.needs_lone_tokens else ())
         for stack in batches
         for estimator, problems in missing.items()
         for left in only([stack], problems)

@@ -76,9 +76,9 @@ def stream_states(reader: DatasetReader, items: Sequence[WorkItem]) -> Iterator[
     with ThreadPoolExecutor(1, thread_name_prefix="slabs") as pool:
         known: dict[Slab, Future[SlabStates]] = {}
         for number, item in enumerate(items):
-            wanted = items[number + 1].batch.slabs if number + 1 < len(items) else ()
-            for slab in (*item.batch.slabs, *wanted):
+            wanted = items[number + 1].slabs if number + 1 < len(items) else ()
+            for slab in (*item.slabs, *wanted):
                 if slab not in known:
                     known[slab] = pool.submit(read_states, reader, slab)
-            yield item, {slab: known[slab].result() for slab in item.batch.slabs}
+            yield item, {slab: known[slab].result() for slab in item.slabs}
             known = {slab: known[slab] for slab in wanted}

@@ -66,6 +66,10 @@ class PrefixIndex:
         """What came before the end of the distinct prefixes of ``position``."""
         return past_of(self._tokens, self._differences, position)
 
+    def prefix_tokens(self, position: int) -> NDArray[np.int64]:
+        """(outcome, position + 1) tokens of the distinct prefixes that end at ``position``, as rows of a micro slab."""
+        return np.searchsorted(self._token_values, self._tokens[self.prefixes(position).first_rows, : position + 1])
+
     def last_tokens(self, position: int) -> DistinctPrefixes:
         """Distinct tokens at ``position``; rows of the macro slab of layer 0, which sees its own token only."""
         _, first_rows, of_sequence, counts = np.unique(
