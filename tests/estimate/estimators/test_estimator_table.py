@@ -14,7 +14,7 @@ from ie_store.estimate.critics.bounds import Bound
 from ie_store.estimator_options import NoiseOptions, TrainedOptions
 from ie_store.estimators import ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, resolve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MAY_NAME = (
     "ie_store/estimators.py",
     "ie_store/estimate/estimators/",

@@ -18,7 +18,7 @@ from ie_store.store.verify import verify_dataset
 
 MAKE = {"rows": 90, "size": 1, "seed": 8, "hidden": 32}
 PROGRAM = (
-    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from made_store import make\n"
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); from made_store import make\n"
     f"made = make(sys.argv[1], **{MAKE!r}); print('go', flush=True); made.write()"
 )
 

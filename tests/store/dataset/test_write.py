@@ -135,7 +135,7 @@ def test_second_writer_is_refused_while_the_first_lives(made):
 
 def test_lock_of_a_dead_process_is_free(made):
     program = (
-        f"import os, sys; sys.path.insert(0, os.path.dirname({__file__!r})); from made_store import make\n"
+        f"import os, sys; sys.path.insert(0, os.path.dirname(os.path.dirname({__file__!r}))); from made_store import make\n"
         f"made = make({made.store!r}); writer = made.open_writer(); print('held', flush=True); sys.stdin.read()"
     )
     child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -297,7 +297,7 @@ def test_a_living_claim_stays_and_a_silent_one_is_taken_over(made, soon):
 @pytest.mark.slow
 def test_claim_of_a_killed_process_expires(store, server, soon):
     program = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from made_store import make\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r}); from made_store import make\n"
         f"writer = make({store!r}).open_writer(); print('held', flush=True); sys.stdin.read()"
     )
     made = make(store)
