@@ -21,7 +21,7 @@ demo: $(VENV)/.demo
 	printf '\nNext:\n'; \
 	printf '  source .venv/bin/activate\n'; \
 	printf '  ie-store show demo-store smollm2/country10 --json\n'; \
-	printf '  ie-store estimate demo-store smollm2/country10 --estimator noise --positions all\n'; \
+	printf '  ie-store estimate demo-store smollm2/country10 --estimator noise --estimator decode\n'; \
 	printf '  python -c "import xarray as xr; print(xr.open_zarr(\047demo-store/smollm2/country10\047, consolidated=False))"\n'
 
 test: $(VENV)/.test
