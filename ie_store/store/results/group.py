@@ -94,6 +94,14 @@ def checksum_of(values: NDArray[Any]) -> int:
     return crc32c([f"{values.shape}".encode(), values.astype(values.dtype.newbyteorder("<")).tobytes()])
 
 
+def is_document(found: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    """True where an array's document says what it must; attributes that others added count for nothing."""
+    attributes = (found or {}).get("attributes")
+    if found is None or not isinstance(attributes, dict):
+        return False
+    return found | {"attributes": {name: attributes.get(name) for name in wanted["attributes"]}} == wanted
+
+
 def result_template(variable: Variable, values: NDArray[Any]) -> ArrayTemplate:
     """Template of a variable's array: one file, what it is in its attributes."""
     attributes: dict[str, Any] = {"long_name": variable.long_name}

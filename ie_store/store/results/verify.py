@@ -7,7 +7,7 @@ import numpy as np
 from ie_store.errors import IdentityError, StoreError
 from ie_store.store.dataset.handle import Dataset
 from ie_store.store.format.metadata import read_document
-from ie_store.store.results.group import REBUILD, RawArrays, read_contents, result_template
+from ie_store.store.results.group import REBUILD, RawArrays, is_document, read_contents, result_template
 from ie_store.store.results.records import Record, read_record, record_items
 from ie_store.store.results.writer import sizes_of
 from ie_store.variables import assemble
@@ -45,5 +45,7 @@ def _differences(dataset: Dataset, group: str, records: list[Record], arrays: Ra
         where = f"{address}/{array}"
         if array not in arrays or not np.array_equal(arrays[array], values, equal_nan=variable.dtype.startswith("float")):
             yield f"{where} does not hold what was estimated; {REBUILD}"
-        elif read_document(dataset.files, dataset.key("estimates", group, array)) != result_template(variable, values).document():
+        elif not is_document(
+            read_document(dataset.files, dataset.key("estimates", group, array)), result_template(variable, values).document()
+        ):
             yield f"{where}/zarr.json was changed; {REBUILD}"

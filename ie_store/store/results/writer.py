@@ -21,7 +21,7 @@ from ie_store.store.files.protocol import Lock
 from ie_store.store.format.attributes import GroupAttributes, ResultsAttributes
 from ie_store.store.format.metadata import read_document, write_document, write_group
 from ie_store.store.format.small_arrays import with_checksum
-from ie_store.store.results.group import checksum_of, group_name, read_results_group, result_template
+from ie_store.store.results.group import checksum_of, group_name, is_document, read_results_group, result_template
 from ie_store.store.results.holds import hold_results, patiently, require_states
 from ie_store.store.results.records import Record, read_record, record_items, write_record
 from ie_store.variables import Flags, Piece, Variable, WholeArrays, assemble, coordinate
@@ -173,13 +173,19 @@ class ResultGroup:
         chunk_key, chunk = "/".join([key, "c", *["0"] * values.ndim]), with_checksum(values)
         if self._read_or_none(chunk_key, len(chunk)) != chunk:
             self._files.write_atomic(chunk_key, [chunk])
-        if self._read_or_none(f"{key}/zarr.json") != json.dumps(document, indent=2, allow_nan=False).encode():
+        if not is_document(self._document_or_none(key), document):
             write_document(self._files, key, document)
 
     def _read_or_none(self, key: str, *most_bytes: int) -> bytes | None:
         try:
             return self._files.read(key, *most_bytes)
         except StoreError:  # damaged: written again
+            return None
+
+    def _document_or_none(self, key: str) -> dict[str, Any] | None:
+        try:
+            return read_document(self._files, key)
+        except StoreError:
             return None
 
     def _write_parent(self) -> None:

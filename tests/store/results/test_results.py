@@ -18,6 +18,7 @@ from ie_store.specs import Emergence, MIEstimate, Outcome, Problem, digest
 from ie_store.store.results.estimate_variables import emergence_pieces, emergences_of, estimate_pieces, estimates_of, values_of
 from ie_store.store.results.group import results_key
 from ie_store.store.results.show import read_results, show_results
+from ie_store.store.verify import verify_dataset
 from ie_store.variables import assemble
 
 NOISE = estimator_spec("noise")
@@ -89,6 +90,35 @@ def test_a_damaged_result_is_named(store):
     chunk.write_bytes(chunk.read_bytes()[:-9] + b"x" * 9)
     with pytest.raises(StoreError, match=r"mi_macro.*checksum"):
         show_results(store, NAME)
+
+
+def test_arrays_are_made_again_from_the_records(store):
+    group = Path(store, results_key(NAME, NOISE))
+
+    def chunks():
+        return {path: path.read_bytes() for path in group.rglob("c/**/0") if path.is_file()}
+
+    before, shown = chunks(), show_results(store, NAME)
+    shutil.rmtree(group / "ie_low")
+    chunk = group / "mi_macro" / "c" / "0" / "0"
+    chunk.write_bytes((group / "mi_macro_low" / "c" / "0" / "0").read_bytes())  # whole, and another's
+    assert any("exchanged" in fault or "no array" in fault for fault in verify_dataset(store, NAME).faults)
+    with pytest.raises(StoreError):
+        show_results(store, NAME)
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
+    assert chunks() == before
+    assert show_results(store, NAME) == shown
+    assert verify_dataset(store, NAME).faults == []
+
+
+def test_attributes_that_others_add_stay(store):
+    document = Path(store, results_key(NAME, NOISE), "mi_macro", "zarr.json")
+    content = json.loads(document.read_text())
+    content["attributes"]["seen_by"] = "me"
+    document.write_text(json.dumps(content))
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
+    assert json.loads(document.read_text())["attributes"]["seen_by"] == "me"
+    assert verify_dataset(store, NAME).faults == []
 
 
 def test_an_array_that_is_gone_is_named(store):
