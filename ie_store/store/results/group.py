@@ -1,7 +1,6 @@
 """A group of results as it lies in the store: its name, whose results it holds, and what is in it."""
 
 from collections.abc import Mapping
-from time import sleep
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,6 @@ from ie_store.store.format.small_arrays import read_plain
 from ie_store.variables import Variable
 
 REBUILD = "run the same estimate command again: it puts the arrays together anew from what was estimated"
-TRIES, PAUSE = 3, 0.3
-"""Another process may write between our reading of attributes and of arrays."""
 RawArrays = dict[str, NDArray[Any]]
 
 
@@ -66,17 +63,15 @@ def read_contents(dataset: Dataset, group: str) -> tuple[ResultsAttributes, RawA
         IdentityError: as `read_results_group`.
     """
     files, key = dataset.files, dataset.key("estimates", group)
-    for attempt in range(TRIES):
-        attributes = read_results_group(dataset, group)
-        if attributes is None:
-            return None
+    attributes = read_results_group(dataset, group)
+    while attributes is not None:  # another process may write between our reading of attributes and of arrays
         try:
             return attributes, {array: _read(files, key, array, sums) for array, sums in attributes.checksums.items()}
         except StoreError:
-            if attempt == TRIES - 1:
+            before, attributes = attributes, read_results_group(dataset, group)
+            if attributes == before:
                 raise
-            sleep(PAUSE)
-    raise AssertionError("the last attempt returns or raises")
+    return None
 
 
 def _read(files: Storage, key: str, array: str, checksums: tuple[int, ...]) -> NDArray[Any]:
