@@ -53,7 +53,7 @@ class NoiseOptions:
     sigma: float = described(4.0, "the level whose value is shown as the estimate; one of the sigmas")
     scale: Literal["std", "rms"] = described("std", "scale of the noise, each dimension's standard deviation or the overall rms")
     tolerance: float = described(
-        0.0, "half-width of the interval, in nats, at which drawing ends; 0 means 0.05 bit, or 0.1 bit beyond 20,000 outcomes"
+        0.0, "half-width of the interval, in nats, at which drawing ends; 0 means 0.035, or 0.069 beyond 20,000 outcomes"
     )
     max_draws: int = described(65_536, "most noisy states drawn")
     seed: int = described(0, "seed of the noisy states")

@@ -1,6 +1,5 @@
 """SIGTERM ends a command as Ctrl-C does: a message, exit code 143, locks free, and the next run goes on at once."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -72,17 +71,9 @@ def test_estimate(tmp_path):
         process = started(arguments)
 
         def holds_a_lock():
-            return any(path.read_text() for path in Path(store, NAME, "estimates").glob("mine-*/block/.lock"))
+            return any(path.read_text() for path in Path(store, NAME, "estimates").glob("mine-*/position/.lock"))
 
         wait_for(holds_a_lock, process)
         time.sleep(2)
         require_terminated(process)
         assert not holds_a_lock()
-
-
-def test_before_any_work(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    process = started(["plan", tmp_path / "store", "--model", "m", "--corpus", f"tokens:{tmp_path / 'pipe'}"])
-    time.sleep(4)
-    if process.poll() is None:
-        require_terminated(process)
