@@ -2,6 +2,7 @@
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 from ie_store.specs import digest
@@ -63,9 +64,9 @@ def _change(document: Any, chance: random.Random) -> None:
     elif action < 0.8:
         del holder[key]
     elif isinstance(holder, dict):
-        holder[chance.choice(["extra", "name", "shape", "\x1b", ""])] = chance.choice(NASTY)
+        holder[chance.choice(["extra", "name", "shape", "\x1b", ""])] = deepcopy(chance.choice(NASTY))
     else:
-        holder.insert(key, chance.choice([*NASTY, holder[key]]))
+        holder.insert(key, deepcopy(chance.choice([*NASTY, holder[key]])))
 
 
 def _other(value: Any, chance: random.Random) -> Any:
@@ -73,7 +74,7 @@ def _other(value: Any, chance: random.Random) -> Any:
         return chance.choice([value + 1, value - 1, -value, value * 2, value * 10**9, str(value), [value], float(value) + 0.5])
     if isinstance(value, list) and chance.random() < 0.4:
         return chance.choice([value * 2, value[::-1], value[1:], [value], dict(enumerate(map(str, value)))])
-    return "NESTED" if chance.random() < 0.1 else chance.choice(NASTY)
+    return "NESTED" if chance.random() < 0.1 else deepcopy(chance.choice(NASTY))
 
 
 def _containers(value: Any) -> list[Any]:
