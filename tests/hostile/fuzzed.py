@@ -70,7 +70,7 @@ def _change(document: Any, chance: random.Random) -> None:
 
 
 def _other(value: Any, chance: random.Random) -> Any:
-    if isinstance(value, int | float) and chance.random() < 0.4:
+    if isinstance(value, int | float) and abs(value) < 1e300 and chance.random() < 0.4:
         return chance.choice([value + 1, value - 1, -value, value * 2, value * 10**9, str(value), [value], float(value) + 0.5])
     if isinstance(value, list) and chance.random() < 0.4:
         return chance.choice([value * 2, value[::-1], value[1:], [value], dict(enumerate(map(str, value)))])
