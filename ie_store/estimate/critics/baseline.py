@@ -24,26 +24,27 @@ from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, log_means, pair_means, soft_cap
 
 STRENGTHS = (1.0, 0.95, 0.8)
-"""Factors on all canonical correlations. Source: ``benchmarks/critic_constants.py``."""
+"""Factors on all canonical correlations. Varied by ``benchmarks/critic_constants.py``."""
 TEMPERS = (1.0, 0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
-"""Factor on the whole score. Source: ``benchmarks/critic_constants.py``."""
+"""Factor on the whole score. Varied by ``benchmarks/critic_constants.py``."""
 CAP_MARGIN = 2.0
 """Plain scores are capped at ln(sequences) + this: a pair that says more decides a mean over a draw.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 TABLE_CAP_MARGIN = 6.0
-"""The same of a table, whose exact sums bear more. Source: ``benchmarks/critic_constants.py``."""
+"""The same of a table, whose exact sums bear more. Varied by ``benchmarks/critic_constants.py``."""
 INFONCE_CAP = 40.0
-"""InfoNCE is normalised by row itself; its cap only keeps exponentials in float32. Source: ``benchmarks/critic_constants.py``."""
+"""InfoNCE is normalised by row itself; its cap only keeps exponentials in float32.
+Varied by ``benchmarks/critic_constants.py``."""
 ROWS_TO_CHOOSE = 512
-"""Validation rows and reference rows that candidates are compared on. Source: ``benchmarks/critic_constants.py``."""
+"""Validation rows and reference rows that candidates are compared on. Varied by ``benchmarks/critic_constants.py``."""
 ROWS_TO_VALIDATE = 1024
 """Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 MOST_REFERENCES = 16384
-"""Train rows that normalise a row in the end: a bound on time and memory. Source: ``benchmarks/critic_constants.py``."""
+"""Train rows that normalise a row in the end: a bound on time and memory. Varied by ``benchmarks/critic_constants.py``."""
 BY_ROW_GAIN_NATS = 0.05
 """Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from ie_store.estimate.critics.scores import SeparableScores, SplitPart
 
 RIDGES = (1e-3, 0.1)
 """Added to the eigenvalues of the covariances of unit-variance dimensions before they are inverted.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 LARGEST_CORRELATION = 0.9999
-"""4.3 nats a direction: beyond it the score divides by next to nothing. Source: ``benchmarks/critic_constants.py``."""
+"""4.3 nats a direction: beyond it the score divides by next to nothing. Varied by ``benchmarks/critic_constants.py``."""
 MOST_DIRECTIONS = 320
-"""Pairs of directions that enter the scores, the most correlated ones. Source: ``benchmarks/critic_constants.py``."""
+"""Pairs of directions that enter the scores, the most correlated ones. Varied by ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 NUM_KNOTS = 129
-"""Of each dimension's map. Source: ``benchmarks/critic_constants.py``."""
+"""Of each dimension's map. Varied by ``benchmarks/critic_constants.py``."""
 LARGEST_SCORE = 3.0
-"""Normal score of the outermost knots: 1 row in 740 lies beyond each. Source: ``benchmarks/critic_constants.py``."""
+"""Normal score of the outermost knots: 1 row in 740 lies beyond each. Varied by ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,13 @@ Parameters = dict[str, Tensor]
 PUBLISHED_WIDTHS = (768, 384, 192, 96, 48, 24, 12, 6, 3, 1)
 """Layer widths of the published critic (arXiv 2405.12617), after its 2d inputs."""
 ENCODER_WIDTH = 256
-"""Of both hidden layers. Source: ``benchmarks/critic_constants.py``."""
+"""Of both hidden layers. Varied by ``benchmarks/critic_constants.py``."""
 RANK = 64
-"""Of the separable scores that the encoders give. Source: ``benchmarks/critic_constants.py``."""
+"""Of the separable scores that the encoders give. Varied by ``benchmarks/critic_constants.py``."""
 LARGEST_RESIDUAL = 4.0
-"""Most nats by which the network over pairs may change a separable score. Source: ``benchmarks/critic_constants.py``."""
+"""Most nats by which the network over pairs may change a separable score. Varied by ``benchmarks/critic_constants.py``."""
 GAIN_SPEED = 10.0
-"""The gain is learned this many times faster than a weight. Source: ``benchmarks/critic_constants.py``."""
+"""The gain is learned this many times faster than a weight. Varied by ``benchmarks/critic_constants.py``."""
 
 
 def make_encoders(num_problems: int, x_size: int, y_size: int, generator: torch.Generator) -> Parameters:

@@ -26,18 +26,18 @@ from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
 
 STEPS_SHARE = 8
-"""The residual takes at most one step for this many of the encoders'. Source: ``benchmarks/critic_constants.py``."""
+"""The residual takes at most one step for this many of the encoders'. Varied by ``benchmarks/critic_constants.py``."""
 NEGATIVES_IN_TRAINING = 1
-"""Drawn pairs per row of a mini-batch. Source: ``benchmarks/critic_constants.py``."""
+"""Drawn pairs per row of a mini-batch. Varied by ``benchmarks/critic_constants.py``."""
 NEGATIVES_IN_TEST = 8
-"""Drawn pairs per row of validation and test. Source: ``benchmarks/critic_constants.py``."""
+"""Drawn pairs per row of validation and test. Varied by ``benchmarks/critic_constants.py``."""
 SLOWER = 3.0
-"""The residual learns at the encoders' rate divided by this. Source: ``benchmarks/critic_constants.py``."""
+"""The residual learns at the encoders' rate divided by this. Varied by ``benchmarks/critic_constants.py``."""
 PATIENCE = 2
 """Fewer checks than for the encoders: a step costs more, and where the residual helps it does so at once.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 VALIDATION_ROWS = 1000
-"""Validation rows looked at while the residual trains. Source: ``benchmarks/critic_constants.py``."""
+"""Validation rows looked at while the residual trains. Varied by ``benchmarks/critic_constants.py``."""
 ROWS_AT_ONCE = 1024
 """Rows whose pairs go through the network together: bounds memory, changes no value but in the last bits."""
 VALIDATION_SEED, TEST_SEED = 1, 2

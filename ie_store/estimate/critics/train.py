@@ -12,26 +12,26 @@ from torch import Tensor
 from ie_store.estimate.critics.networks import Parameters
 
 CHECK_EVERY = 50
-"""Steps between two looks at the validation rows. Source: ``benchmarks/critic_constants.py``."""
+"""Steps between two looks at the validation rows. Varied by ``benchmarks/critic_constants.py``."""
 PATIENCE = 4
 """Checks without a rise of the validation value in any problem after which training ends.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 WARM_UP_STEPS = 20
-"""Steps over which the learning rate rises to its peak. Source: ``benchmarks/critic_constants.py``."""
+"""Steps over which the learning rate rises to its peak. Varied by ``benchmarks/critic_constants.py``."""
 AVERAGING = 0.98
 """The validated parameters are a running mean over about 1 / (1 - AVERAGING) steps.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 AVERAGE_OVER = 0.9
 """Weight of the past in the running mean of E_q[exp T] (Belghazi et al. 2018, section 3.2).
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 WEIGHT_DECAY = 1e-2
-"""AdamW's own default. Source: ``benchmarks/critic_constants.py``."""
+"""AdamW's own default. Varied by ``benchmarks/critic_constants.py``."""
 LEAST_RISE = 0.002
 """A rise that keeps training going, in any problem: of 1 nat, or of the value where that is more.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 RISING_NATS = 0.02
 """A validation value that rose by more than this over the last quarter of the step limit was still rising.
-Source: ``benchmarks/critic_constants.py``."""
+Varied by ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
