@@ -150,7 +150,8 @@ class DatasetReader:
         if out is not None and (out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous):
             raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
         self._require_cell(slab)
-        size = self.layout.level(slab.level).rows_per_shard
+        states = self.layout.level(slab.level)
+        size = states.rows_per_shard
         shards = range(start // size, -(-stop // size)) if stop > start else range(0)
         num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
         table = self._table(slab.level)
@@ -158,7 +159,10 @@ class DatasetReader:
         checked = self.verify if verify is None else verify
         out = acquire(shape, dtype) if out is None else out
         checksums = table.checksums(slab.cell, shards) if checked else None
-        job = SlabRead(dataset=self.dataset, slab=slab, start=start, shards=shards, extents=extents, checksums=checksums, out=out)
+        job = SlabRead(
+            dataset=self.dataset, states=states, slab=slab, start=start, shards=shards, extents=extents, checksums=checksums,
+            out=out,
+        )  # fmt: skip
         waiting = iter(shards)  # shared: whoever is free takes the next
         if num_threads == 1:
             job.read(waiting)

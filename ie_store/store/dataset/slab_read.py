@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
-from ie_store.levels import Slab, place_of
+from ie_store.levels import LevelLayout, Slab, place_of
 from ie_store.specs import StoredDtype
 from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.handle import Dataset
@@ -45,6 +45,7 @@ class SlabRead:
     """One read: rows ``start`` and on of a slab, as many as ``out`` holds. Threads share it."""
 
     dataset: Dataset
+    states: LevelLayout
     slab: Slab
     start: int
     shards: range
@@ -57,16 +58,14 @@ class SlabRead:
 
     def read(self, waiting: Iterator[int]) -> None:
         """Read the shards that ``waiting`` still has to give, with one buffer for all encoded chunks. Missing ones are fill."""
-        layout, stop = self.dataset.layout, self.start + len(self.out)
-        size = layout.level(self.slab.level).rows_per_shard
-        chunk_bytes = size * self.out.shape[1] * self.out.itemsize
+        size, stop, chunk_bytes = self.states.rows_per_shard, self.start + len(self.out), self.states.chunk_bytes
         header, scratch = bytearray(HEADER_BYTES), np.empty(0, np.uint8)
         for shard in waiting:
             offset, length = self.extents[shard - self.shards.start]
             first, last = max(self.start, shard * size), min(stop, (shard + 1) * size)
             rows = self.out[first - self.start : last - self.start]
             if (offset, length) == ABSENT:
-                rows[:] = fill_number(layout.stored_dtype)
+                rows[:] = fill_number(self.dataset.layout.stored_dtype)
             elif length == chunk_bytes + HEADER_BYTES and len(rows) == size:
                 self._read_in_place(shard, offset, header, rows)
             else:
@@ -75,10 +74,10 @@ class SlabRead:
                 self._decode(shard, scratch[:length], rows, first - shard * size, size)
 
     def _key(self, shard: int) -> str:
-        return self.dataset.key(self.dataset.layout.level(self.slab.level).shard_key(shard))
+        return self.dataset.key(self.states.shard_key(shard))
 
     def _where(self, shard: int) -> str:
-        return f"{self.dataset.files.address(self._key(shard))} ({place_of(self.slab.level, self.slab.cell, shard)})"
+        return f"{self.dataset.files.address(self._key(shard))} ({place_of(self.states.level, self.slab.cell, shard)})"
 
     def _read_in_place(self, shard: int, offset: int, header: bytearray, rows: NDArray[Any]) -> None:
         """Read a whole chunk whose length says that it was stored as it is, behind its header."""
@@ -98,13 +97,14 @@ class SlabRead:
 
     def _fill(self, shard: int, offset: int, *buffers: memoryview) -> None:
         """Read a whole encoded chunk into ``buffers``, one after another; `StoreError` where it is not what was written."""
+        key, files = self._key(shard), self.dataset.files
         pieces: Iterable[memoryview] = buffers
         if self.checksums is None or len(buffers[-1]) <= PIECE_BYTES:
-            self.dataset.files.read_into(self._key(shard), offset, buffers)
+            files.read_into(key, offset, buffers)
         else:
-            pieces = self.dataset.files.read_pieces(self._key(shard), offset, buffers, PIECE_BYTES)
+            pieces = files.read_pieces(key, offset, buffers, PIECE_BYTES)
         if self.checksums is None:
             return
-        found = chunk_checksum(self.dataset.identity_digest, self.slab.level, shard, self.slab.cell, pieces)
+        found = chunk_checksum(self.dataset.identity_digest, self.states.level, shard, self.slab.cell, pieces)
         if found != self.checksums[shard - self.shards.start]:
             raise StoreError(f"{self._where(shard)} is damaged: its checksum is not the ledger's; {REPAIR}")

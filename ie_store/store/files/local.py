@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ie_store.errors import REPAIR, DiskSpaceError, StoreError
-from ie_store.store.files.local_folders import explained, folder_of, kind_of, refused
+from ie_store.store.files.local_folders import MISSING, explained, explanation, folder_of, kind_of, refused
 from ie_store.store.files.local_lock import LocalLock
 from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
 
@@ -73,7 +73,7 @@ class LocalStorage:
 
         try:
             return self._opened(key, whole)
-        except (FileNotFoundError, NotADirectoryError):
+        except MISSING:
             return None
 
     def read_suffix(self, key: str, length: int) -> bytes:
@@ -120,20 +120,24 @@ class LocalStorage:
     def _present(self, key: str, read: Callable[[int], T]) -> T:
         try:
             return self._opened(key, read)
-        except (FileNotFoundError, NotADirectoryError):
+        except MISSING:
             path = self.address(key)
             raise StoreError(f"{path} is missing; run the same extract command again: it writes what is missing") from None
 
     def _opened(self, key: str, read: Callable[[int], T]) -> T:
         """What ``read`` makes of a regular file; a pipe or a device is opened without waiting for it, and refused."""
         path = self.address(key)
-        with explained("read", path):
+        try:
             descriptor = os.open(path, READ_FLAGS)
             try:
                 _require_regular(path, os.fstat(descriptor).st_mode)
                 return read(descriptor)
             finally:
                 os.close(descriptor)
+        except MISSING:
+            raise
+        except OSError as error:
+            raise explanation("read", path, error) from error
 
     def size(self, key: str) -> int | None:
         """Bytes of a file, or None."""
@@ -141,7 +145,7 @@ class LocalStorage:
         try:
             with explained("look at", path):
                 found = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except MISSING:
             return None
         _require_regular(path, found.st_mode)
         return found.st_size
@@ -155,7 +159,7 @@ class LocalStorage:
         try:
             with explained("list", self.address(prefix)), os.scandir(self.address(prefix)) as found:
                 entries = list(found)
-        except (FileNotFoundError, NotADirectoryError):
+        except MISSING:
             return
         for entry in entries:
             key = f"{prefix}/{entry.name}".lstrip("/")
@@ -170,13 +174,13 @@ class LocalStorage:
         try:
             with explained("list", self.address(prefix)), os.scandir(self.address(prefix)) as entries:
                 return sorted(entry.name for entry in entries if entry.is_dir())
-        except (FileNotFoundError, NotADirectoryError):
+        except MISSING:
             return []
 
     def require_no_link(self, key: str) -> None:
         """Raise `StoreError` where a link stands in the place of a folder or above it."""
         with (
-            suppress(FileNotFoundError, NotADirectoryError),
+            suppress(*MISSING),
             explained("open", self.address(key)),
             folder_of(self.root, f"{key}/.", create=False),
         ):

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 
-from ie_store.errors import IeStoreError, StoreError
+from ie_store.errors import StoreError
 
+MISSING = (FileNotFoundError, NotADirectoryError)
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -97,7 +98,12 @@ def explained(action: str, path: str) -> Iterator[None]:
     """What the system refuses, as `StoreError`; a missing file stays `FileNotFoundError`."""
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError, IeStoreError):
+    except MISSING:
         raise
     except OSError as error:
-        raise StoreError(f"cannot {action} {path}: {error.strerror or error}; check the path and its permissions") from error
+        raise explanation(action, path, error) from error
+
+
+def explanation(action: str, path: str, error: OSError) -> StoreError:
+    """The error to raise where the system refused ``action``."""
+    return StoreError(f"cannot {action} {path}: {error.strerror or error}; check the path and its permissions")
