@@ -1,10 +1,11 @@
 """`noise` on one large slab: its time beside that of its two matrix products alone, and its memory beside the slab.
 
-    python benchmarks/noise_speed.py --out benchmarks/results/noise_speed.json
+    python benchmarks/noise_speed.py [--dataset STORE/MODEL/CORPUS --layer 2] --out benchmarks/results/noise_speed.json
 
-States are seeded random rows in clusters, float16 as they are stored: 303,600 rows of 576 columns, six sigmas, the default
-half-width at sigma 4. Set OMP_NUM_THREADS before; nothing else should run. What has to hold: at most 1.5 times the products
-(the map of past tokens apart), 90 s on two cores, 1 GiB.
+The last position of a dataset of distinct sequences, or else seeded random rows in clusters, float16 as they are stored: 303,600
+rows of 576 columns, six sigmas, the default half-width at sigma 4. The products run over the same tiles in as many threads.
+Set OMP_NUM_THREADS before; nothing else should run. What has to hold: at most 1.5 times the products (the map of past tokens
+apart), 90 s on two cores, 1 GiB.
 """
 
 import argparse
@@ -16,13 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.noise_curve import noise_curve
 from ie_store.estimate.estimators.posterior import TILE
 from ie_store.estimate.exact.past import past_of
 from ie_store.estimator_options import NoiseOptions
 from ie_store.prefixes import common_prefix_lengths
+from ie_store.specs import Slab
+from ie_store.store.open import open_reader
 
 NAMES_PER_SHOT = 25
 MIB = 2**20
@@ -42,16 +47,37 @@ def make_slab(num_rows: int, columns: int) -> Tensor:
     return torch.from_numpy(slab)
 
 
-def seconds_of_products(num_rows: int, columns: int, num_draws: int) -> float:
-    """The two products alone, tile by tile, as many as the draws take."""
+def make_tokens(num_rows: int) -> NDArray[np.int64]:
+    """(row, position) three tokens a row, in lexicographic order: the clusters."""
+    rows = np.arange(num_rows)
+    return np.stack([rows // NAMES_PER_SHOT**2, rows // NAMES_PER_SHOT % NAMES_PER_SHOT, rows % NAMES_PER_SHOT], axis=1)
+
+
+def stored(dataset: str, layer: int) -> tuple[Tensor, NDArray[np.integer]]:
+    """A dataset's slab at its last position, and its tokens, in lexicographic order."""
+    store, _, name = dataset.rstrip("/").rpartition("/")
+    store, _, model = store.rpartition("/")
+    reader = open_reader(store, f"{model}/{name}")
+    order = np.lexsort(reader.tokens.T[::-1])
+    slab = reader.read_slab(Slab(level="macro", layer=layer, position=reader.layout.positions[-1]))
+    return torch.from_numpy(slab[order]), reader.tokens[order]
+
+
+def seconds_of_products(slab: Tensor, num_draws: int) -> float:
+    """The two products alone, tile by tile over all rows, as many as the draws take, in as many threads."""
     height, width = TILE["cpu"]
-    tile, side = torch.randn(height, columns + 2), torch.randn(columns + 2, width)
-    product = torch.empty(height, width)
-    repeats = 2 * -(-num_rows // height) * -(-num_draws // width)
-    tried = min(repeats, 2000)
+    states = torch.nn.functional.pad(slab.float(), (0, 2))
+
+    def multiply(_: int) -> None:
+        sides, product = torch.randn(2, width, states.shape[1]), torch.empty(height, width)
+        for top in range(0, len(states) - height + 1, height):
+            for side in sides:
+                torch.mm(states[top : top + height], side.T, out=product)
+
+    repeats, tried = -(-num_draws // width), 8
     started = perf_counter()
-    for _ in range(tried):
-        torch.mm(tile, side, out=product)
+    for _ in each_on_one_thread(multiply, range(tried), slab.device):
+        pass
     return (perf_counter() - started) * repeats / tried
 
 
@@ -60,21 +86,19 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
 
 
-def measure(num_rows: int, columns: int, max_draws: int) -> dict[str, Any]:
+def measure(slab: Tensor, tokens: NDArray[np.integer], max_draws: int) -> dict[str, Any]:
     """Seconds, ratio and memory of one slab."""
-    slab, weights, options = make_slab(num_rows, columns), np.ones(num_rows), NoiseOptions(max_draws=max_draws)
-    warm = torch.randn(512, 512)
-    torch.mm(warm, warm)
+    num_rows, columns = slab.shape
+    weights, options = np.ones(num_rows), NoiseOptions(max_draws=max_draws)
     before, started = peak_mib(), perf_counter()
     curve = noise_curve(slab, weights, options, error=0.04)
     seconds = perf_counter() - started
     memory = peak_mib() - before
-    products = seconds_of_products(num_rows, columns, curve.num_draws)
-    rows = np.arange(num_rows)
-    tokens = np.stack([rows // NAMES_PER_SHOT**2, rows // NAMES_PER_SHOT % NAMES_PER_SHOT, rows % NAMES_PER_SHOT], axis=1)
-    past = past_of(tokens, common_prefix_lengths(tokens), 2)
+    past = past_of(tokens, common_prefix_lengths(tokens), tokens.shape[1] - 1)
     started = perf_counter()
     noise_curve(slab, weights, options, error=0.04, past=past)
+    with_past = perf_counter() - started
+    products = seconds_of_products(slab, curve.num_draws)
     at = options.sigmas.index(options.sigma)
     return {
         "rows": num_rows,
@@ -82,11 +106,12 @@ def measure(num_rows: int, columns: int, max_draws: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "sigmas": len(options.sigmas),
         "draws": curve.num_draws,
+        "bits": float(curve.left.nats[at]) / np.log(2),
         "half_width_bits": float(curve.left.high[at] - curve.left.low[at]) / 2 / np.log(2),
         "seconds": seconds,
         "products_seconds": products,
         "ratio": seconds / products,
-        "with_past_seconds": perf_counter() - started,
+        "with_past_seconds": with_past,
         "memory_mib": memory,
     }
 
@@ -95,10 +120,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=303_600)
     parser.add_argument("--columns", type=int, default=576)
+    parser.add_argument("--dataset", help="STORE/MODEL/CORPUS of distinct sequences with their last position")
+    parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--max-draws", type=int, default=65_536)
     parser.add_argument("--out")
     options = parser.parse_args()
-    found = measure(options.rows, options.columns, options.max_draws)
+    if options.dataset:
+        slab, tokens = stored(options.dataset, options.layer)
+    else:
+        slab, tokens = make_slab(options.rows, options.columns), make_tokens(options.rows)
+    found = {"dataset": options.dataset and Path(options.dataset).name, "layer": options.layer} | measure(
+        slab, tokens, options.max_draws
+    )
     print(json.dumps(found, indent=1))
     if options.out:
         Path(options.out).write_text(json.dumps(found, indent=1) + "\n")

@@ -1,13 +1,19 @@
 """Where the work is done, and what is remembered about it."""
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from platform import python_version
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from ie_store.errors import InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def choose_device(text: str) -> torch.device:
@@ -27,6 +33,30 @@ def choose_device(text: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {text!r} is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices; try cpu")
     return device
+
+
+def each_on_one_thread(compute: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> Iterator[Result]:
+    """``compute`` of every item, in order; on a CPU as many at a time as PyTorch has threads, each with one of them.
+
+    Threads that share every operation on a small tile spend as long waiting for each other as computing. Items are taken
+    shortly before they are computed.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield from map(compute, items)
+        return
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="compute", initializer=torch.set_num_threads, initargs=(1,))
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(compute, item))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the pool's threads have changed what new threads get
 
 
 def describe_session(device: torch.device) -> dict[str, Any]:

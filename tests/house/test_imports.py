@@ -34,7 +34,14 @@ INSIDE: dict[str, tuple[str, ...]] = {
     "estimate.exact": ("store",),
     "estimate.critics": ("estimate.exact",),
     "estimate.profiles": ("store", "estimate.exact", "estimate.read"),
-    "estimate.estimators": ("store", "estimate.exact", "estimate.critics", "estimate.array_input", "estimate.batch_states"),
+    "estimate.estimators": (
+        "store",
+        "estimate.exact",
+        "estimate.critics",
+        "estimate.array_input",
+        "estimate.batch_states",
+        "estimate.device",
+    ),
 }
 """Rooms inside the wings, and what they may import beside themselves and the ground. Files at the top of a wing import it all."""
 ONLY_IN = {

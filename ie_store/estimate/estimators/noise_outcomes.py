@@ -1,6 +1,7 @@
 """The outcomes whose noisy states are told apart: their states in units of the scale, laid out for two matrix products."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.exact.past import Past
 
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class Outcomes:
     """(outcome,) half of the squared norm; float64"""
     weights: Tensor
     """(outcome,) probability times the number of outcomes; float64"""
+    logged: Tensor
+    """(2, outcome) the weights, and the weights times their logarithms; float32"""
     past: Past | None
     """What the outcomes stand for, where entropies of the past are wanted."""
 
@@ -57,33 +61,50 @@ def make_outcomes(
     """
     device, size = rows.device, len(columns)
     extended = torch.ones((len(rows), size + 2), device=device)
-    half_norms = torch.empty(len(rows), dtype=torch.float64, device=device)
-    for span, states in _standardised(rows, columns, torch.from_numpy(probabilities).to(device), scale):
-        extended[span, :size] = states
+    standardise = _standardiser(rows, columns, torch.from_numpy(probabilities).to(device), scale)
+
+    def fill(span: slice) -> None:
+        extended[span, :size] = standardise(span)
+
+    _over_spans(fill, rows)
     if len(rows) < size:
         span_of_states = torch.linalg.qr(extended[:, :size].double().T, mode="r").R.T
         size = span_of_states.shape[1]
         extended = torch.cat([span_of_states.float(), torch.ones((len(rows), 2), device=device)], dim=1)
-    for span in _spans(len(rows)):
-        half_norms[span] = extended[span, :size].double().square().sum(dim=1) / 2
+    half_norms = torch.empty(len(rows), dtype=torch.float64, device=device)
+
+    def measure(span: slice) -> None:
+        half_norms[span] = extended[span, :size].double().square_().sum(dim=1).div_(2)
+
+    _over_spans(measure, rows)
     extended[:, -1] = -half_norms
     weights = torch.from_numpy(probabilities * len(probabilities)).to(device)
-    return Outcomes(extended=extended, half_norms=half_norms, weights=weights, past=past)
+    logged = torch.stack([weights, torch.xlogy(weights, weights)]).float()
+    return Outcomes(extended=extended, half_norms=half_norms, weights=weights, logged=logged, past=past)
 
 
-def _spans(num_rows: int) -> list[slice]:
-    return [slice(start, min(start + ROWS_AT_ONCE, num_rows)) for start in range(0, num_rows, ROWS_AT_ONCE)]
+def _over_spans(fill: Callable[[slice], None], rows: Tensor) -> None:
+    """Call ``fill`` with all spans of rows. It gives nothing back: small results cut up the memory that large ones leave."""
+    spans = [slice(start, min(start + ROWS_AT_ONCE, len(rows))) for start in range(0, len(rows), ROWS_AT_ONCE)]
+    deque(each_on_one_thread(fill, spans, rows.device), maxlen=0)
 
 
-def _standardised(rows: Tensor, columns: Tensor, probabilities: Tensor, scale: str) -> Iterator[tuple[slice, Tensor]]:
-    """Rows by rows, float64: less their mean, over the scale."""
-    spans = _spans(len(rows))
+def _standardiser(rows: Tensor, columns: Tensor, probabilities: Tensor, scale: str) -> Callable[[slice], Tensor]:
+    """What makes of a span of rows their states, float64: less their mean, over the scale."""
 
     def part(span: slice) -> Tensor:
-        return rows[span].index_select(1, columns).double()
+        return (rows[span] if len(columns) == rows.shape[1] else rows[span].index_select(1, columns)).to(torch.float64, copy=True)
 
-    mean = torch.stack([probabilities[span] @ part(span) for span in spans]).sum(dim=0)
-    variance = torch.stack([probabilities[span] @ (part(span) - mean).square() for span in spans]).sum(dim=0)
+    def mean_of(values: Callable[[slice], Tensor]) -> Tensor:
+        sums = probabilities.new_empty((-(-len(rows) // ROWS_AT_ONCE), len(columns)))
+
+        def fill(span: slice) -> None:
+            sums[span.start // ROWS_AT_ONCE] = probabilities[span] @ values(span)
+
+        _over_spans(fill, rows)
+        return sums.sum(dim=0)
+
+    mean = mean_of(part)
+    variance = mean_of(lambda span: part(span).sub_(mean).square_())
     unit = variance.sqrt() if scale == "std" else variance.mean().sqrt()
-    for span in spans:
-        yield span, (part(span) - mean) / unit
+    return lambda span: part(span).sub_(mean).div_(unit)

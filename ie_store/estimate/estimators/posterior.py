@@ -22,17 +22,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.noise_outcomes import Outcomes
 from ie_store.estimate.estimators.past_entropies import PastEntropies
 
-TILE = {"cpu": (512, 256), "cuda": (8192, 4096)}
-"""Outcomes and draws that meet at once, by type of device."""
+TILE = {"cpu": (128, 256), "cuda": (4096, 4096)}
+"""Outcomes and draws that meet at once, by type of device: at six noise levels, what is made of them fits a core's cache."""
 PAST_BYTES = {"cpu": 2**27, "cuda": 2**32}
 """Most bytes of the sums over past tokens, by type of device."""
 FLOAT32_ERROR = 1e-3
 """Most that rounding may do to one a_j in float32, far above what is typical; beyond it float64 is taken."""
-NOTHING = -60.0
-"""A tile where every a_j is below adds nothing."""
 LEAST, MOST = -80.0, 80.0
 """exp of what is in between is a normal float32 number, with any weight."""
 
@@ -56,21 +55,34 @@ def posterior_entropies(
         chance: the source of z, on the CPU.
         advance: called with the number of draws done so far.
     """
-    device = outcomes.extended.device
     most = _draws_at_once(outcomes)
+    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
+    parts = [slice(start, min(start + most, len(drawn))) for start in range(0, len(drawn), most)]
+    width = outcomes.extended.shape[1] - 2
+    noises = ((part, torch.randn((part.stop - part.start, width), generator=chance)) for part in parts)
+
+    def compute(given: tuple[slice, Tensor]) -> NDArray[np.float64]:
+        return _of_draws(outcomes, drawn[given[0]], given[1], sigmas, sigma_of_past)
+
+    for part, entropies in zip(parts, each_on_one_thread(compute, noises, outcomes.extended.device), strict=True):
+        found[part] = entropies
+        advance(part.stop)
+    return found
+
+
+def _of_draws(
+    outcomes: Outcomes, drawn: NDArray[np.int64], noise: Tensor, sigmas: Sequence[float], sigma_of_past: float
+) -> NDArray[np.float64]:
+    """Entropies (draw, quantity) of a few draws: those near the centre with products in float32, the rest in float64."""
+    device = outcomes.extended.device
     near_enough = FLOAT32_ERROR * min(sigmas) ** 2 / torch.finfo(torch.float32).eps * 2
     index = torch.from_numpy(drawn).to(device)
     far = (outcomes.half_norms[index] > near_enough).cpu()
     found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
-    for start in range(0, len(drawn), most):
-        stop = min(start + most, len(drawn))
-        noise = torch.randn((stop - start, outcomes.extended.shape[1] - 2), generator=chance)
-        for dtype, group in ((torch.float32, ~far[start:stop]), (torch.float64, far[start:stop])):
-            if bool(group.any()):
-                of_group = index[start:stop][group.to(device)]
-                entropies = _entropies(outcomes, of_group, noise[group].to(device), sigmas, sigma_of_past, dtype)
-                found[start:stop][group.numpy()] = entropies
-        advance(stop)
+    for dtype, group in ((torch.float32, ~far), (torch.float64, far)):
+        if bool(group.any()):
+            entropies = _entropies(outcomes, index[group.to(device)], noise[group].to(device), sigmas, sigma_of_past, dtype)
+            found[group.numpy()] = entropies
     return found
 
 
@@ -95,36 +107,33 @@ def _entropies(
     outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigma_of_past: float, dtype: torch.dtype
 ) -> NDArray[np.float64]:
     """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
-    device, height = index.device, TILE[_kind(outcomes)][0]
-    sides = _sides(outcomes, index, noise, dtype)
-    logs = outcomes.weights.log()
-    plain, logged = outcomes.weights.float(), torch.stack([outcomes.weights, outcomes.weights * logs]).float()
-    sums = torch.zeros((len(sigmas), 2, len(index)), dtype=torch.float64, device=device)
+    device, height, num_outcomes = index.device, TILE[_kind(outcomes)][0], len(outcomes.extended)
+    sides, num_levels, whole = _sides(outcomes, index, noise, dtype), len(sigmas), sigmas.index(sigma_of_past)
+    factors = torch.tensor([(sigma**-2, 1 / sigma) for sigma in sigmas], device=device)
+    sums = torch.zeros((2 * num_levels, 2, len(index)), dtype=torch.float64, device=device)
     past = None if outcomes.past is None else PastEntropies(outcomes.past, len(index), device)
-    columns = torch.arange(len(index), device=device)
-    room = [torch.empty((height, len(index)), device=device) for _ in range(4)]
-    for top in range(0, len(outcomes.extended), height):
-        rows = slice(top, min(top + height, len(outcomes.extended)))
-        nearness, along, a, e = (part[: rows.stop - top] for part in room)
-        tile = outcomes.tile(rows, dtype)
-        for side, product in zip(sides, (nearness, along), strict=True):
+    starts = range(0, num_outcomes, height)
+    firsts = torch.searchsorted(index, torch.tensor([*starts, num_outcomes], device=device)).tolist()
+    room = torch.empty(0, device=device)
+    for top, first, last in zip(starts, firsts, firsts[1:], strict=False):
+        rows = slice(top, min(top + height, num_outcomes))
+        if len(room) == 0 or room.shape[1] != rows.stop - top:
+            room = torch.empty((2 + 2 * num_levels, rows.stop - top, len(index)), device=device)
+        products, e, a = room[:2], room[2 : 2 + num_levels], room[2 + num_levels :]
+        tile, logged = outcomes.tile(rows, dtype), outcomes.logged[:, rows]
+        for side, product in zip(sides, products, strict=True):
             _multiply(tile, side, product)
-        own = (index >= rows.start) & (index < rows.stop)
-        nearness[index[own] - top, columns[own]] = 0.0
-        along[index[own] - top, columns[own]] = 0.0
-        nearest, furthest = float(nearness.max()), float(along.max())
-        for number, sigma in enumerate(sigmas):
-            if nearest / sigma**2 + furthest / sigma < NOTHING:
-                continue
-            torch.add(along, nearness, alpha=1 / sigma, out=a)
-            torch.exp(a.mul_(1 / sigma).clamp_(LEAST, MOST), out=e)
-            if past is not None and sigma == sigma_of_past:
-                past.add(e * plain[rows, None], rows)
-            sums[number] += logged[:, rows] @ e
-            sums[number, 1] += plain[rows] @ e.mul_(a)
-    found = sums[:, 0].log() - sums[:, 1] / sums[:, 0]
-    whole = sigmas.index(sigma_of_past)
-    parts = [found] if past is None else [found, past.entropies(found[whole], sums[whole, 0])]
+            if last > first:  # the drawn ones themselves
+                product[index[first:last] - top, torch.arange(first, last, device=device)] = 0.0
+        torch.mm(factors, products.view(2, -1), out=a.view(num_levels, -1)).clamp_(LEAST, MOST)
+        torch.exp(a, out=e)
+        a.mul_(e)
+        if past is not None:
+            past.add(e[whole] * logged[0, :, None], rows)
+        sums += torch.bmm(logged.expand(2 * num_levels, -1, -1), room[2:])
+    total, of_weights, of_terms = sums[:num_levels, 0], sums[:num_levels, 1], sums[num_levels:, 0]
+    found = total.log() - (of_weights + of_terms) / total
+    parts = [found] if past is None else [found, past.entropies(found[whole], total[whole])]
     return torch.cat(parts).T.clamp_(min=0.0).cpu().numpy()
 
 
