@@ -57,6 +57,7 @@ class NoiseOptions:
     )
     max_draws: int = described(65_536, "most noisy states drawn")
     seed: int = described(0, "seed of the noisy states")
+    map_sigmas: tuple[float, ...] = described((), "more of the sigmas at which the maps of past tokens are made, beside sigma")
 
     def __post_init__(self) -> None:
         require_choice("scale", self.scale, Literal["std", "rms"])
@@ -73,6 +74,8 @@ class NoiseOptions:
             raise InputError(f"sigmas are {self.sigmas}; give them in rising order, each once")
         if self.sigma not in self.sigmas:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
+        if not isinstance(self.map_sigmas, tuple | list) or not set(self.map_sigmas) <= set(self.sigmas) - {self.sigma}:
+            raise InputError(f"map_sigmas are {self.map_sigmas}; give some of {self.sigmas} beside sigma, {self.sigma}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from ie_store.options import OnProgress, ignore_progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import MIEstimate, Outcome, Problem
 from ie_store.store.results.estimate_variables import CURVE_VALUES, CURVES
-from ie_store.store.results.past_variables import PREFIX, PSI, TOKEN, Ends
+from ie_store.store.results.past_variables import PREFIX, PREFIX_CURVE, PSI, TOKEN, TOKEN_CURVE, Ends
 from ie_store.variables import Piece, coordinate, piece
 
 ERROR = 0.05
@@ -87,10 +87,10 @@ def measure(spec: EstimatorSpec[NoiseOptions], states: BatchStates, problems: li
         curve = _of_layer(spec.options, states, problem, problem.block, on_progress)
         ceilings = ceilings_at(states.corpus, problem)
         estimates.append(_estimate(curve, spec.options, _error_at(states, problem), started, *ceilings))
-        pieces += _pieces(problem, problem.block, curve, spec.options.sigma)
+        pieces += _pieces(problem, problem.block, curve, spec.options)
         if problem.block + 1 == last_layer:  # no block reads the last layer: it goes with the block that writes it
             curve = _of_layer(spec.options, states, problem, last_layer, on_progress)
-            pieces += _pieces(problem, last_layer, curve, spec.options.sigma)
+            pieces += _pieces(problem, last_layer, curve, spec.options)
     return Measured(estimates=estimates, pieces=(coordinate("sigma", spec.options.sigmas), *pieces))
 
 
@@ -112,18 +112,21 @@ def _of_layer(options: NoiseOptions, states: BatchStates, problem: Problem, laye
     )
 
 
-def _pieces(problem: Problem, layer: int, curve: NoiseCurve, sigma: float) -> list[Piece]:
+def _pieces(problem: Problem, layer: int, curve: NoiseCurve, options: NoiseOptions) -> list[Piece]:
     """Curve and past of a layer; that of layer 0 is its own token alone."""
     at = ((layer,), (problem.position,))
     low, high = CURVES[problem.level]
     made = _with_ends((CURVE_VALUES[problem.level], low, high), (*at, tuple(range(len(curve.sigmas)))), curve.left)
     if problem.level == "macro" and curve.past is None:
-        shown = curve.at_sigma(sigma)
+        shown = curve.at_sigma(options.sigma)
         made += [part for ends in (PREFIX, TOKEN) for part in _with_ends(ends, (*at, (problem.position,)), shown)]
     if curve.past is not None:
         over_tokens = (*at, tuple(range(problem.position + 1)))
         made += _with_ends(PREFIX, over_tokens, curve.past.prefix) + _with_ends(TOKEN, over_tokens, curve.past.token)
         made += _with_ends(PSI, at, curve.past.psi)
+    for sigma_of_map, past in zip(options.map_sigmas, curve.pasts[1:], strict=False):
+        levels = (tuple(range(problem.position + 1)), (curve.sigmas.index(sigma_of_map),))
+        made += _with_ends(PREFIX_CURVE, (*at, *levels), past.prefix) + _with_ends(TOKEN_CURVE, (*at, *levels), past.token)
     return made
 
 

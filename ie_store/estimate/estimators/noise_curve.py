@@ -58,13 +58,19 @@ class NoiseCurve:
     sigmas: tuple[float, ...]
     left: Information
     """(sigma,)"""
-    past: PastInformation | None
+    pasts: tuple[PastInformation, ...]
+    """At ``options.sigma``, then at each of ``options.map_sigmas``; none where the past is not known."""
     entropy_nats: float
     """The value without noise."""
     num_rows: int
     num_draws: int
     num_dimensions: int
     """Dimensions with variance."""
+
+    @property
+    def past(self) -> PastInformation | None:
+        """What is left of the past at the level that is shown."""
+        return self.pasts[0] if self.pasts else None
 
     def at_sigma(self, sigma: float) -> Information:
         """What is left at one of the noise levels, (1,)."""
@@ -114,7 +120,7 @@ def noise_curve(
         weights: (row,) non-negative; normalised here. Rows of weight 0 do not take part.
         options: noise levels, scale, tolerance, most draws and seed.
         error: probability, at most, that an interval misses; of each sigma by itself.
-        past: what the rows, all of positive weight, stand for; gives ``past`` at ``options.sigma``.
+        past: what the rows, all of positive weight, stand for; gives ``pasts``.
         on_progress: called with states drawn.
 
     Raises:
@@ -124,7 +130,8 @@ def noise_curve(
         raise InputError(f"noise: {len(rows)} rows and {len(weights)} weights; give one weight >= 0 per row, not all 0")
     kept = np.flatnonzero(weights)
     probabilities = weights[kept].astype(np.float64) / float(weights[kept].sum())
-    priors = _with_correlation(_priors(probabilities, len(options.sigmas), past), options, past)
+    levels = _levels_of_past(options)
+    priors = _with_correlations(_priors(probabilities, len(options.sigmas), len(levels), past), options, past)
     rows = rows if len(kept) == len(rows) else rows[torch.from_numpy(kept).to(rows.device)]
     columns = varying(rows)
     left, num_draws = constant(priors), 0
@@ -132,10 +139,14 @@ def noise_curve(
         outcomes = make_outcomes(rows, columns, probabilities, options.scale, past)
         left, num_draws = _draw(outcomes, probabilities, options, error, on_progress)
     whole = slice(0, len(options.sigmas))
+    num_positions = 0 if past is None else len(past.tokens)
+    pasts = (
+        [] if past is None else [_past_information(priors, left, options, number, num_positions) for number in range(len(levels))]
+    )
     return NoiseCurve(
         sigmas=options.sigmas,
         left=_information(priors, left, whole),
-        past=None if past is None else _past_information(priors, left, len(options.sigmas), len(past.tokens)),
+        pasts=tuple(pasts),
         entropy_nats=float(priors[0]),
         num_rows=len(kept),
         num_draws=num_draws,
@@ -153,15 +164,17 @@ def _draw(
 ) -> tuple[BoundedMean, int]:
     """Entropies left (quantity,), and the number of draws they are from: those of the first look that is narrow enough."""
     chance, strata = torch.Generator().manual_seed(options.seed), np.random.default_rng(options.seed)
-    spans = _with_correlation(entropy_spans(outcomes, len(options.sigmas)), options, outcomes.past, largest=True)
+    levels = _levels_of_past(options)
+    spans = entropy_spans(outcomes, len(options.sigmas), len(levels))
+    spans = _with_correlations(spans, options, outcomes.past, largest=True)
     looks = look_sizes(options.max_draws)
     shown, tolerance = options.sigmas.index(options.sigma), tolerance_of(options, len(probabilities))
     found = np.empty((0, len(spans)))
     for size in looks:
         drawn = _one_of_each_stratum(probabilities, size - len(found), strata)
         advance = partial(_advance, on_progress, len(found), size)
-        entropies = posterior_entropies(outcomes, drawn, options.sigmas, options.sigma, chance, advance)
-        entropies = _with_correlation(entropies, options, outcomes.past)
+        entropies = posterior_entropies(outcomes, drawn, options.sigmas, levels, chance, advance)
+        entropies = _with_correlations(entropies, options, outcomes.past)
         found = np.concatenate([found, np.clip(entropies, 0.0, spans)])
         left = bounded_mean(found, spans, error / len(looks))
         if left.half_width[shown] <= tolerance:
@@ -179,7 +192,11 @@ def _one_of_each_stratum(probabilities: Values, size: int, chance: np.random.Gen
     return np.minimum(np.searchsorted(np.cumsum(probabilities), places, side="right"), len(probabilities) - 1)
 
 
-def _priors(probabilities: Values, num_sigmas: int, past: Past | None) -> Values:
+def _levels_of_past(options: NoiseOptions) -> tuple[float, ...]:
+    return options.sigma, *options.map_sigmas
+
+
+def _priors(probabilities: Values, num_sigmas: int, num_of_past: int, past: Past | None) -> Values:
     """Entropies (quantity,) without any state: as `posterior_entropies` orders them."""
     whole = np.full(num_sigmas, entropy_nats(probabilities))
     if past is None:
@@ -188,20 +205,24 @@ def _priors(probabilities: Values, num_sigmas: int, past: Past | None) -> Values
     for parents in reversed(past.parents):
         of_prefix.insert(0, np.bincount(parents, weights=of_prefix[0]).astype(np.float64))
     of_token = [np.bincount(token, weights=weights) for token, weights in zip(past.tokens, of_prefix, strict=True)]
-    return np.concatenate([whole, [entropy_nats(weights) for weights in (*of_prefix, *of_token)]])
+    return np.concatenate([whole, num_of_past * [entropy_nats(weights) for weights in (*of_prefix, *of_token)]])
 
 
-def _with_correlation(entropies: Values, options: NoiseOptions, past: Past | None, *, largest: bool = False) -> Values:
-    """Entropies (..., quantity) and, where there is a past, the total correlation of the prefix as one more quantity.
+def _with_correlations(entropies: Values, options: NoiseOptions, past: Past | None, *, largest: bool = False) -> Values:
+    """Entropies (..., quantity) and, where there is a past, the total correlation of the prefix at each level of past.
 
     It is the sum of the tokens' entropies without that of the prefix. The latter is at least that of any token, so of the
     ``largest`` possible entropies that of the token with the most is taken off instead.
     """
     if past is None:
         return entropies
-    of_tokens = entropies[..., -len(past.tokens) :]
-    whole = of_tokens.max(axis=-1) if largest else entropies[..., options.sigmas.index(options.sigma)]
-    return np.concatenate([entropies, (of_tokens.sum(axis=-1) - whole)[..., None]], axis=-1)
+    num_sigmas, num_positions, made = len(options.sigmas), len(past.tokens), [entropies]
+    for number, sigma in enumerate(_levels_of_past(options)):
+        first = num_sigmas + (2 * number + 1) * num_positions
+        of_tokens = entropies[..., first : first + num_positions]
+        whole = of_tokens.max(axis=-1) if largest else entropies[..., options.sigmas.index(sigma)]
+        made.append((of_tokens.sum(axis=-1) - whole)[..., None])
+    return np.concatenate(made, axis=-1)
 
 
 def _information(priors: Values, left: BoundedMean, at: slice) -> Information:
@@ -215,10 +236,16 @@ def _information(priors: Values, left: BoundedMean, at: slice) -> Information:
     )
 
 
-def _past_information(priors: Values, left: BoundedMean, num_sigmas: int, num_positions: int) -> PastInformation:
-    psi, reach = left.value[-1:] - priors[-1:], left.half_width[-1:]
+def _past_information(
+    priors: Values, left: BoundedMean, options: NoiseOptions, number: int, num_positions: int
+) -> PastInformation:
+    """What is left of the past at the level of past ``number``."""
+    first = len(options.sigmas) + 2 * number * num_positions
+    middle, last = first + num_positions, first + 2 * num_positions
+    at = slice(len(priors) - len(_levels_of_past(options)) + number, None)
+    psi, reach, error = (left.value - priors)[at][:1], left.half_width[at][:1], left.standard_error[at][:1]
     return PastInformation(
-        prefix=_information(priors, left, slice(num_sigmas, num_sigmas + num_positions)),
-        token=_information(priors, left, slice(num_sigmas + num_positions, -1)),
-        psi=Information(nats=psi, low=psi - reach, high=psi + reach, standard_error=left.standard_error[-1:]),
+        prefix=_information(priors, left, slice(first, middle)),
+        token=_information(priors, left, slice(middle, last)),
+        psi=Information(nats=psi, low=psi - reach, high=psi + reach, standard_error=error),
     )

@@ -40,7 +40,7 @@ def posterior_entropies(
     outcomes: Outcomes,
     drawn: NDArray[np.int64],
     sigmas: Sequence[float],
-    sigma_of_past: float,
+    sigmas_of_past: Sequence[float],
     chance: torch.Generator,
     advance: Callable[[int], None],
 ) -> NDArray[np.float64]:
@@ -50,19 +50,19 @@ def posterior_entropies(
         outcomes: all of them.
         drawn: (draw,) rising indices of outcomes.
         sigmas: noise levels; the first quantities are H(S|y) at each.
-        sigma_of_past: the one of them at which, where the past is known, H(prefix of s|y) for s = 0..t and H(token at s|y)
-            for s = 0..t follow.
+        sigmas_of_past: those of them at which, where the past is known, H(prefix of s|y) for s = 0..t and H(token at s|y)
+            for s = 0..t follow, level after level.
         chance: the source of z, on the CPU.
         advance: called with the number of draws done so far.
     """
-    most = _draws_at_once(outcomes)
-    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
+    most = _draws_at_once(outcomes, len(sigmas_of_past))
+    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas, sigmas_of_past)))
     parts = [slice(start, min(start + most, len(drawn))) for start in range(0, len(drawn), most)]
     width = outcomes.extended.shape[1] - 2
     noises = ((part, torch.randn((part.stop - part.start, width), generator=chance)) for part in parts)
 
     def compute(given: tuple[slice, Tensor]) -> NDArray[np.float64]:
-        return _of_draws(outcomes, drawn[given[0]], given[1], sigmas, sigma_of_past)
+        return _of_draws(outcomes, drawn[given[0]], given[1], sigmas, sigmas_of_past)
 
     for part, entropies in zip(parts, each_on_one_thread(compute, noises, outcomes.extended.device), strict=True):
         found[part] = entropies
@@ -71,27 +71,27 @@ def posterior_entropies(
 
 
 def _of_draws(
-    outcomes: Outcomes, drawn: NDArray[np.int64], noise: Tensor, sigmas: Sequence[float], sigma_of_past: float
+    outcomes: Outcomes, drawn: NDArray[np.int64], noise: Tensor, sigmas: Sequence[float], sigmas_of_past: Sequence[float]
 ) -> NDArray[np.float64]:
     """Entropies (draw, quantity) of a few draws: those near the centre with products in float32, the rest in float64."""
     device = outcomes.extended.device
     near_enough = FLOAT32_ERROR * min(sigmas) ** 2 / torch.finfo(torch.float32).eps * 2
     index = torch.from_numpy(drawn).to(device)
     far = (outcomes.half_norms[index] > near_enough).cpu()
-    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas)))
+    found = np.empty((len(drawn), _num_quantities(outcomes, sigmas, sigmas_of_past)))
     for dtype, group in ((torch.float32, ~far), (torch.float64, far)):
         if bool(group.any()):
-            entropies = _entropies(outcomes, index[group.to(device)], noise[group].to(device), sigmas, sigma_of_past, dtype)
-            found[group.numpy()] = entropies
+            of_group, its_noise = index[group.to(device)], noise[group].to(device)
+            found[group.numpy()] = _entropies(outcomes, of_group, its_noise, sigmas, sigmas_of_past, dtype)
     return found
 
 
-def _draws_at_once(outcomes: Outcomes) -> int:
+def _draws_at_once(outcomes: Outcomes, num_of_past: int) -> int:
     kind = _kind(outcomes)
     most = TILE[kind][1]
     if outcomes.past is None:
         return most
-    room = PAST_BYTES[kind] // (4 * int(outcomes.past.num_tokens.sum()))
+    room = PAST_BYTES[kind] // (4 * num_of_past * int(outcomes.past.num_tokens.sum()))
     return max(1, min(most, room))
 
 
@@ -99,19 +99,21 @@ def _kind(outcomes: Outcomes) -> str:
     return "cpu" if outcomes.extended.device.type == "cpu" else "cuda"
 
 
-def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float]) -> int:
-    return len(sigmas) + (0 if outcomes.past is None else 2 * len(outcomes.past.tokens))
+def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequence[float]) -> int:
+    return len(sigmas) + (0 if outcomes.past is None else 2 * len(outcomes.past.tokens) * len(sigmas_of_past))
 
 
 def _entropies(
-    outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigma_of_past: float, dtype: torch.dtype
+    outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigmas_of_past: Sequence[float], dtype: torch.dtype
 ) -> NDArray[np.float64]:
     """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
     device, height, num_outcomes = index.device, TILE[_kind(outcomes)][0], len(outcomes.extended)
-    sides, num_levels, whole = _sides(outcomes, index, noise, dtype), len(sigmas), sigmas.index(sigma_of_past)
+    sides, num_levels = _sides(outcomes, index, noise, dtype), len(sigmas)
     factors = torch.tensor([(sigma**-2, 1 / sigma) for sigma in sigmas], device=device)
     sums = torch.zeros((2 * num_levels, 2, len(index)), dtype=torch.float64, device=device)
-    past = None if outcomes.past is None else PastEntropies(outcomes.past, len(index), device)
+    pasts: dict[int, PastEntropies] = {}
+    if outcomes.past is not None:
+        pasts = {sigmas.index(sigma): PastEntropies(outcomes.past, len(index), device) for sigma in sigmas_of_past}
     starts = range(0, num_outcomes, height)
     firsts = torch.searchsorted(index, torch.tensor([*starts, num_outcomes], device=device)).tolist()
     room = torch.empty(0, device=device)
@@ -128,13 +130,13 @@ def _entropies(
         torch.mm(factors, products.view(2, -1), out=a.view(num_levels, -1)).clamp_(LEAST, MOST)
         torch.exp(a, out=e)
         a.mul_(e)
-        if past is not None:
-            past.add(e[whole] * logged[0, :, None], rows)
+        for level, past in pasts.items():
+            past.add(e[level] * logged[0, :, None], rows)
         sums += torch.bmm(logged.expand(2 * num_levels, -1, -1), room[2:])
     total, of_weights, of_terms = sums[:num_levels, 0], sums[:num_levels, 1], sums[num_levels:, 0]
     found = total.log() - (of_weights + of_terms) / total
-    parts = [found] if past is None else [found, past.entropies(found[whole], total[whole])]
-    return torch.cat(parts).T.clamp_(min=0.0).cpu().numpy()
+    of_past = [past.entropies(found[level], total[level]) for level, past in pasts.items()]
+    return torch.cat([found, *of_past]).T.clamp_(min=0.0).cpu().numpy()
 
 
 def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:
@@ -154,9 +156,9 @@ def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor, dtype: torch.dtype)
     return drawn.to(dtype).T, torch.cat([noise, -along, zeros], dim=1).to(dtype).T
 
 
-def entropy_spans(outcomes: Outcomes, num_sigmas: int) -> NDArray[np.float64]:
+def entropy_spans(outcomes: Outcomes, num_sigmas: int, num_of_past: int) -> NDArray[np.float64]:
     """The most (quantity,) that each of `posterior_entropies` can be, in nats; the least is 0."""
-    spans = np.full(num_sigmas, log(len(outcomes.weights)))
-    if outcomes.past is None:
-        return spans
-    return np.concatenate([spans, np.log(outcomes.past.num_prefixes), np.log(outcomes.past.num_tokens)])
+    spans = [np.full(num_sigmas, log(len(outcomes.weights)))]
+    if outcomes.past is not None:
+        spans += num_of_past * [np.log(outcomes.past.num_prefixes), np.log(outcomes.past.num_tokens)]
+    return np.concatenate(spans)

@@ -22,6 +22,12 @@ def _with_ends(quantity: str, dimensions: tuple[str, ...], meaning: str) -> Ends
 _TOKENS = ("layer", "position", "token_position")
 PREFIX = _with_ends("prefix", _TOKENS, "information under noise about the prefix that ends at token_position")
 TOKEN = _with_ends("token", _TOKENS, "information under noise about the token at token_position")
+PREFIX_CURVE = _with_ends(
+    "prefix_curve", (*_TOKENS, "sigma"), "information about the prefix that ends at token_position, at more noise levels"
+)  # fmt: skip
+TOKEN_CURVE = _with_ends(
+    "token_curve", (*_TOKENS, "sigma"), "information about the token at token_position, at more noise levels"
+)  # fmt: skip
 PSI = _with_ends(
     "psi", ("layer", "position"), "information under noise about the prefix, minus that about each of its tokens"
 )  # fmt: skip

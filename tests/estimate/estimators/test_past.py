@@ -85,6 +85,23 @@ def test_sums_of_posteriors_are_those_of_an_independent_sampler(problem, tile, m
         assert np.all(ends.nats <= ends.high)
 
 
+def test_maps_at_more_noise_levels_are_those_at_the_level_that_is_shown(problem):
+    _, counts, states, past = problem
+    rows = torch.from_numpy(states)
+    both = noise_curve(rows, counts, NoiseOptions(sigmas=(0.7, SIGMA), sigma=SIGMA, max_draws=1024, map_sigmas=(0.7,)), past=past)
+    shown = [
+        noise_curve(rows, counts, NoiseOptions(sigmas=(0.7, SIGMA), sigma=s, max_draws=1024), past=past).past
+        for s in (SIGMA, 0.7)
+    ]
+    assert len(both.pasts) == 2
+    for found, alone in zip(both.pasts, shown, strict=True):
+        for quantity in ("prefix", "token", "psi"):
+            for end in ("nats", "low", "high", "standard_error"):
+                np.testing.assert_allclose(
+                    getattr(getattr(found, quantity), end), getattr(getattr(alone, quantity), end), atol=1e-9
+                )
+
+
 def test_without_noise_everything_of_the_past_is_left(problem):
     outcomes, counts, states, past = problem
     found = noise_curve(torch.from_numpy(states), counts, NoiseOptions(sigmas=(1e-3,), sigma=1e-3, max_draws=1024), past=past)
@@ -123,6 +140,20 @@ def test_the_past_stands_in_the_store_over_layers_positions_and_tokens(store):
         assert np.all((low <= values.values)[known] & (values.values <= high)[known])
     assert group.macro_psi_nats.dims == ("layer", "position")
     assert np.isfinite(group.macro_psi_nats.values).tolist() == [[False] * 3, [True] * 3, [True] * 3]
+
+
+def test_maps_at_more_noise_levels_stand_in_the_store_over_sigma(tmp_path):
+    store = write_store(tmp_path / "store", random_tokens(140))
+    more = estimator_spec("noise", max_draws=1024, map_sigmas=(1.0, 8.0))
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(more,), positions="all"))
+    group = opened(store, more)
+    for quantity in ("prefix", "token"):
+        values = group[f"macro_{quantity}_curve_nats"]
+        assert values.dims == ("layer", "position", "token_position", "sigma")
+        known = np.isfinite(values.values)
+        asked = [sigma in (1.0, 8.0) for sigma in group.sigma.values]
+        assert known[1:].tolist() == [[[[s <= t and told for told in asked] for s in range(3)] for t in range(3)]] * 2
+        assert np.all(values.sel(sigma=1.0).values[1:] >= values.sel(sigma=8.0).values[1:], where=known[1:, ..., 1])
 
 
 def test_the_whole_prefix_is_the_value_and_the_curve_has_it(store):
