@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from ie_store.errors import BusyError, StoreError
-from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, Buffer
+from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, Buffer, Take
 
 SCHEME = "memory://"
 _STORES: dict[str, dict[str, bytes]] = {}
@@ -66,7 +66,7 @@ class MemoryStorage:
         """The last bytes of a key."""
         return self._files[self.address(key)][-length:]
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
         """Fill buffers from a byte on."""
         content = memoryview(self._files.get(self.address(key), b""))
         for buffer in buffers:
@@ -75,11 +75,8 @@ class MemoryStorage:
                 raise StoreError(f"{self.address(key)} ends before byte {start + len(buffer):,}")
             buffer[:] = part
             start += len(buffer)
-
-    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
-        """The buffers, filled."""
-        self.read_into(key, start, buffers)
-        yield from buffers
+            if take is not None:
+                take(buffer)
 
     def size(self, key: str) -> int | None:
         """Bytes of a key."""

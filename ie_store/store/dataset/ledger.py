@@ -12,7 +12,6 @@ the dataset's identity and the chunk's place in it, so that no chunk passes for 
 """
 
 from collections.abc import Iterable
-from itertools import chain
 from math import prod
 from typing import Any
 
@@ -25,13 +24,13 @@ from ie_store.store.dataset.handle import Dataset
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import ArrayTemplate
 from ie_store.store.format.attributes import LedgerAttributes
-from ie_store.store.format.codec import crc32c
+from ie_store.store.format.codec import Crc32c
 from ie_store.store.format.metadata import read_group, write_document, write_group
 from ie_store.store.format.shard_index import Index, end_of_chunks, index_bytes, parse_index, require_within
 from ie_store.store.format.small_arrays import with_checksum, without_checksum
 
 
-def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...], encoded: Iterable[Any]) -> int:
+def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...], encoded: Iterable[Any] = ()) -> Crc32c:
     """What the ledger holds of a chunk: crc32c of ``DATASET/LEVEL/SHARD/LAYER/POSITION/`` in ASCII, then its encoded bytes.
 
     Args:
@@ -39,10 +38,13 @@ def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...]
         level: macro or micro, whose places have no position.
         shard: number of the shard.
         cell: (layer, position) or (layer,).
-        encoded: the bytes in pieces, each taken when the one before is summed.
+        encoded: the bytes in pieces; more may be added.
     """
-    place = "/".join(map(str, (dataset, level, shard, *cell, "")))
-    return crc32c(chain([place.encode()], encoded))
+    running = Crc32c()
+    running.add("/".join(map(str, (dataset, level, shard, *cell, ""))).encode())
+    for piece in encoded:
+        running.add(memoryview(piece).cast("B"))
+    return running
 
 
 def ledger_templates(layout: StoreLayout) -> list[ArrayTemplate]:

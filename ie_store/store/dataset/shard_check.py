@@ -81,7 +81,7 @@ class ShardCheck:
             if offset == NOT_STORED:
                 continue
             encoded = whole[offset : offset + length]
-            if chunk_checksum(dataset.identity_digest, states.level, shard, cell, [encoded]) != checksums[cell]:
+            if chunk_checksum(dataset.identity_digest, states.level, shard, cell, [encoded]).value != checksums[cell]:
                 where = f"{dataset.address_of(key)}: {place_of(states.level, cell, shard)}"
                 yield f"{where} is damaged (crc32c) or belongs elsewhere"
             self.num_chunks += 1

@@ -186,7 +186,7 @@ class DatasetWriter:
             padded[: len(rows)] = rows
             rows = padded
         pieces = encode_chunk(rows)
-        return pieces, ledger.chunk_checksum(self.dataset.identity_digest, shard.level, shard.index, cell, pieces)
+        return pieces, ledger.chunk_checksum(self.dataset.identity_digest, shard.level, shard.index, cell, pieces).value
 
     def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
         """Check all that is stored, mark the dataset incomplete and put it right where that finds damage; what was damaged.

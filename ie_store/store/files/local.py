@@ -15,9 +15,12 @@ from typing import Any, TypeVar
 from ie_store.errors import REPAIR, DiskSpaceError, StoreError
 from ie_store.store.files.local_folders import MISSING, explained, explanation, folder_of, kind_of, refused
 from ie_store.store.files.local_lock import LocalLock
-from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
+from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer, Take
 
 T = TypeVar("T")
+STRETCH_BYTES = 2**21
+"""Read, then summed, at once: what a core's cache holds. Shorter ones gain less in cache than they lose in waiting for Python's
+lock: with 288 KiB two threads reach 0.6 of the unchecked speed, with this 0.75 (``slab_read.py``)."""
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -85,23 +88,20 @@ class LocalStorage:
 
         return self._present(key, pread)
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
         """Fill buffers from one stretch of a file, without a copy in between."""
-        self._present(key, lambda descriptor: self._fill(descriptor, key, start, buffers))
 
-    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
-        """Fill buffers as `read_into` does, the last one in pieces, and give out each piece."""
-        *heads, body = buffers
-        descriptor = self._present(key, os.dup)
-        try:
-            for first in range(0, len(body), most_bytes):
-                views = [*heads, body[first : first + most_bytes]]
-                with explained("read", self.address(key)):
-                    start += self._fill(descriptor, key, start, views)
-                yield from views
-                heads = []
-        finally:
-            os.close(descriptor)
+        def read(descriptor: int) -> None:
+            if take is None:
+                self._fill(descriptor, key, start, buffers)
+                return
+            at = start
+            for views in _stretches(buffers):
+                at += self._fill(descriptor, key, at, views)
+                for view in views:
+                    take(view)
+
+        self._present(key, read)
 
     def _fill(self, descriptor: int, key: str, start: int, buffers: Sequence[memoryview]) -> int:
         """Fill buffers from byte ``start`` on; their bytes."""
@@ -231,6 +231,14 @@ class LocalStorage:
 def _require_regular(path: str, mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise StoreError(f"{path} is a {kind_of(mode)}, not a regular file, and is not read; move it away, then {REPAIR}")
+
+
+def _stretches(buffers: Sequence[memoryview]) -> Iterator[list[memoryview]]:
+    """The buffers, the last of them cut into stretches that stay in a core's cache."""
+    *heads, body = buffers
+    for first in range(0, max(1, len(body)), STRETCH_BYTES):
+        yield [*heads, body[first : first + STRETCH_BYTES]]
+        heads = []
 
 
 def _after(views: Sequence[memoryview], skip: int) -> list[memoryview]:

@@ -3,12 +3,14 @@
 Whatever the place, no reader is ever shown half a file.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
 Buffer = Any
 """Anything with a contiguous buffer: bytes, memoryview, C-contiguous array."""
+Take = Callable[[memoryview], None]
+"""What is called with bytes as they come."""
 MOST_DOCUMENT_BYTES = 2**24
 """Of a metadata document: sessions and flags of thousands of problems fit many times over."""
 TEMPORARY = ".tmp"
@@ -58,11 +60,11 @@ class Storage(Protocol):
     def read_suffix(self, key: str, length: int) -> bytes:
         """The last ``length`` bytes (fewer where the file is shorter)."""
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
-        """Fill byte views ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before."""
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
+        """Fill byte views ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before.
 
-    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
-        """As `read_into`, giving each stretch out once it is filled: from a disk about ``most_bytes`` at a time, else whole."""
+        ``take`` is called with each stretch once it is filled, in order: from a disk with short ones, that lie in cache.
+        """
 
     def size(self, key: str) -> int | None:
         """Bytes of ``key``; None where there is no such key."""

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ie_store.errors import REPAIR, IeStoreError, InputError, StoreError
-from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
+from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer, Take
 from ie_store.store.files.s3_client import STORAGE_OPTIONS, Absent, Bucket
 from ie_store.store.files.s3_lock import ObjectLock
 
@@ -93,7 +93,7 @@ class S3Storage:
         """The last bytes of an object."""
         return self._read_range(key, -length, None)
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview]) -> None:
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
         """Fill buffers from one stretch of an object, with one request."""
         total = sum(map(len, buffers))
         found = memoryview(self._read_range(key, start, start + total) if total else b"")
@@ -105,6 +105,8 @@ class S3Storage:
         for buffer in buffers:
             buffer[:] = found[: len(buffer)]
             found = found[len(buffer) :]
+            if take is not None:
+                take(buffer)
 
     def _read_range(self, key: str, start: int, stop: int | None) -> bytes:
         try:
@@ -112,11 +114,6 @@ class S3Storage:
         except Absent:
             where = self.address(key)
             raise StoreError(f"{where} is missing; run the same extract command again: it writes what is missing") from None
-
-    def read_pieces(self, key: str, start: int, buffers: Sequence[memoryview], most_bytes: int) -> Iterator[memoryview]:
-        """Fill buffers as `read_into` does: with one request, whatever ``most_bytes``."""
-        self.read_into(key, start, buffers)
-        yield from buffers
 
     def size(self, key: str) -> int | None:
         """Bytes of an object, or None."""

@@ -87,16 +87,33 @@ def decode_chunk(encoded: NDArray[np.uint8], out: NDArray[Any], where: str) -> N
         raise StoreError(f"{where}: chunk does not decode ({error}); {REPAIR}") from error
 
 
-def crc32c(pieces: Iterable[Any]) -> int:
-    """CRC-32C of the concatenation of ``pieces``, each taken when the one before is summed.
+class Crc32c:
+    """CRC-32C of bytes that come piece by piece.
 
     Short pieces are joined first: each call gives up Python's lock, and to get it back takes longer than to sum a header.
     """
-    value, short = 0, b""
+
+    def __init__(self) -> None:
+        self._value, self._short = 0, b""
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Take in one more piece."""
+        if len(piece) < _SHORT_BYTES:
+            self._short += piece
+            return
+        if self._short:
+            self._value, self._short = extend(self._short, self._value), b""
+        self._value = extend(piece, self._value)
+
+    @property
+    def value(self) -> int:
+        """Of all pieces so far."""
+        return int(extend(self._short, self._value))
+
+
+def crc32c(pieces: Iterable[Any]) -> int:
+    """CRC-32C of the concatenation of ``pieces``."""
+    running = Crc32c()
     for piece in pieces:
-        view = piece if isinstance(piece, bytes | memoryview) else memoryview(piece).cast("B")
-        if len(view) < _SHORT_BYTES:
-            short += view
-        else:
-            value, short = extend(view, extend(short, value)), b""
-    return int(extend(short, value))
+        running.add(piece if isinstance(piece, bytes | memoryview) else memoryview(piece).cast("B"))
+    return running.value
