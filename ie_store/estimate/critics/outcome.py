@@ -96,4 +96,4 @@ def _below_zero(combined: Combined) -> str:
 
 def _spread(combined: Combined) -> str:
     spread = max(combined.fold_nats) - min(combined.fold_nats)
-    return f"{spread / abs(combined.nats):.0%} of the value" if spread < abs(combined.nats) else "more than the value itself"
+    return f"{spread / abs(combined.nats):.0%} of the value" if spread <= abs(combined.nats) else "more than the value itself"

@@ -214,6 +214,7 @@ def test_every_outcome_has_an_advice_of_its_own_and_a_rank():
         (-1.0, {"error": 0.0}, "more than its error"),
         (math.nan, {}, "not a finite"),
         (4.0, {"swing": 1.0, "fold_nats": (3.0, 5.0)}, "50%"),
+        (4.0, {"swing": 5.0, "fold_nats": (2.0, 6.0)}, "100%"),
         (4.0, {"swing": 5.0, "fold_nats": (0.0, 8.0)}, "more than the value"),
         (-4.0, {"error": 9.0, "swing": 1.0, "fold_nats": (-5.0, -3.0)}, "50%"),
     ],
