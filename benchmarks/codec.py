@@ -112,7 +112,7 @@ def measure(codec: Codec, chunks: list[NDArray[Any]], rounds: int) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--hidden", type=int, default=576)
     parser.add_argument("--rounds", type=int, default=9)

@@ -14,6 +14,7 @@ import pydoc_data.topics
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows
     tried = {batch: tile_batches(few, plan_tile(few, batch, sharing=False)) for batch in PLAIN_BATCHES}
     probe = {batch: min(run(model, plan) for _ in range(2)) for batch, plan in tried.items()}
     best = min(probe, key=lambda batch: probe[batch])
-    ratios, seconds = [], {"plain": [], "shared": []}  # type: ignore[var-annotated]
+    ratios: list[float] = []
+    seconds: dict[str, list[float]] = {"plain": [], "shared": []}
     for pair in range(pairs):
         order = [("plain", plain(best)), ("shared", shared)]
         took = {what: sum(run(model, plan) for plan in plans) for what, plans in (order if pair % 2 else order[::-1])}
@@ -91,12 +93,12 @@ def measure(model: LoadedModel, name: str, tokens: NDArray[np.int32], group_rows
 
 def corpora(model: LoadedModel, rows: int) -> dict[str, NDArray[np.int32]]:
     """Consecutive sorted rows of each corpus: a slice of what the whole would compute."""
-    arguments = {"tokenizer": model.tokenizer, "vocab_size": model.spec.vocab_size}
-    country = make_corpus("icl:country?names=10", **arguments).tokens  # type: ignore[arg-type]
+    made = partial(make_corpus, tokenizer=model.tokenizer, vocab_size=model.spec.vocab_size)
+    country = made("icl:country?names=10").tokens
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "text.txt")
         text.write_text("\n".join([*pydoc_data.topics.topics.values(), *library_prose()]))
-        windows = make_corpus(f"text:{text}?length=8&windows=all&num_sequences=50000", **arguments).tokens  # type: ignore[arg-type]
+        windows = made(f"text:{text}?length=8&windows=all&num_sequences=50000").tokens
     middle = len(windows) // 2
     return {"country10": country[:rows], "text": windows[middle : middle + rows]}
 

@@ -32,7 +32,7 @@ def naive(model: LoadedModel, tokens: NDArray[np.int32], folder: Path) -> None:
     rows = torch.from_numpy(tokens.astype(np.int64))
     for level, inputs in (("macro", rows), ("micro", rows.reshape(-1, 1))):
         batch = BATCH if level == "macro" else BATCH * rows.shape[1]
-        files: list[NDArray[Any]] = []
+        files: list[np.memmap[Any, Any]] = []
         for start in range(0, len(inputs), batch):
             with torch.inference_mode():
                 output = model.decoder.module(input_ids=inputs[start : start + batch], output_hidden_states=True, use_cache=False)
@@ -45,7 +45,7 @@ def naive(model: LoadedModel, tokens: NDArray[np.int32], folder: Path) -> None:
             for file, states in zip(files, output.hidden_states, strict=True):
                 file[start : start + batch] = states.float().numpy()
         for file in files:
-            file.flush()  # type: ignore[attr-defined]
+            file.flush()
 
 
 def measured(folder: Path, work: Callable[[], object]) -> dict[str, float]:

@@ -19,6 +19,7 @@ import torch
 from ie_store.estimate.batch_states import BatchStates, examine, measure_batch
 from ie_store.estimate.device import choose_device
 from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
 from ie_store.estimate.read import stream_states
 from ie_store.estimate.run import estimate
@@ -34,13 +35,13 @@ def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str
     reader = open_reader(store, name)
     corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
     last = reader.layout.num_positions - 1
-    batches = tuple(ProblemBatch(level="macro", position=last, blocks=(block,)) for block in blocks)
-    for stack, slabs in stream_states(reader, batches):
-        states = BatchStates(batch=stack, slabs=slabs, corpus=corpus, device=choose_device("auto"))
-        for estimator in estimators:
-            found = examine(measure_batch(estimator_spec(estimator), states, ignore_progress), states)  # type: ignore[arg-type]
-            for problem, macro in found.items():
-                yield {"corpus": name, "block": problem.block} | figures(macro)
+    batches = [ProblemBatch(level="macro", position=last, blocks=(block,)) for block in blocks]
+    items = [WorkItem(estimator=estimator_spec(estimator), batch=batch) for batch in batches for estimator in estimators]
+    for item, slabs in stream_states(reader, items):
+        states = BatchStates(batch=item.batch, slabs=slabs, corpus=corpus, device=choose_device("auto"))
+        estimates, _ = measure_batch(item.estimator, states, ignore_progress)
+        for problem, macro in examine(estimates, states).items():
+            yield {"corpus": name, "block": problem.block} | figures(macro)
 
 
 def first_emergence(store: str, name: str) -> dict[str, Any]:

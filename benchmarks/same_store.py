@@ -53,7 +53,7 @@ def _place(entry: dict[str, Any]) -> tuple[str, int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("other", type=Path)
     parser.add_argument("name", help="MODEL/CORPUS")

@@ -117,7 +117,7 @@ def measure(store: str, folder: str, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=131072)
     parser.add_argument("--hidden", type=int, default=576)
     parser.add_argument("--shard-rows", type=int, default=1024, help="as for 31 layers and 8 positions of 576 dimensions")

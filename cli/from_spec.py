@@ -42,7 +42,7 @@ def command(call: Callable[..., None], name: str, help_text: str, parameters: li
 
     run.__name__ = name
     run.__doc__ = help_text
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    vars(run)["__signature__"] = Signature(parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 

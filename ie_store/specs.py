@@ -186,7 +186,7 @@ _ADVICE: dict[Outcome, str] = {
     Outcome.SATURATED: "within 15% of ln(test rows), the most they can show: read as 'at least'; use more sequences or noise",
     Outcome.DIVERGED: "scores overflowed or the bound fell apart on test rows: no evidence; lower the learning rate or use noise",
     Outcome.ABOVE_CEILING: "larger than the information there is: wrong; the estimator's assumptions do not hold here",
-    Outcome.NOT_A_BOUND: "may lie on either side of the truth by any amount; shown for comparison with published figures only",
+    Outcome.NOT_A_BOUND: "may lie on either side of the truth by any amount: to compare with other values, no evidence by itself",
     Outcome.UNSTABLE: "folds and seeds disagree by more than 5% of the value; use more sequences, seeds or folds",
 }
 

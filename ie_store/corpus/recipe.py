@@ -7,7 +7,7 @@ Values and file names may be percent-encoded, which is how they hold the charact
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
 from ie_store.errors import InputError
@@ -57,7 +57,7 @@ def parse_recipe(text: str) -> Recipe:
     if column and kind not in WITH_COLUMN:
         raise InputError(f"corpus {text!r}: {kind!r} has no columns, drop '#{column}' (a '#' in a file name is written %23)")
     options = _split_options(text, tail) if mark else {}
-    return Recipe(kind=kind, source=source, column=unquote(column), options=options)  # type: ignore[arg-type]
+    return Recipe(kind=cast(Kind, kind), source=source, column=unquote(column), options=options)
 
 
 def _split_options(text: str, tail: str) -> dict[str, str]:
@@ -78,12 +78,12 @@ def read_options(recipe: Recipe, options: type[Options], defaults: dict[str, str
     Raises:
         InputError: an option this kind does not know, or a value that cannot be read as its type.
     """
-    known = [field.name for field in fields(options)]  # type: ignore[arg-type]
+    hints = get_type_hints(options)
+    known = list(hints)
     unknown = [name for name in recipe.options if name not in known]
     if unknown:
         close = suggestion(unknown[0], known)
         raise InputError(f"corpus {str(recipe)!r} knows no option {unknown[0]!r}{close}; it knows: {', '.join(known)}")
-    hints = get_type_hints(options)
     given = defaults | recipe.options
     try:
         return options(**{name: _read_value(name, text, hints[name]) for name, text in given.items()})

@@ -121,6 +121,22 @@ def test_the_gaussian_value_of_discrete_rows_is_above_its_ceiling():
     assert estimate(before[tokens], before[tokens] * 2, "cca").outcome is Outcome.ABOVE_CEILING
 
 
+def test_the_gaussian_value_of_clusters_is_more_than_there_is_and_claims_nothing():
+    """x and y know each other only through one of 8 tokens, so they share at most ln 8, and no row repeats to tell a ceiling."""
+    tokens = np.arange(1600) % 8
+    x, y = (RNG.standard_normal((8, 16))[tokens] + 0.01 * RNG.standard_normal((1600, 16)) for _ in range(2))
+    found = estimate(x, y, "cca")
+    assert found.nats > math.log(8) + 10 * found.standard_error_nats
+    assert (found.ceiling_nats, found.outcome) == (None, Outcome.NOT_A_BOUND)
+
+
+def test_the_gaussian_value_of_gaussians_is_right_and_still_claims_nothing():
+    x, y = gaussian(4000, 4, 4, 1.0, 0)
+    found = estimate(x, y, "cca")
+    assert found.nats == pytest.approx(1.0, abs=0.05)
+    assert found.outcome is Outcome.NOT_A_BOUND
+
+
 def test_the_same_seed_gives_the_same_bits_and_tensors_the_same_as_arrays():
     x, y = gaussian(300, 4, 4, 1.0, 0)
     first, again = estimate(x, y, seed=1), estimate(torch.from_numpy(x), torch.from_numpy(y), seed=1)

@@ -43,6 +43,14 @@ def test_lower_bounds_leave_their_truth_open_up_to_the_ceiling():
     assert found.ceiling_nats == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("name", ["cca", "smile", "mine-paper"])
+def test_what_bounds_nothing_does_not_open_the_interval_up_to_the_ceiling(name):
+    macro = part(3.0, 2.9, 3.1, Outcome.NOT_A_BOUND, ceiling=6.4, estimator=name)
+    found = emergence(1, 0, macro, [part(4.0, 3.9, 4.1, Outcome.NOT_A_BOUND, ceiling=6.2, estimator=name)])
+    assert found.interval_nats == pytest.approx((-1.0 - hypot(0.1, 0.1), -1.0 + hypot(0.1, 0.1)))
+    assert found.outcome is Outcome.NOT_A_BOUND
+
+
 def test_certified_intervals_combine_as_intervals():
     macro, micro = part(3.5, 3.0, 4.0, Outcome.CERTIFIED), part(1.0, 0.5, 1.5, Outcome.CERTIFIED)
     estimates = {Problem(level="macro", block=0, position=1): macro}

@@ -100,7 +100,7 @@ def test_a_plan_cannot_be_changed_and_a_finished_dataset_has_an_empty_one(make_s
     spec = make_spec()
     report = extract(spec)
     with pytest.raises(FrozenInstanceError):
-        report.plan.items = ()  # type: ignore[misc]
+        report.plan.items = ()
     plan, forecast = plan_extract(spec)
     assert (plan.items, plan.missing_shards, plan.audit_rows) == ((), 0, 0)
     assert (forecast.tokens, forecast.encoded_bytes, forecast.seconds, forecast.bottleneck) == (0, 0, 0.0, "nothing")

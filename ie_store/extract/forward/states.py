@@ -18,7 +18,7 @@ class HostBuffer:
 
     def __init__(self, num_values: int, dtype: torch.dtype, device: torch.device) -> None:
         self._flat = torch.empty(num_values, dtype=dtype, pin_memory=device.type == "cuda")
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def view(self, shape: Sequence[int]) -> Tensor:
         """The first values of the buffer as a contiguous tensor of ``shape``."""

@@ -152,17 +152,19 @@ def _load_weights(spec: ExtractSpec, arguments: dict[str, Any], config: PreTrain
 
 
 def _frozen(model: Any) -> PreTrainedModel:
-    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+    frozen: PreTrainedModel = model.eval().requires_grad_(False)
+    return frozen
 
 
 def _moved(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
-    moved: Any = model
+    movable: Any = model
     try:
-        return moved.to(device)  # type: ignore[no-any-return]
+        moved: PreTrainedModel = movable.to(device)
     except torch.OutOfMemoryError:
         raise InputError(
             f"the model does not fit into the memory of {device}; use --compute-dtype bfloat16 or --device cpu"
         ) from None
+    return moved
 
 
 def _num_embeddings(model: PreTrainedModel) -> int:
@@ -171,7 +173,7 @@ def _num_embeddings(model: PreTrainedModel) -> int:
 
 
 def _names_without_head(model: PreTrainedModel) -> set[str]:
-    head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head: Any = model.get_output_embeddings()
     mine = set() if head is None else {id(weight) for weight in head.parameters()}
     mine -= {id(weight) for weight in model.get_input_embeddings().parameters()}
     return {name for name, weight in model.named_parameters(remove_duplicate=False) if id(weight) not in mine}

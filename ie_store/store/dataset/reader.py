@@ -185,9 +185,7 @@ class DatasetReader:
         rows = ceil_div(num_rows, min(chunks_per_slab, num_rows))
         source = SlabSource(self, slab)
         name = f"slab-{uuid.uuid4().hex}"
-        array: dask.array.Array = dask.array.from_array(  # type: ignore[no-untyped-call]
-            source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False
-        )
+        array: dask.array.Array = dask.array.from_array(source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False)
         return array
 
     def _table(self, level: Level) -> ShardTable:

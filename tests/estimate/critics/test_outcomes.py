@@ -132,19 +132,44 @@ def test_still_rising_is_the_step_limit():
     assert found.outcome.flagged
 
 
-@pytest.mark.parametrize("nats", [2.0, 1e9, math.nan])
-def test_no_bound_whatever_else_is_wrong(nats):
-    assert judged(nats, is_bound=False, ceiling_nats=1.0, swing=9.0, still_rising=True).outcome == Outcome.NOT_A_BOUND
+@pytest.mark.parametrize("nats", [-1e-9, 0.0, 2.0, 3.0, 3.0 + 1e-5, 1e9])
+def test_what_bounds_nothing_says_so_however_well_it_looks(nats):
+    ceiling = 3.0 if nats < 1e9 else None
+    found = judged(nats, is_bound=False, ceiling_nats=ceiling, swing=9.0, still_rising=True)
+    assert (found.outcome, found.flags) == (Outcome.NOT_A_BOUND, ())
+    assert found.nats == min(max(nats, 0.0), ceiling or nats)
 
 
-def test_a_negative_value_of_no_bound_is_zero():
-    assert judged(-7.0, is_bound=False).nats == 0.0
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"nats": 3.0 + 1e-5 + SLIGHTLY, "ceiling_nats": 3.0}, Outcome.ABOVE_CEILING),
+        ({"nats": 30.0, "ceiling_nats": 3.0, "error": 100.0}, Outcome.ABOVE_CEILING),
+        ({"nats": 1e-4, "ceiling_nats": 0.0}, Outcome.ABOVE_CEILING),
+        ({"nats": -0.05 - SLIGHTLY}, Outcome.DIVERGED),
+        ({"nats": -3 * 0.2 - 0.05 - SLIGHTLY, "error": 0.2}, Outcome.DIVERGED),
+        ({"nats": math.nan, "ceiling_nats": 3.0}, Outcome.DIVERGED),
+        ({"nats": math.inf, "ceiling_nats": 3.0}, Outcome.DIVERGED),
+        ({"nats": -math.inf}, Outcome.DIVERGED),
+    ],
+)
+def test_what_bounds_nothing_is_wrong_where_a_bound_would_be(changes, outcome):
+    found, bound = judged(**changes, is_bound=False), judged(**changes, is_bound=True)
+    assert found.outcome == bound.outcome == outcome
+    assert found.flags == bound.flags != ()
+    assert str((found.nats, found.interval_nats)) == str((bound.nats, bound.interval_nats))  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize(("nats", "error"), [(-0.05, 0.0), (-0.05 + SLIGHTLY, 0.0), (-3 * 0.2 - 0.05, 0.2), (-1e-9, 0.0)])
+def test_a_negative_value_of_no_bound_within_its_error_is_zero(nats, error):
+    found = judged(nats, error=error, is_bound=False)
+    assert (found.nats, found.outcome) == (0.0, Outcome.NOT_A_BOUND)
 
 
 ALL_WRONG = [
-    (Outcome.NOT_A_BOUND, {"is_bound": False}),
     (Outcome.DIVERGED, {"nats": math.inf}),
     (Outcome.ABOVE_CEILING, {"ceiling_nats": 1.0}),
+    (Outcome.NOT_A_BOUND, {"is_bound": False}),
     (Outcome.SATURATED, {"nats": 6.5}),
     (Outcome.UNSTABLE, {"swing": 5.0}),
     (Outcome.STEP_LIMIT, {"still_rising": True}),
@@ -189,6 +214,7 @@ def test_every_outcome_has_an_advice_of_its_own_and_a_rank():
         (-1.0, {"error": 0.0}, "more than its error"),
         (math.nan, {}, "not a finite"),
         (4.0, {"swing": 1.0, "fold_nats": (3.0, 5.0)}, "50%"),
+        (4.0, {"swing": 5.0, "fold_nats": (2.0, 6.0)}, "100%"),
         (4.0, {"swing": 5.0, "fold_nats": (0.0, 8.0)}, "more than the value"),
         (-4.0, {"error": 9.0, "swing": 1.0, "fold_nats": (-5.0, -3.0)}, "50%"),
     ],

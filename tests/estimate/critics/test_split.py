@@ -75,6 +75,15 @@ def test_a_population_table_is_all_sides():
     assert fold.train.probabilities.tolist() == [0.25, 0.75]
 
 
+def test_sequences_of_one_group_stay_in_their_order():
+    """Thousands of them, since a sort that is not stable keeps the order of a few."""
+    groups = np.random.default_rng(2).integers(0, 40, 5000)
+    for fold in make_folds(groups, None, 2, 0):
+        tested = fold.test_sequences.numpy()
+        for group in np.unique(groups[tested]):
+            assert (np.diff(tested[groups[tested] == group]) > 0).all()
+
+
 @pytest.mark.parametrize(("groups", "words"), [(np.arange(49), "at least 50"), (np.zeros(100, int), "distinct sequences")])
 def test_too_few_sequences_are_refused(groups, words):
     with pytest.raises(InputError, match=words):

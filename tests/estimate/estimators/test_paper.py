@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ie_store.estimate.estimators.mine_paper import paper_estimate, published_critic, run_published
+from ie_store.estimate.estimators import mine_paper
+from ie_store.estimate.estimators.mine_paper import PublishedRun, paper_estimate, published_critic, run_published
 from ie_store.estimator_options import PaperOptions
 from ie_store.specs import Outcome
 
@@ -81,3 +82,24 @@ def test_segments_are_reported_one_by_one() -> None:
     assert estimate.diagnostics["segment_nats"] == pytest.approx(alone)
     assert estimate.nats == pytest.approx(max(alone))
     assert estimate.outcome is Outcome.NOT_A_BOUND
+
+
+@pytest.mark.parametrize(
+    ("maximum", "outcome", "words"),
+    [
+        (0.7, Outcome.NOT_A_BOUND, None),
+        (-0.01, Outcome.NOT_A_BOUND, None),
+        (1.2, Outcome.ABOVE_CEILING, "20% above"),
+        (-1.0, Outcome.DIVERGED, "negative"),
+        (-float("inf"), Outcome.DIVERGED, "not a finite"),
+    ],
+)
+def test_a_value_that_cannot_be_is_wrong_and_any_other_bounds_nothing(monkeypatch, maximum, outcome, words) -> None:
+    monkeypatch.setattr(
+        mine_paper, "run_published", lambda *_, **__: PublishedRun(maximum_nats=maximum, maximum_step=3, last_nats=maximum)
+    )
+    estimate = paper_estimate(*pairs(60), PaperOptions(), ceiling_nats=1.0, steps=5)
+    assert estimate.outcome is outcome
+    assert estimate.nats == (0.0 if maximum == -0.01 else maximum)
+    assert "published figures only" in estimate.flags[0]
+    assert [words in flag for flag in estimate.flags[1:]] == [True] * bool(words)
