@@ -135,7 +135,9 @@ def _named(path: str) -> Iterator[None]:
     """What a dataclass refuses by itself, as `Malformed` with its place."""
     try:
         yield
-    except InputError as error:
+    except Malformed:
+        raise
+    except (InputError, ValueError) as error:
         raise Malformed(path, "a set of values that contradict each other", str(error)) from error
 
 

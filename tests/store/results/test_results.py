@@ -92,6 +92,15 @@ def test_a_damaged_result_is_named(store):
         show_results(store, NAME)
 
 
+@pytest.mark.parametrize(("name", "changed"), [("block", "baock"), ("float64", "flovt64")])
+def test_a_record_of_a_variable_that_cannot_be_is_a_fault(store, name, changed):
+    record = min(Path(store, results_key(NAME, NOISE), "position", "records").glob("*.json"))
+    record.write_bytes(record.read_bytes().replace(f'"{name}"'.encode(), f'"{changed}"'.encode(), 1))
+    assert any(record.name in fault and changed in fault for fault in verify_dataset(store, NAME).faults)
+    with pytest.raises(StoreError, match=changed):
+        estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
+
+
 def test_arrays_are_made_again_from_the_records(store):
     group = Path(store, results_key(NAME, NOISE))
 
