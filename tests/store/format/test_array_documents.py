@@ -203,6 +203,11 @@ def test_datasets_that_declare_more_than_their_files_hold(made, changed, words):
         metadata.require_declared(files, made.name, declared(files, made, **changed))
 
 
+def test_a_corpus_whose_tokens_are_all_distinct_is_no_fault(made):
+    files = open_storage(made.store)
+    metadata.require_declared(files, made.name, declared(files, made, num_tokens=63))
+
+
 def test_many_tokens_are_compared_with_their_files(made, monkeypatch):
     files = open_storage(made.store)
     found = metadata.require_dataset(files, made.name)
