@@ -100,7 +100,7 @@ def ends_after(monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["write_atomic", "_delete"])
-@pytest.mark.parametrize("then", ["extract", "rm"])
+@pytest.mark.parametrize("then", [pytest.param("extract", marks=pytest.mark.slow), "rm"])
 def test_a_replacement_that_ends_anywhere_is_gone_on_with(tmp_path, ends_after, method, then):
     labels = {"kind": np.arange(21), "word": np.array(["a", "b", "c"] * 7)}
     other, ended = make(tmp_path / "truth", seed=1, labels=labels).write(), 0

@@ -37,6 +37,7 @@ def test_whole_datasets_have_no_faults(tmp_path, dtype):
     assert seen[-1].num_bytes == report.num_bytes
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_a_shard_is_found(made):
     path = Path(made.path) / "macro/c/0/0/1/0"
     table = open_reader(made.store, made.name)._table("macro")

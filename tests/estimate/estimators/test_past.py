@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from known_posterior import entropy, posteriors
 from known_store import NAME, random_tokens, write_store
+from scipy import special
 
 from ie_store.estimate.estimators import posterior
 from ie_store.estimate.estimators.noise_curve import noise_curve
@@ -32,10 +33,10 @@ def grouped(weights, keys):
 
 
 def entropies_of_past(weights, outcomes):
-    """Entropies (quantity,) of the prefixes, then of the tokens, under ``weights`` (outcome,)."""
+    """Entropies (..., quantity) of the prefixes, then of the tokens, under ``weights`` (..., outcome)."""
     positions = range(len(outcomes[0]))
     keys = [[tuple(row[: s + 1]) for row in outcomes] for s in positions] + [[(row[s],) for row in outcomes] for s in positions]
-    return np.array([entropy(grouped(weights, key)) for key in keys])
+    return np.stack([-special.xlogy(p, p).sum(-1) for p in (grouped(weights, key) for key in keys)], axis=-1)
 
 
 @pytest.fixture(scope="module", params=[(140, 3, 4), (300, 4, 7), (400, 5, 2)], ids=str)
@@ -50,6 +51,13 @@ def problem(request):
     return outcomes, counts, states, past
 
 
+@pytest.fixture(scope="module")
+def left(problem):
+    """(draw, quantity) entropies of the past that an independent sampler's noisy states leave."""
+    outcomes, counts, states, _ = problem
+    return entropies_of_past(posteriors(states, counts, SIGMA, np.random.default_rng(1), 1500), outcomes.tolist())
+
+
 def test_the_past_is_counted_as_it_is(problem):
     outcomes, _, _, past = problem
     assert past.num_prefixes.tolist() == [len(np.unique(outcomes[:, : s + 1], axis=0)) for s in range(outcomes.shape[1])]
@@ -57,17 +65,14 @@ def test_the_past_is_counted_as_it_is(problem):
 
 
 @pytest.mark.parametrize("tile", [(512, 256), (3, 64), (1, 50)])
-def test_sums_of_posteriors_are_those_of_an_independent_sampler(problem, tile, monkeypatch):
+def test_sums_of_posteriors_are_those_of_an_independent_sampler(problem, left, tile, monkeypatch):
     monkeypatch.setattr(posterior, "TILE", {"cpu": tile})
     outcomes, counts, states, past = problem
     draws = NoiseOptions(sigmas=(0.7, SIGMA), sigma=SIGMA, max_draws=1024) if tile[0] < 512 else OPTIONS
     found = noise_curve(torch.from_numpy(states), counts, draws, past=past)
     plain = noise_curve(torch.from_numpy(states), counts, draws)
     np.testing.assert_allclose(found.left.nats, plain.left.nats, atol=1e-6)
-    prior, rows = entropies_of_past(counts / counts.sum(), outcomes), outcomes.tolist()
-    left = np.array([
-        entropies_of_past(weights, rows) for weights in posteriors(states, counts, SIGMA, np.random.default_rng(1), 1500)
-    ])  # fmt: skip
+    prior = entropies_of_past(counts / counts.sum(), outcomes)
     truth, error = prior - left.mean(0), left.std(0) / np.sqrt(len(left))
     values = np.concatenate([found.past.prefix.nats, found.past.token.nats])
     errors = np.concatenate([found.past.prefix.standard_error, found.past.token.standard_error])

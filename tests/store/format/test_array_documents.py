@@ -174,8 +174,9 @@ def test_bytes_are_base64():
     assert encode_bytes(b"\0\1\2") == "AAEC"
     assert parse(bytes, "AAEC") == b"\0\1\2"
     for value in ("AAE", "A\nAEC", "!!!!", 1, None):
-        with pytest.raises(Malformed, match="a text in base64 is expected"):
-            parse(bytes, value)
+        with pytest.raises(Malformed) as refused:
+            parse(bytes, value, "records.values")
+        assert str(refused.value) == f"records.values is {value!r}; a text in base64 is expected"
     with pytest.raises(TypeError, match="set is not a JSON value"):
         encode_bytes(set())
 
@@ -200,6 +201,11 @@ def test_datasets_that_declare_more_than_their_files_hold(made, changed, words):
     files = open_storage(made.store)
     with pytest.raises(StoreError, match=words):
         metadata.require_declared(files, made.name, declared(files, made, **changed))
+
+
+def test_a_corpus_whose_tokens_are_all_distinct_is_no_fault(made):
+    files = open_storage(made.store)
+    metadata.require_declared(files, made.name, declared(files, made, num_tokens=63))
 
 
 def test_many_tokens_are_compared_with_their_files(made, monkeypatch):

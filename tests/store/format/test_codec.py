@@ -1,5 +1,6 @@
 """The codec against numcodecs and zarr-python."""
 
+import google_crc32c
 import numcodecs.blosc
 import numpy as np
 import pytest
@@ -74,3 +75,9 @@ def test_crc32c_of_the_published_check_value():
 def test_other_codecs_are_refused_by_name(codecs):
     with pytest.raises(StoreError, match=r"slab reader reads little-endian bytes \+ blosc"):
         require_readable([Codec(**codec) for codec in codecs], "array")
+
+
+@pytest.mark.parametrize("sizes", [(5000,), (5000, 4096), (3, 5000, 4, 4095, 4097, 2), (4095, 4095), (5000, 7), (0, 5000, 0), ()])
+def test_crc32c_of_short_and_long_pieces_is_that_of_all_in_one(sizes):
+    pieces = [np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    assert crc32c(pieces) == google_crc32c.value(b"".join(piece.tobytes() for piece in pieces))
