@@ -1,0 +1,79 @@
+"""What `noise` and `decode` say of every block of a model and of its twin with random weights: do they tell them apart?
+
+    ie-store estimate STORE smollm2/country10 --estimator noise --estimator decode        (and of the other datasets)
+    python benchmarks/readings.py STORE smollm2/country10 smollm2-random/country10 --out FILE.json
+
+Reads what is stored, last position, macro, in bits: the information in a block's input under noise, and what a linear reader of
+it tells, each with its 95% interval. Two blocks are told apart where their intervals do not touch.
+"""
+
+import argparse
+import json
+from itertools import combinations
+from math import log
+from pathlib import Path
+from typing import Any
+
+from ie_store.store.results.show import show_results
+
+READINGS = ("decode", "noise")
+
+
+def of_dataset(store: str, name: str) -> dict[str, Any]:
+    """By reading: value and interval of every block in bits, the share of pairs told apart, the exact value."""
+    shown = show_results(store, name)["estimates"]
+    last = max(estimate["position"] for estimate in shown)
+    found: dict[str, Any] = {}
+    for reading in READINGS:
+        rows = [e for e in shown if e["estimator"] == reading and e["position"] == last]
+        blocks = {e["block"]: [bits(e["macro_nats"]), *map(bits, e["macro_interval_nats"])] for e in rows}
+        pairs = list(combinations(blocks.values(), 2))
+        apart = sum(first[2] < second[1] or second[2] < first[1] for first, second in pairs)
+        found[reading] = {
+            "blocks": blocks,
+            "pairs": len(pairs),
+            "pairs_told_apart": apart,
+            "largest_half_width_bits": max(((v[2] - v[1]) / 2 for v in blocks.values()), default=None),
+            "wall_seconds": sum(e.get("macro_wall_seconds") or 0.0 for e in rows) or None,
+        }
+        found["exact_bits"] = max((bits(e["macro_ceiling_nats"]) for e in rows), default=None)
+    return found
+
+
+def bits(nats: float) -> float:
+    """Rounded to a thousandth."""
+    return round(nats / log(2), 3)
+
+
+def table(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Lines of Markdown: a row per block, a column per dataset and reading."""
+    columns = [(name, reading) for name in found for reading in READINGS]
+    lines = [
+        "| block | " + " | ".join(f"{name}, {reading}" for name, reading in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    blocks = sorted({block for name, reading in columns for block in found[name][reading]["blocks"]})
+    for block in blocks:
+        values = [found[name][reading]["blocks"].get(block) for name, reading in columns]
+        lines.append(
+            f"| {block} | " + " | ".join("" if v is None else f"{v[0]:.2f} ({v[1]:.2f}..{v[2]:.2f})" for v in values) + " |"
+        )
+    told = [found[name][reading] for name, reading in columns]
+    lines.append("| pairs told apart | " + " | ".join(f"{t['pairs_told_apart']} of {t['pairs']}" for t in told) + " |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store")
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    found = {name: of_dataset(options.store, name) for name in options.names}
+    print("\n".join(table(found)))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
