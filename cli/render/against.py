@@ -49,7 +49,7 @@ def _table(mine: Reading, theirs: Reading, everything: bool) -> None:
     places = sorted(mine.at)
     lines = places if everything else one_screen(places, [mine], MOST_LINES)
     positions = sorted({position for position, _ in places})
-    table = light_table(f"{mine.label}{at_position(positions)}, macro information in bits (+-: half the 95% interval)")
+    table = light_table(f"{mine.label}{at_position(positions)}: macro information in bits")
     add_columns(table, *headings(positions), justify="right", no_wrap=True)
     add_columns(table, "A", "B", "A - B", no_wrap=True)
     for place in lines:
@@ -62,7 +62,7 @@ def _table(mine: Reading, theirs: Reading, everything: bool) -> None:
 
 def _difference(entry: Entry) -> str:
     if entry["difference_nats"] is None:
-        return f"{'-':>6}"
+        return f"{'-':>5}"
     low, high = entry["difference_interval_nats"]
     reach = max(entry["difference_nats"] - low, high - entry["difference_nats"])
-    return f"{short_bits(entry['difference_nats']):>6} +- {short_bits(reach)}"
+    return f"{short_bits(entry['difference_nats']):>5} +- {short_bits(reach)}"

@@ -10,7 +10,7 @@ from ie_store.estimators import EXACT, estimator_row
 from ie_store.specs import Outcome
 
 from .readings import Entry, Place, Reading, noise_size, readings_of, short_bits, span, thinned
-from .sentences import pairs_sentence, readings_sentences
+from .sentences import extremes, pairs_sentence, readings_sentences
 from .text import MOST_FLAGS, add_columns, add_row, console, light_table, say, tell
 
 MOST_LINES, MOST_POSITIONS = 12, 4
@@ -54,7 +54,7 @@ def _macro_tables(readings: list[Reading], everything: bool) -> None:
         places = sorted({place for reading in some for place in reading.at})
         lines = places if everything else one_screen(places, some)
         positions = sorted({position for position, _ in places})
-        table = light_table(f"Macro information{at_position(positions)}, in bits (+-: half the 95% interval)")
+        table = light_table(f"Macro information{at_position(positions)}, in bits")
         add_columns(table, *headings(positions), justify="right", no_wrap=True)
         add_columns(table, *(reading.label for reading in some), overflow="fold")
         for place in lines:
@@ -83,9 +83,10 @@ def line_names(place: Place, positions: list[int]) -> list[str]:
 
 
 def one_screen(places: list[Place], readings: list[Reading], most: int = MOST_LINES) -> list[Place]:
-    """The places that are shown: first and last block and position always, and those of readings with few blocks."""
+    """The places shown: first and last block and position; those of readings with few blocks, of most and of least."""
     rare = [{block for _, block in reading.at} for reading in readings]
-    kept = frozenset(block for blocks in rare if len(blocks) <= FEW_BLOCKS for block in blocks)
+    few = (block for blocks in rare if len(blocks) <= FEW_BLOCKS for block in blocks)
+    kept = frozenset(few) | frozenset(block for reading in readings for block in extremes(reading))
     positions = thinned(sorted({position for position, _ in places}), MOST_POSITIONS)
     blocks = thinned(sorted({block for _, block in places}), max(3, most // len(positions)), kept)
     return [(position, block) for position, block in places if position in positions and block in blocks]
@@ -100,19 +101,20 @@ def say_thinned(lines: list[Place], places: list[Place]) -> None:
 def cell(entry: Entry | None, usual: Outcome | None) -> str:
     """``12.17 +- 0.02``, with its outcome unless that is the column's usual one; a dash where nothing was estimated."""
     if entry is None:
-        return f"{'-':>6}"
+        return f"{'-':>5}"
     outcome, (low, high), value = Outcome(entry["macro_outcome"]), entry["macro_interval_nats"], entry["macro_nats"]
     if None in (low, high, value, entry["macro_ceiling_nats"]):
-        return f"{'-':>6} {outcome.value}"
+        return f"{'-':>5} {outcome.value}"
     if outcome is Outcome.EXACT:
-        return f"{short_bits(value):>6} exact"
+        return f"{short_bits(value):>5} exact"
     reach = max(value - low, high - value)  # an interval that was cut off at the ceiling is as wide as on its other side
-    return f"{short_bits(value):>6} +- {short_bits(reach)}{'' if outcome is usual else f' {outcome.value}'}"
+    return f"{short_bits(value):>5} +- {short_bits(reach)}{'' if outcome is usual else f' {outcome.value}'}"
 
 
 def legend(readings: list[Reading]) -> None:
     """What each column is, and what the outcomes in its cells mean."""
-    tell(("exact", "bold"), ": all there is to know, counted from the tokens: the same for all weights")
+    tell(("exact", "bold"), ": all there is to know, counted from the tokens, whatever the weights")
+    tell(("+-", "bold"), ": half the 95% interval")
     for reading in readings:
         usual = f"; {reading.usual_outcome.value}" if reading.usual_outcome else ""
         tell((reading.label, "bold"), f": {_meaning(reading)}{usual}")
@@ -130,7 +132,7 @@ def _meaning(reading: Reading) -> str:
 
 def _emergence_table(reading: Reading) -> None:
     """Every emergence of a reading: its value, and the interval in which the exact one lies as far as its parts tell."""
-    scales = ", macro and micro each on its own scale" if reading.estimator == "noise" else ""
+    scales = " (each slab on its own scale)" if reading.estimator == "noise" else ""
     table = light_table(f"IE of {reading.label}: macro minus mean micro{scales}, in bits")
     add_columns(table, "block", "position", "exact", "IE", "interval", "micro", justify="right", no_wrap=True)
     add_columns(table, "outcome")

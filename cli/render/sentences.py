@@ -55,6 +55,15 @@ def comparable(reading: Reading) -> Blocks:
     }
 
 
+def extremes(reading: Reading) -> tuple[int, ...]:
+    """The blocks with most and with least, where they are told apart; else none."""
+    blocks = comparable(reading)
+    if not blocks:
+        return ()
+    most, least = (choose(blocks, key=lambda block: float(blocks[block]["macro_nats"])) for choose in (max, min))
+    return (most, least) if are_apart(blocks[most], blocks[least]) else ()
+
+
 def _all_of_it(reading: Reading) -> str | None:
     """``a linear reader gets all 12.30 bits from block 2 on``."""
     blocks = comparable(reading)
@@ -75,11 +84,12 @@ def _missing(entry: Entry, end: int) -> float:
 def _most_and_least(reading: Reading) -> str | None:
     """``under noise of 4 standard deviations block 20 keeps most, 10.6 bits, block 1 least, 8.0``."""
     blocks = comparable(reading)
-    if len(blocks) < 2:
+    ends = extremes(reading)
+    if not ends:
         return None
-    most, least = (choose(blocks.values(), key=lambda entry: entry["macro_nats"]) for choose in (max, min))
+    most, least = (blocks[block] for block in ends)
     with_most, with_least = ([b for b, entry in blocks.items() if not are_apart(entry, one)] for one in (most, least))
-    if not are_apart(most, least) or set(with_most) & set(with_least):
+    if set(with_most) & set(with_least):
         return None
     high, low = (short_bits(entry["macro_nats"], 1) for entry in (most, least))
     best, worst = _group(with_most, f"{high} bits", "up to "), _group(with_least, low, "down to ")
