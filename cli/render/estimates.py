@@ -9,7 +9,7 @@ from typing import Any
 from ie_store.estimators import EXACT, estimator_row
 from ie_store.specs import Outcome
 
-from .readings import Entry, Place, Reading, noise_size, readings_of, short_bits, span, thinned
+from .readings import Entry, Place, Reading, filled, readings_of, short_bits, span, thinned
 from .sentences import extremes, pairs_sentence, readings_sentences
 from .text import MOST_FLAGS, add_columns, add_row, console, light_table, say, tell
 
@@ -20,10 +20,6 @@ READINGS_A_TABLE = 3
 MOST_EXACT = 8
 FEW_BLOCKS = 4
 """A reading of no more blocks than this keeps its lines in a thinned table."""
-MEANINGS = {
-    "decode": "usable, what a linear reader gets on held-out prefixes",
-    "mine": "what a trained critic can show; a lower bound",
-}
 EMERGENCE_IS_POSITIVE = "IE is positive because it averages the micro terms."
 
 
@@ -117,22 +113,16 @@ def legend(readings: list[Reading]) -> None:
     tell(("+-", "bold"), ": half the 95% interval")
     for reading in readings:
         usual = f"; {reading.usual_outcome.value}" if reading.usual_outcome else ""
-        tell((reading.label, "bold"), f": {_meaning(reading)}{usual}")
+        row = estimator_row(reading.estimator)
+        tell((reading.label, "bold"), f": {filled(row.meaning, reading.options) or row.summary}{usual}")
     found = [Outcome(entry["macro_outcome"]) for reading in readings for entry in reading.at.values()]
     for outcome in dict.fromkeys(outcome for outcome in found if outcome.flagged):
         tell((outcome.value, "bold"), f": {outcome.advice}")
 
 
-def _meaning(reading: Reading) -> str:
-    if reading.estimator == "noise":
-        of_each = "" if reading.options.get("scale") == "rms" else " of each dimension"
-        return f"robust, what is left under noise of {noise_size(reading.options)}{of_each}, each layer on its own scale"
-    return MEANINGS.get(reading.estimator, estimator_row(reading.estimator).summary)
-
-
 def _emergence_table(reading: Reading) -> None:
     """Every emergence of a reading: its value, and the interval in which the exact one lies as far as its parts tell."""
-    scales = " (each slab on its own scale)" if reading.estimator == "noise" else ""
+    scales = " (each slab on its own scale)" if "scale" in reading.options else ""
     table = light_table(f"IE of {reading.label}: macro minus mean micro{scales}, in bits")
     add_columns(table, "block", "position", "exact", "IE", "interval", "micro", justify="right", no_wrap=True)
     add_columns(table, "outcome")

@@ -3,14 +3,16 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ie_store.estimators import EXACT, NAMES, estimator_row
+from ie_store.estimators import DEFAULTS, EXACT, NAMES, estimator_row
 from ie_store.specs import NATS_PER_BIT, Outcome
 
 Entry = dict[str, Any]
 Place = tuple[int, int]
 """(position, block), so that places sort by position."""
-SHOWN_OPTIONS = {"noise": ("sigma",)}
+SHOWN_OPTIONS = ("sigma",)
 """Options that stand beside a name even where they have their default."""
+SPOKEN = {"std": "standard deviations", "rms": "root mean squares"}
+"""Values of options as sentences have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Reading:
         """Its name, and the options by which it differs from what is usual."""
         usual = {item.name: item.default for item in fields(estimator_row(self.estimator).options)}
         told = [name for name, value in self.options.items() if name in usual and not _equal(value, usual[name])]
-        told += [name for name in SHOWN_OPTIONS.get(self.estimator, ()) if name not in told and name in self.options]
+        told += [name for name in SHOWN_OPTIONS if name not in told and name in self.options]
         versions = [f"version {v}"] if (v := self.options.get("version")) != estimator_row(self.estimator).version else []
         options = ", ".join([*versions, *(f"{name} {_shown(self.options[name])}" for name in told)])
         return f"{self.estimator} ({options})" if options else self.estimator
@@ -49,7 +51,7 @@ class Reading:
 
 
 def readings_of(entries: list[Entry]) -> list[Reading]:
-    """The readings among the entries of ``show --json``; decode and noise first, exact left out."""
+    """The readings among the entries of ``show --json``; what runs by default first, exact left out."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry["estimator"] != EXACT:
@@ -63,7 +65,7 @@ def readings_of(entries: list[Entry]) -> list[Reading]:
         )
         for results, group in groups.items()
     ]
-    order = ("decode", "noise", *NAMES)
+    order = (*DEFAULTS, *NAMES)
     return sorted(found, key=lambda reading: (order.index(reading.estimator), reading.label))
 
 
@@ -102,10 +104,11 @@ def short_bits(nats: float | None, digits: int = 2) -> str:
     return "-" if nats is None else f"{round(nats / NATS_PER_BIT, digits) + 0.0:.{digits}f}"
 
 
-def noise_size(options: dict[str, Any]) -> str:
-    """``4 standard deviations``."""
-    unit = "times the layer's root mean square" if options.get("scale") == "rms" else "standard deviations"
-    return f"{_shown(options.get('sigma'))} {unit}"
+def filled(phrase: str, options: dict[str, Any]) -> str:
+    """A phrase of the table of estimators with the values of options in place of their names in braces."""
+    for name, value in options.items():
+        phrase = phrase.replace(f"{{{name}}}", SPOKEN.get(_shown(value), _shown(value)))
+    return phrase
 
 
 def _equal(value: Any, usual: Any) -> bool:

@@ -6,9 +6,10 @@ own token alone, has another.
 
 from typing import Any
 
+from ie_store.estimators import estimator_row
 from ie_store.store.results.told_apart import RESOLUTION_NATS, are_apart, is_readable
 
-from .readings import Entry, Reading, is_run, noise_size, short_bits, span
+from .readings import Entry, Reading, filled, is_run, short_bits, span
 
 Blocks = dict[int, Entry]
 
@@ -95,9 +96,8 @@ def _most_and_least(reading: Reading) -> str | None:
     best, worst = _group(with_most, f"{high} bits", "up to "), _group(with_least, low, "down to ")
     keep = "keeps" if len(with_most) == 1 else "keep"
     among = "" if is_run(list(blocks)) else f"of {span(list(blocks))} "
-    if reading.estimator == "noise":
-        noise = f"Under noise of {noise_size(reading.options)}"
-        return f"{noise}{', ' if among else ' '}{among}{best[0]} {keep} most, {best[1]}, {worst[0]} least, {worst[1]}."
+    if head := _condition(reading):
+        return f"{head}{', ' if among else ' '}{among}{best[0]} {keep} most, {best[1]}, {worst[0]} least, {worst[1]}."
     return _start(reading, f"{among}most in {best[0]}, {best[1]}, least in {worst[0]}, {worst[1]}")
 
 
@@ -107,10 +107,16 @@ def _group(blocks: list[int], value: str, reach: str) -> tuple[str, str]:
 
 
 def _start(reading: Reading, what: str) -> str:
-    if reading.estimator == "noise":
-        return f"Under noise of {noise_size(reading.options)} there are left {what}."
-    subject = "A linear reader gets" if reading.estimator == "decode" else f"By {reading.label} there are"
-    return f"{subject} {what}."
+    if head := _condition(reading):
+        return f"{head} there are left {what}."
+    subject = estimator_row(reading.estimator).subject or f"by {reading.label} there are"
+    return f"{subject[0].upper()}{subject[1:]} {what}."
+
+
+def _condition(reading: Reading) -> str:
+    """``Under noise of 4 standard deviations``; nothing where the estimator has none."""
+    condition = filled(estimator_row(reading.estimator).condition, reading.options)
+    return condition[:1].upper() + condition[1:]
 
 
 def _difference(mine: Reading, theirs: Reading, names: tuple[str, str], random: tuple[bool, bool]) -> str | None:
@@ -122,7 +128,7 @@ def _difference(mine: Reading, theirs: Reading, names: tuple[str, str], random: 
     nats = here[last]["macro_nats"] - there[last]["macro_nats"]
     how_much = f"{short_bits(abs(nats), 1)} bits {'more' if nats > 0 else 'fewer'}"
     value, other = (short_bits(blocks[last]["macro_nats"], 1) for blocks in (here, there))
-    head = f"Under noise of {noise_size(mine.options)}" if mine.estimator == "noise" else f"By {mine.label}"
+    head = _condition(mine) or f"By {mine.label}"
     if random == (False, True):
         course = f"{_course(there)} {other} bits at block {last}"
         return f"{head} and with random weights it {course}: training keeps {how_much}."
