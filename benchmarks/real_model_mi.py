@@ -46,7 +46,7 @@ def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str
 
 def first_emergence(store: str, name: str) -> dict[str, Any]:
     """E(0) as `mine` estimates it, beside the exact one."""
-    exact, mine = estimate(EstimateSpec(store=store, name=name, blocks="0"))
+    exact, mine = estimate(EstimateSpec(store=store, name=name, estimators=(estimator_spec("mine"),), blocks="0"))
     low, high = mine.interval_nats
     return {
         "corpus": name,

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from ie_store.errors import FlaggedError, InputError
-from ie_store.estimators import DEFAULT, ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, option_names
+from ie_store.estimators import DEFAULT, DEFAULTS, ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, option_names
 from ie_store.options import CheckSpec, EstimateSpec
 
-from . import render
 from .from_spec import command, optional_parameters, spec_parameters
 from .progress import ProgressBar
+from .render.against import against as render_against
+from .render.checks import verdicts as render_verdicts
+from .render.estimates import estimates as render_estimates
 from .store import Name, Store
 
 Estimators = Annotated[
@@ -31,9 +33,9 @@ def estimate(as_json: bool, **options: Any) -> None:
         with ProgressBar() as progress:
             run(spec, on_progress=progress)
     except FlaggedError:
-        show(spec.store, spec.name, as_json)
+        show(spec.store, spec.name, as_json=as_json)
         raise
-    show(spec.store, spec.name, as_json)
+    show(spec.store, spec.name, as_json=as_json)
 
 
 def check(as_json: bool, **options: Any) -> None:
@@ -46,7 +48,7 @@ def check(as_json: bool, **options: Any) -> None:
     if as_json:
         typer.echo(json.dumps({"name": spec.name, "verdicts": [asdict(verdict) for verdict in verdicts]}))
     else:
-        render.verdicts(verdicts)
+        render_verdicts(verdicts)
 
 
 def _pop_estimators(options: dict[str, Any], seed: int | None = None) -> tuple[EstimatorSpec[Any], ...]:
@@ -78,21 +80,31 @@ def _owners() -> dict[str, list[str]]:
 def show(
     store: Store,
     name: Name,
+    against: Annotated[
+        str,
+        typer.Option("--against", metavar="MODEL/CORPUS", help="another dataset of the same corpus: both, and their difference"),
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="every line of the table, and the emergence of each estimator")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object; its names say the unit")] = False,
 ) -> None:
-    """Show every estimate of a dataset beside its exact ceiling, in bits."""
+    """Show every estimate of a dataset beside its exact ceiling, in bits; or two datasets of one corpus side by side."""
+    from ie_store.store.results.against import show_against
     from ie_store.store.results.show import show_results
 
-    shown = show_results(store, name)
+    shown = show_against(store, name, against) if against else show_results(store, name)
     if as_json:
         typer.echo(json.dumps(shown))
+    elif against:
+        render_against(shown, everything)
     else:
-        render.estimates(shown)
+        render_estimates(shown, everything)
 
 
-def _parameters(spec_type: type) -> list[Parameter]:
+def _parameters(spec_type: type, default: tuple[str, ...]) -> list[Parameter]:
     """Options of a stage-two spec, with ``--estimator`` and the estimators' own options in place of ``estimators``."""
-    chosen = Parameter("estimator", Parameter.KEYWORD_ONLY, default=[DEFAULT], annotation=Estimators)
+    chosen = Parameter("estimator", Parameter.KEYWORD_ONLY, default=list(default), annotation=Estimators)
     shared = _estimator_parameters()
     own = [p for p in spec_parameters(spec_type, arguments=("store", "name")) if p.name != "estimators"]
     names = {p.name for p in own}
@@ -111,6 +123,6 @@ def _estimator_parameters() -> list[Parameter]:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of stage two."""
-    app.command()(command(estimate, "estimate", estimate.__doc__ or "", _parameters(EstimateSpec)))
+    app.command()(command(estimate, "estimate", estimate.__doc__ or "", _parameters(EstimateSpec, DEFAULTS)))
     app.command()(show)
-    app.command()(command(check, "check", check.__doc__ or "", _parameters(CheckSpec)))
+    app.command()(command(check, "check", check.__doc__ or "", _parameters(CheckSpec, (DEFAULT,))))

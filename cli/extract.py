@@ -8,9 +8,9 @@ import typer
 
 from ie_store.options import ExtractSpec
 
-from . import render
 from .from_spec import command, spec_parameters
 from .progress import ProgressBar
+from .render import extract as render
 
 
 def extract(as_json: bool, **options: Any) -> None:

@@ -10,9 +10,9 @@ from ie_store.errors import InputError
 from ie_store.options import ProfileSpec
 from ie_store.profiles import PROFILE_NAMES, PROFILES, ProfileMethod, profile_method, profile_option_names
 
-from . import render_profiles
 from .from_spec import command, optional_parameters, spec_parameters
 from .progress import ProgressBar
+from .render import profiles as render
 
 Profiles = Annotated[
     list[str], typer.Option("--profile", help=f"{' or '.join(PROFILE_NAMES)}; may be given several times; all by default")
@@ -31,7 +31,7 @@ def profile(as_json: bool, **options: Any) -> None:
     if as_json:
         typer.echo(json.dumps(shown))
     else:
-        render_profiles.profiles(shown)
+        render.profiles(shown)
 
 
 def _pop_profiles(options: dict[str, Any]) -> tuple[ProfileMethod, ...]:

@@ -9,8 +9,8 @@ import typer
 from ie_store.errors import REPAIR, StoreError
 from ie_store.printable import printable
 
-from . import render
 from .progress import ProgressBar
+from .render import store as render
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="the store: a local folder or an s3:// address")]
 Name = Annotated[str, typer.Argument(metavar="MODEL/CORPUS", help="dataset inside the store, as 'ie-store ls' prints it")]

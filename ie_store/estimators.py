@@ -115,6 +115,12 @@ class Estimator:
     """``module:function`` that estimates from anyone's rows: `MeasureArrays` in ``mutual_information.py``; None: it cannot."""
     require_consent: str | None = None
     """``module:function`` that refuses a run predicted to be long, unless the user said yes."""
+    meaning: str = ""
+    """What a column of its values is, for people; option names in braces stand for their values. Empty: its summary."""
+    condition: str = ""
+    """Under what its values hold, for sentences, likewise: ``under noise of {sigma} {scale}``."""
+    subject: str = ""
+    """Who gets so many bits, for sentences without a condition: ``a linear reader gets``."""
     belief: str | None = None
     """What `check` says where nothing is to be tested."""
 
@@ -174,6 +180,8 @@ ESTIMATORS: tuple[Estimator, ...] = (
         diagnostics=_NOISE,
         measure=f"{_ROOM}.noise:measure",
         measure_arrays=f"{_ROOM}.noise:of_arrays",
+        meaning="robust, what is left under noise of {sigma} {scale}, each layer on its own scale",
+        condition="under noise of {sigma} {scale}",
         belief="a mean of bounded draws with a proven interval, nothing trained: nothing to check but its width",
     ),
     Estimator(
@@ -188,6 +196,8 @@ ESTIMATORS: tuple[Estimator, ...] = (
         diagnostics=_DECODE,
         measure=f"{_ROOM}.decode:measure",
         measure_arrays=None,
+        meaning="usable, what a linear reader gets on held-out prefixes",
+        subject="a linear reader gets",
         belief="a held-out score of a fixed reader: its split is what there is to check, and is checked on every fold",
     ),
     Estimator(
@@ -208,8 +218,11 @@ ESTIMATORS: tuple[Estimator, ...] = (
 """Every estimator, in the order in which they are shown."""
 NAMES: tuple[str, ...] = tuple(row.name for row in ESTIMATORS)
 EXACT, DEFAULT = "exact", "mine"
-if len(set(NAMES)) != len(NAMES) or not {EXACT, DEFAULT} <= set(NAMES):
-    raise ValueError(f"every estimator has one row, and {EXACT} and {DEFAULT} are among them; the table has {NAMES}")
+"""What always runs, and what is meant where one estimator is and none is named: of arrays, and in a check."""
+DEFAULTS = ("decode", "noise", "mine")
+"""What `estimate` runs where none is named, and what stands first in tables."""
+if len(set(NAMES)) != len(NAMES) or not {EXACT, DEFAULT, *DEFAULTS} <= set(NAMES):
+    raise ValueError(f"every estimator has one row, those of {EXACT}, {DEFAULT} and {DEFAULTS} too; the table has {NAMES}")
 
 
 def estimator_row(name: str) -> Estimator:

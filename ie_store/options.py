@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ie_store.errors import InputError
-from ie_store.estimators import EstimatorSpec, estimator_spec
+from ie_store.estimators import DEFAULTS, EstimatorSpec, estimator_spec
 from ie_store.fields import described, require_at_least, require_choice, require_seed
 from ie_store.profiles import PROFILE_NAMES, ProfileMethod, profile_method
 from ie_store.specs import BosPolicy, StoredDtype
@@ -107,7 +107,9 @@ class EstimateSpec:
 
     store: str = described("", "the store: a local folder or an s3:// address")
     name: str = described("", "MODEL/CORPUS in the store")
-    estimators: tuple[EstimatorSpec[Any], ...] = described((estimator_spec(),), "the estimators, beside exact, which always runs")
+    estimators: tuple[EstimatorSpec[Any], ...] = described(
+        tuple(map(estimator_spec, DEFAULTS)), "the estimators, beside exact, which always runs"
+    )
     blocks: str = described("all", "blocks to estimate: all that are stored, last, or a list like 0,5,10 or 2-5")
     positions: str = described("last", "positions of the growth curve: last, all that are stored, or a list like 0,3,7")
     device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")

@@ -5,6 +5,7 @@ Imports `errors`, `fields`, `grid` and `levels` alone, and hands on what `levels
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -23,6 +24,7 @@ BosPolicy = Literal["none", "prepend"]
 
 ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATS_PER_BIT = 0.6931471805599453
+_RANDOM_ID = re.compile(r"~random(?P<seed>\d+)$", re.ASCII)
 MOST_CHUNK_BYTES = 2**31 - 32
 """Raw bytes of one inner chunk: Blosc counts them in a signed 32-bit integer, header included."""
 
@@ -49,6 +51,12 @@ class ModelSpec:
     compute_dtype: StoredDtype
     attention: str
     bos: BosPolicy
+
+    @property
+    def weights(self) -> str:
+        """What kind of weights it has, for people: ``stored weights``, or ``random weights, seed 0``."""
+        found = _RANDOM_ID.search(self.id)
+        return f"random weights, seed {found['seed']}" if found else "stored weights"
 
 
 @dataclass(frozen=True, kw_only=True)

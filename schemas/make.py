@@ -58,12 +58,70 @@ class ShownEstimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToldApart:
+    """How many pairs of blocks with the same exact value a reading tells apart at a position."""
+
+    estimator: str
+    results: str
+    """Name of the group of results."""
+    position: int
+    pairs: int
+    apart: int
+    """Pairs whose intervals do not overlap, and whose values differ by at least 0.01 bit."""
+    share: float | None
+    """``apart`` of ``pairs``; null where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shown:
     """What ``ie-store show --json`` prints."""
 
     model: str
     corpus: str
+    weights: str
+    """``stored weights``, or ``random weights, seed 0``."""
     estimates: tuple[ShownEstimate, ...]
+    told_apart: tuple[ToldApart, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownDifference:
+    """Macro information of two datasets by the same results at the same block and position."""
+
+    estimator: str
+    block: int
+    position: int
+    options: dict[str, Any]
+    results: str
+    """Name of the group of results, the same in both."""
+    macro_nats: float | None
+    macro_interval_nats: tuple[float | None, float | None]
+    macro_outcome: Outcome
+    macro_ceiling_nats: float | None
+    against_nats: float | None
+    against_interval_nats: tuple[float | None, float | None]
+    against_outcome: Outcome
+    against_ceiling_nats: float | None
+    difference_nats: float | None
+    """The former minus the latter; null where an outcome does not let a value be read as it is."""
+    difference_interval_nats: tuple[float, float] | None
+    """Low minus high to high minus low."""
+    difference_error: float | None
+    """Probability that this interval misses, at most: that of the two intervals together."""
+    apart: bool
+    """True where the intervals do not overlap, and the values differ by at least 0.01 bit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownAgainst:
+    """What ``ie-store show --against --json`` prints."""
+
+    name: str
+    against: str
+    weights: str
+    against_weights: str
+    corpus_fingerprint: str
+    estimates: tuple[ShownDifference, ...]
 
 
 CONTRACTS: dict[str, type] = {
@@ -72,6 +130,7 @@ CONTRACTS: dict[str, type] = {
     "ledger": LedgerAttributes,
     "results": ResultsAttributes,
     "show": Shown,
+    "against": ShownAgainst,
     "mi-estimate": MIEstimate,
 }
 OPEN = {ShownEstimate: {"^macro_(?!interval_nats$|outcome$)": {"type": ["number", "null"]}}}
@@ -81,9 +140,9 @@ SEALED: dict[str, Schema] = {
 }
 """What every group of ours carries besides its attributes."""
 LIMITS: dict[str, Schema] = {
-    r".*digest|fingerprint": {"pattern": "^[0-9a-f]{64}$"},
+    r".*digest|(corpus_)?fingerprint": {"pattern": "^[0-9a-f]{64}$"},
     r"num_(layers|positions|sequences|tokens|blocks)|hidden_size|vocab_size|.*_per_.*|rows": {"minimum": 1},
-    r"block|position|standard_error_nats": {"minimum": 0},
+    r"block|position|standard_error_nats|pairs": {"minimum": 0},
 }
 """What holds for the value of a field besides its type, by the field's name."""
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 from called import ie_store, ie_store_json
 
+from ie_store.estimators import DEFAULTS
+
 NAME = "tiny-gpt2/rows"
 
 
@@ -58,6 +60,12 @@ def test_estimate_and_show(store: Path, tokens_file: Path) -> None:
     table = ie_store("show", store, NAME)
     assert table.exit_code == 0
     assert "bits" in table.output
+
+
+def test_three_readings_run_where_none_is_named(store: Path) -> None:
+    shown = ie_store_json("estimate", store, NAME, "--blocks", "1", "--steps", "20")
+    assert {"exact", *DEFAULTS} == {"exact", "noise", "decode", "mine"}
+    assert set(DEFAULTS) <= {row["estimator"] for row in shown["estimates"] if row["block"] == 1}
 
 
 def test_strict_exits_with_three(store: Path) -> None:

@@ -234,8 +234,8 @@ def test_a_planted_violation_is_found(tmp_path, path, code, message):
         "ie_store/estimate/batch_states.py": "import torch\nfrom ie_store.estimate.exact import entropies",
         "ie_store/estimate/estimators/cca.py": "from ie_store.estimate.batch_states import Measured",
         "ie_store/estimate/run.py": "from ie_store.store.dataset.writer import open_writer",
-        "cli/main.py": "import typer\nfrom . import render\ndef f():\n    from ie_store.estimate.run import estimate",
-        "cli/render.py": "import rich.table",
+        "cli/main.py": "import typer\nfrom .render import text\ndef f():\n    from ie_store.estimate.run import estimate",
+        "cli/render/text.py": "import rich.table",
     }
     for name, text in clean.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,7 @@ INVALID = {
     "show--three-ended-interval": ("items", "estimates/0/interval_nats"),
     "show--unknown-outcome": ("enum", "estimates/0/outcome"),
     "show--negative-block": ("minimum", "estimates/0/block"),
+    "against--no-interval": ("required", "estimates/0"),
     "mi-estimate--no-ceiling": ("required", ""),
     "arrays--axes-swapped": ("const", "macro/dimension_names"),
     "arrays--wide-tokens": ("enum", "token_id/data_type"),

@@ -10,24 +10,31 @@ from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.format.attributes import ResultsAttributes
 from ie_store.store.results.estimate_variables import emergences_of, estimates_of
 from ie_store.store.results.group import REBUILD, group_name, read_contents
+from ie_store.store.results.told_apart import told_apart
 
 
 def show_results(store: str, name: str) -> dict[str, Any]:
     """Every emergence estimated on dataset ``name``.
 
     Returns:
-        ``{"model", "corpus", "estimates": [{"estimator", "block", "position", "ie_nats", "interval_nats", "macro_nats",
-        "micro_nats", "ceiling_nats", "outcome", ...}]}``, by estimator, block and position; values in nats, None where
-        unknown or infinite.
+        ``{"model", "corpus", "weights", "estimates": [{"estimator", "block", "position", "ie_nats", "interval_nats",
+        "macro_nats", "micro_nats", "ceiling_nats", "outcome", ...}], "told_apart": [...]}``, by estimator, block and
+        position; values in nats, None where unknown or infinite; ``weights`` says whether they were stored or random,
+        `told_apart` which share of the pairs of blocks each reading tells apart.
 
     Raises:
         InputError, StoreError: no such store or dataset, or damaged results.
         IdentityError: results that were computed from other states than those that stand there.
     """
-    dataset = open_dataset(store, name)
-    model, corpus = name.split("/")
+    return results_of(open_dataset(store, name))
+
+
+def results_of(dataset: Dataset) -> dict[str, Any]:
+    """As `show_results`, of an open dataset."""
+    model, corpus = dataset.name.split("/")
     entries = [e for group in dataset.files.list_folders(dataset.key("estimates")) for e in _entries(dataset, group)]
-    return {"model": model, "corpus": corpus, "estimates": entries}
+    weights = dataset.identity.model.weights
+    return {"model": model, "corpus": corpus, "weights": weights, "estimates": entries, "told_apart": told_apart(entries)}
 
 
 def read_results(store: str, name: str, spec: EstimatorSpec[Any]) -> dict[Problem, MIEstimate]:

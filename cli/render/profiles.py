@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from .render import MOST_FLAGS, add_row, console, make_table, say
+from .text import MOST_FLAGS, add_row, console, make_table, say
 
 
 def profiles(shown: dict[str, Any]) -> None:
