@@ -26,11 +26,12 @@ from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at, k
 from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.held_out import NORMAL_95, Combined
 from ie_store.estimate.critics.outcome import classify
+from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.decode_reader import FoldReading, Listed, list_prefixes, read_fold, split_prefixes
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimator_options import DecodeOptions
 from ie_store.estimators import EstimatorSpec
-from ie_store.options import OnProgress
+from ie_store.options import OnProgress, Progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import Level, MIEstimate, Problem
 from ie_store.variables import Piece, Variable, piece
@@ -133,7 +134,12 @@ def _read(
     started = perf_counter()
     outcomes = states.distinct
     rows = states.table(layer, outcomes)
-    found = [read_fold(rows, listed, fold, number, spec.options, on_progress) for number, fold in enumerate(folds)]
+    found: list[FoldReading] = []
+    for reading in each_on_one_thread(
+        lambda number: read_fold(rows, listed, folds[number], number, spec.options), range(len(folds)), rows.device
+    ):
+        found.append(reading)
+        on_progress(Progress(stage=f"decode, layer {layer}", done=len(found), total=len(folds), unit="folds"))
     weights = np.array([fold.test.num_sequences for fold in folds], dtype=np.float64) / len(outcomes.of_sequence)
     half_width = float(weights @ np.array([reading.half_width_nats for reading in found]))
     combined = combine_folds([reading.nats for reading in found], weights, half_width)

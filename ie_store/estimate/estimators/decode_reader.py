@@ -14,7 +14,6 @@ from ie_store.estimate.estimators.decode_heads import Column, Head, fit_head, ma
 from ie_store.estimate.estimators.decode_list import PrefixTree, fit_tempers, log_ratios, make_tree
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimator_options import DecodeOptions
-from ie_store.options import OnProgress, Progress, ignore_progress
 
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 """Shares of p in q that validation rows choose from; 1 is the reader that knows nothing."""
@@ -97,9 +96,7 @@ def require_apart(fold: Fold) -> None:
         raise InputError(f"{common} prefixes are on two sides of a fold: a held-out score needs them apart")
 
 
-def read_fold(
-    rows: Tensor, listed: Listed, fold: Fold, number: int, options: DecodeOptions, on_progress: OnProgress = ignore_progress
-) -> FoldReading:
+def read_fold(rows: Tensor, listed: Listed, fold: Fold, number: int, options: DecodeOptions) -> FoldReading:
     """Fit a reader on a fold's train and validation rows, and score its test rows.
 
     Args:
@@ -108,7 +105,6 @@ def read_fold(
         fold: sides of distinct prefixes.
         number: of the fold.
         options: ``seed``, ``folds`` and ``test_rows`` are used.
-        on_progress: called once.
 
     Raises:
         InputError: a prefix on two sides.
@@ -130,7 +126,6 @@ def read_fold(
     ratios, own = _score(design.rows, listed, heads, tempers, scored)
     mixed = mix(ratios, share)
     nats = float(weights @ mixed)
-    on_progress(Progress(stage="decode", done=number + 1, total=options.folds, unit="folds"))
     return FoldReading(
         nats=nats,
         half_width_nats=_half_width(mixed, weights, nats, num_draws, listed, share, options.folds),
