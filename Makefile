@@ -20,9 +20,9 @@ demo: $(VENV)/.demo
 	    --corpus "icl:country?names=10" "$$@"; }; \
 	extract --as smollm2/country10; \
 	extract --as smollm2-random/country10 --weights random; \
-	quietly ie-store estimate demo-store smollm2-random/country10 --estimator noise --estimator decode; \
+	quietly ie-store estimate demo-store smollm2-random/country10 --estimator noise --estimator decode --tolerance 0.069; \
 	quietly ie-store estimate demo-store smollm2/country10 --estimator mine --blocks 0,9,29; \
-	say ie-store estimate demo-store smollm2/country10 --estimator noise --estimator decode; \
+	say ie-store estimate demo-store smollm2/country10 --estimator noise --estimator decode --tolerance 0.069; \
 	say ie-store show demo-store smollm2/country10 --against smollm2-random/country10; \
 	printf '\nNext:\n'; \
 	printf '  source .venv/bin/activate\n'; \
