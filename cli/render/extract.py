@@ -32,6 +32,7 @@ def plan(planned: "ExtractPlan", forecast: "Forecast") -> None:
                 f"{planned.forward}{note}: {planned.tokens_computed:,} tokens instead of {planned.tokens_dense:,}, "
                 f"in {planned.num_batches:,} batches",
             ),
+            ("blocks", f"{planned.num_blocks_run} of {model.num_blocks} run"),
             ("shards", f"{planned.missing_shards} to write of {planned.num_shards}, {layout.rows_per_shard:,} sequences each"),
             ("forecast bytes", f"{size(forecast.encoded_bytes)} to write ({size(planned.dense_bytes)} dense); {free} free"),
             ("forecast time", f"{duration(forecast.seconds)}; the limit is the {forecast.bottleneck}"),

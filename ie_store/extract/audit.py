@@ -28,11 +28,12 @@ def spread_rows(num_rows: int, num_chosen: int, seed: int) -> NDArray[np.int64]:
 
 
 def reference_model(spec: ExtractSpec, model: LoadedModel) -> LoadedModel:
-    """The model in float32: itself, or loaded again after its weights in another dtype are dropped."""
+    """The model in float32, ending at the same layer: itself, or loaded again after its weights in another dtype are dropped."""
     if model.spec.compute_dtype == "float32":
         return model
     model.decoder.module.to("meta")
-    return load_model(replace(spec, compute_dtype="float32"))
+    loaded = load_model(replace(spec, compute_dtype="float32"))
+    return replace(loaded, decoder=loaded.decoder.ending_at(model.decoder.last_layer))
 
 
 def audit(engine: Engine, reader: DatasetReader, num_rows: int, seed: int, on_row: Callable[[int, int], None]) -> dict[str, Any]:

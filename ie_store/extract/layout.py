@@ -14,6 +14,11 @@ GROUP_BYTES_LIMIT = 2**30
 """Raw bytes of a group; two of them are in memory."""
 
 
+def num_blocks_for(layers: tuple[int, ...]) -> int:
+    """Blocks that must run for ``layers``. One at least: from its keys the cache knows how many positions lie behind."""
+    return max(1, *layers)
+
+
 def choose_layout(
     spec: ExtractSpec, model: LoadedModel, corpus: Corpus, stored: StoreLayout | None, shard_bytes: int = SHARD_BYTES_LIMIT
 ) -> StoreLayout:

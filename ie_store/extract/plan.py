@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ie_store.extract.layout import num_blocks_for
 from ie_store.extract.prepare import PreparedExtract
 from ie_store.extract.work import WorkItem
 from ie_store.prefixes import common_prefix_lengths, num_distinct_prefixes
@@ -39,6 +40,11 @@ class ExtractPlan:
         return self.layout.num_shards("macro") + self.layout.num_shards("micro")
 
     @property
+    def num_blocks_run(self) -> int:
+        """Blocks that the forward runs, for the last stored layer; the others are not computed."""
+        return num_blocks_for(self.layout.layers)
+
+    @property
     def missing_shards(self) -> int:
         """Those of them still to be written."""
         return sum(len(item.shards) for item in self.items)
@@ -67,7 +73,7 @@ class ExtractPlan:
 
     def as_json(self) -> dict[str, Any]:
         """Every field and every sum, of JSON types; of an item its rows, its shards and its sizes."""
-        sums = ("num_shards", "missing_shards", "tokens_dense", "tokens_computed", "num_batches", "dense_bytes")
+        sums = ("num_shards", "num_blocks_run", "missing_shards", "tokens_dense", "tokens_computed", "num_batches", "dense_bytes")
         items = [
             {
                 "level": item.level,

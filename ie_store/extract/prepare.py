@@ -2,7 +2,7 @@
 
 import os
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -14,7 +14,7 @@ from ie_store.corpus.rows import Corpus
 from ie_store.errors import InputError, StoreError
 from ie_store.extract.engine import Engine, model_rows
 from ie_store.extract.forward.sharing import CHECKED_ROWS, Sharing, check_sharing
-from ie_store.extract.layout import choose_layout
+from ie_store.extract.layout import choose_layout, num_blocks_for
 from ie_store.extract.model.load import LoadedModel, load_model
 from ie_store.extract.naming import name_of
 from ie_store.extract.work import WorkItem, missing_items
@@ -86,7 +86,11 @@ def prepare(spec: ExtractSpec) -> PreparedExtract:
         stored = None
     layout = choose_layout(spec, model, corpus, stored.layout if stored else None)
     rows = model_rows(corpus.tokens[:CHECKED_ROWS], layout.positions, model.bos_id)
-    engine = Engine(model=model, layout=layout, sharing=check_sharing(model.decoder, rows, model.device))
+    # The check runs all blocks whatever is stored: whether and how rows are shared must not depend on the selection of layers,
+    # so that a layer's states are the same bits in every dataset of this model and corpus.
+    sharing = check_sharing(model.decoder, rows, model.device)
+    model = replace(model, decoder=model.decoder.ending_at(num_blocks_for(layout.layers)))
+    engine = Engine(model=model, layout=layout, sharing=sharing)
     identity = DatasetIdentity(
         model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
     )

@@ -1,6 +1,7 @@
 """The prefix-shared forward: every distinct prefix of a group goes through the model once."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -50,9 +51,10 @@ class TileForward:
             self._step.num_past, self._step.first_slot = batch.start, batch.first_slot
             self._step.block_table = None if batch.block_table is None else torch.from_numpy(batch.block_table).to(self._device)
             arguments |= {"past_key_values": self._cache, "use_cache": True}
-        with torch.inference_mode(), hooked(self._decoder.blocks, lambda layer, states: on_layer(batch, layer, states)):
+        decoder = self._decoder
+        with torch.inference_mode(), hooked(decoder.blocks, partial(on_layer, batch), decoder.last_layer):
             try:
-                self._decoder.module(**arguments)
+                decoder.module(**arguments)
             except torch.OutOfMemoryError:
                 raise InputError(
                     f"a forward of {batch.tokens.shape[0]} prefixes x {batch.tokens.shape[1]} tokens does not fit into "

@@ -5,7 +5,7 @@ hidden states (sequence, position, hidden) going in and coming out.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,10 @@ from ie_store.errors import InputError
 
 OnState = Callable[[int, Tensor], None]
 """Called with the layer (0 enters block 0, l is the output of block l-1) and its states (sequence, position, hidden)."""
+
+
+class _Enough(Exception):
+    """The last wanted layer has been computed. Raised in a hook and caught by `hooked`, it ends a model's forward early."""
 
 
 @dataclass
@@ -134,26 +138,30 @@ def _watch(stack: _Stack) -> Iterator[Any]:
 
 
 @contextmanager
-def hooked(blocks: Iterable[nn.Module], on_state: OnState) -> Iterator[None]:
-    """While open, every forward hands each layer's states to ``on_state``, in order of layers."""
+def hooked(blocks: nn.ModuleList, on_state: OnState, last_layer: int) -> Iterator[None]:
+    """While open, a forward hands the states of layers 0..last_layer to ``on_state``, in order, and ends after the last of them.
+
+    Where blocks are left out the ``with`` statement ends there too, so it should hold one forward and nothing behind it.
+    """
+
+    def tell(layer: int, states: Tensor | None) -> None:
+        assert states is not None, "find_blocks saw a floating tensor here"
+        on_state(layer, states)
+        if layer == last_layer < len(blocks):
+            raise _Enough
 
     def before(module: nn.Module, arguments: Any, keywords: Any) -> None:
-        states = entered_states(arguments, keywords)
-        assert states is not None, "find_blocks saw a floating tensor here"
-        on_state(0, states)
+        tell(0, entered_states(arguments, keywords))
 
     def after(layer: int) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            states = left_states(output)
-            assert states is not None, "find_blocks saw a tensor here"
-            on_state(layer, states)
+        return lambda module, arguments, output: tell(layer, left_states(output))
 
-        return hook
-
-    hooks = [block.register_forward_hook(after(layer)) for layer, block in enumerate(blocks, start=1)]
-    hooks.append(next(iter(blocks)).register_forward_pre_hook(before, with_kwargs=True))
+    hooks: list[Any] = [block.register_forward_hook(after(layer)) for layer, block in enumerate(blocks[:last_layer], start=1)]
+    hooks.append(blocks[0].register_forward_pre_hook(before, with_kwargs=True))
     try:
         yield
+    except _Enough:
+        pass
     finally:
         for hook in hooks:
             hook.remove()

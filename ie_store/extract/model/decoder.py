@@ -1,7 +1,7 @@
 """The part of a causal language model that is run: embeddings and blocks, without the head that makes logits."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,20 +22,35 @@ class Decoder:
 
     module: nn.Module
     blocks: nn.ModuleList
+    end: int | None = None
+    """Layer after which a forward ends; None for the last one."""
 
     @property
     def num_layers(self) -> int:
-        """L + 1."""
+        """L + 1, whatever the forward ends after."""
         return len(self.blocks) + 1
+
+    @property
+    def last_layer(self) -> int:
+        """The last layer that a forward computes, and the number of blocks that run for it."""
+        return len(self.blocks) if self.end is None else self.end
+
+    def ending_at(self, layer: int) -> "Decoder":
+        """The decoder whose forward ends after ``layer``; the weights of blocks behind it leave memory for good."""
+        kept = {id(module) for block in self.blocks[:layer] for module in block.modules()}
+        for block in self.blocks[layer:]:
+            if not any(id(module) in kept for module in block.modules()):
+                block.to("meta")
+        return replace(self, end=layer)
 
     def hidden_size(self, device: torch.device) -> int:
         """Length of a state, as the blocks have it."""
         return int(self.plain_states(torch.zeros((1, 1), dtype=torch.int64, device=device))[0].shape[-1])
 
     def plain_states(self, tokens: Tensor) -> list[Tensor]:
-        """States (sequence, position, hidden) of each layer 0..L from a plain forward over ``tokens`` (sequence, position)."""
+        """States (sequence, position, hidden) of each layer up to the last, from a plain forward over ``tokens`` of a like shape."""
         states: list[Tensor] = []
-        with torch.inference_mode(), hooked(self.blocks, lambda layer, state: states.append(state.clone())):
+        with torch.inference_mode(), hooked(self.blocks, lambda layer, state: states.append(state.clone()), self.last_layer):
             self.module(input_ids=tokens, use_cache=False)
         return states
 
