@@ -48,7 +48,7 @@ class Decoder:
         return int(self.plain_states(torch.zeros((1, 1), dtype=torch.int64, device=device))[0].shape[-1])
 
     def plain_states(self, tokens: Tensor) -> list[Tensor]:
-        """States (sequence, position, hidden) of each layer up to the last, from a plain forward over ``tokens`` of a like shape."""
+        """States (sequence, position, hidden) of each layer that a plain forward over ``tokens`` computes, layer 0 first."""
         states: list[Tensor] = []
         with torch.inference_mode(), hooked(self.blocks, lambda layer, state: states.append(state.clone()), self.last_layer):
             self.module(input_ids=tokens, use_cache=False)
