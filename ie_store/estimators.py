@@ -125,11 +125,12 @@ class Estimator:
     """What `check` says where nothing is to be tested."""
 
 
-def _critic(name: str, summary: str, guarantee: Guarantee, version: int = 1) -> Estimator:
+def _critic(name: str, summary: str, guarantee: Guarantee, version: int = 1, meaning: str = "") -> Estimator:
     return Estimator(
         name=name,
         version=version,
         summary=summary,
+        meaning=meaning,
         options=TrainedOptions,
         guarantee=guarantee,
         trained=True,
@@ -153,7 +154,12 @@ ESTIMATORS: tuple[Estimator, ...] = (
         measure_arrays=f"{_ROOM}.exact:of_arrays",
         belief="counted from the tokens, not estimated; it holds where no shared states are flagged",
     ),
-    _critic("mine", "a Donsker-Varadhan critic, read on test rows in a form that stays a lower bound", "lower bound"),
+    _critic(
+        "mine",
+        "a Donsker-Varadhan critic, read on test rows in a form that stays a lower bound",
+        "lower bound",
+        meaning="what a trained critic can show, a lower bound",
+    ),
     _critic("infonce", "a contrastive critic, at most ln(test rows)", "lower bound"),
     _critic("nwj", "the bound of Nguyen, Wainwright and Jordan", "lower bound"),
     _critic("smile", "a Donsker-Varadhan value with clipped scores: less variance, and no bound", "none", 2),

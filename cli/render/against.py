@@ -7,7 +7,7 @@ from .readings import Entry, Reading, readings_of, short_bits
 from .sentences import against_sentences, readings_sentences
 from .text import add_columns, add_row, console, light_table, say, tell
 
-MOST_LINES = 7
+MOST_LINES = 6
 """Of a reading's table: there is one for each, on one screen."""
 
 

@@ -13,7 +13,7 @@ from .readings import Entry, Place, Reading, filled, readings_of, short_bits, sp
 from .sentences import extremes, pairs_sentence, readings_sentences
 from .text import MOST_FLAGS, add_columns, add_row, console, light_table, say, tell
 
-MOST_LINES, MOST_POSITIONS = 12, 4
+MOST_LINES, MOST_POSITIONS = 9, 3
 """Of a table that is to fit one screen."""
 READINGS_A_TABLE = 3
 """That fit 80 columns beside each other."""
@@ -109,8 +109,7 @@ def cell(entry: Entry | None, usual: Outcome | None) -> str:
 
 def legend(readings: list[Reading]) -> None:
     """What each column is, and what the outcomes in its cells mean."""
-    tell(("exact", "bold"), ": all there is to know, counted from the tokens, whatever the weights")
-    tell(("+-", "bold"), ": half the 95% interval")
+    tell(("exact", "bold"), ": all there is to know, counted from tokens; ", ("+-", "bold"), ": half the 95% interval")
     for reading in readings:
         usual = f"; {reading.usual_outcome.value}" if reading.usual_outcome else ""
         row = estimator_row(reading.estimator)
@@ -150,7 +149,7 @@ def exact_emergence(entries: list[Entry]) -> None:
     for shared, blocks in same.items():
         add_row(table, span(blocks), *(short_bits(dict(shared).get(position)) for position in positions))
     console.print(table)
-    tell("It is the same for all weights whose layers tell all prefixes apart. ", _why_positive(entries))
+    tell("The same for all weights that tell prefixes apart. ", _why_positive(entries))
 
 
 def _why_positive(entries: list[Entry]) -> str:
@@ -158,7 +157,7 @@ def _why_positive(entries: list[Entry]) -> str:
     if not known:
         return EMERGENCE_IS_POSITIVE
     psi = max(known, key=lambda entry: (entry["position"], entry["block"]))["macro_psi_nats"]
-    return f"{EMERGENCE_IS_POSITIVE[:-1]}; with their sum it would be Psi, minus the total correlation: {short_bits(psi)}."
+    return f"{EMERGENCE_IS_POSITIVE[:-1]}; summed, they give Psi = minus the total correlation, {short_bits(psi)}."
 
 
 def flags(readings: list[Reading]) -> None:

@@ -45,7 +45,7 @@ def make_table(title: str | None = None, **options: Any) -> Table:
 
 def light_table(title: str) -> Table:
     """An empty table with one rule below its headings."""
-    return make_table(title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    return make_table(title, box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def add_columns(table: Table, *headings: str, **options: Any) -> None:

@@ -151,11 +151,11 @@ def test_one_line_for_each_block():
     entries[3]["macro_psi_nats"] = -0.5 * BIT
     entries += [*noise(8, 9, 10), entry("mine", 3, 11, outcome="saturated", flags=["macro: few"])]
     page = printed(entries)
-    assert "1   12.00    8.00 +- 0.05         -" in page
-    assert "3   12.00   10.00 +- 0.05     11.00 +- 0.05 saturated" in page
+    assert "1  12.00   8.00 +- 0.05        -" in page
+    assert "3  12.00  10.00 +- 0.05    11.00 +- 0.05 saturated" in page
     assert "block 0" in page
     assert "blocks 1-3" in page  # exact E, once for all that share it
-    assert "minus the total correlation: -0.50." in page
+    assert "summed, they give Psi = minus the total correlation, -0.50." in page
     assert "mine (steps 50)" in page
     assert "flag mine (steps 50), block 3: macro: few" in page
     assert "each layer on its own scale; certified" in page
@@ -173,7 +173,7 @@ def test_a_long_grid_fits_one_screen_and_says_so():
     entries += [entry("mine", b, 9.0, outcome="saturated") for b in (1, 10, 29)]
     page = printed(entries)
     assert len(page.splitlines()) <= 40
-    assert max(map(len, (line.rstrip() for line in page.splitlines()[:16]))) <= 80
+    assert max(map(len, (line.rstrip() for line in page.splitlines()[:12]))) <= 80
     assert "lines; ie-store show --all" in page
     readings = readings_of(entries)
     places = one_screen(sorted({place for reading in readings for place in reading.at}), readings)
@@ -213,5 +213,5 @@ def test_two_datasets_in_one_table():
     with text.console.capture() as found:
         against(both)
     assert "B: b/c (random weights, seed 0)" in found.get()
-    assert "9.90 +- 0.05    5.40 +- 0.10    4.50 +- 0.15" in found.get()
+    assert "9.90 +- 0.05   5.40 +- 0.10   4.50 +- 0.15" in found.get()
     assert "holds with at least: noise (sigma 4) 92%" in found.get()
