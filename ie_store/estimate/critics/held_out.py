@@ -13,6 +13,7 @@ from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.scores import SplitPart
 
 NORMAL_95 = 1.959963984540054
+_STUDENT_95 = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)
 """Half-width of a normal 95% interval in standard errors: the normal distribution's 97.5% quantile."""
 
 
@@ -80,12 +81,23 @@ class Combined:
     """By seed, then fold."""
     fold_error_nats: float
     """Standard error of the mean from the spread over folds and seeds alone."""
+    reach: float = NORMAL_95
+    """Standard errors that the interval reaches: normal, or Student's where the error is the spread of a few values."""
 
     @property
     def interval_nats(self) -> tuple[float, float]:
-        """Normal 95% interval."""
-        reach = NORMAL_95 * self.standard_error_nats
+        """95% interval."""
+        reach = self.reach * self.standard_error_nats
         return self.nats - reach, self.nats + reach
+
+
+def student_95(freedom: int) -> float:
+    """Half the width of Student's 95% interval in standard errors, for at least one degree of freedom."""
+    if freedom <= len(_STUDENT_95):
+        return _STUDENT_95[freedom - 1]
+    z = NORMAL_95  # Cornish and Fisher's expansion
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
 def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDArray[np.int64], problem: int) -> Combined:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at, known_value
 from ie_store.estimate.critics.folds import Fold
-from ie_store.estimate.critics.held_out import NORMAL_95, Combined
+from ie_store.estimate.critics.held_out import Combined, student_95
 from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.decode_reader import FoldReading, Listed, list_prefixes, read_fold, split_prefixes
@@ -174,12 +174,14 @@ def _read(
 def combine_folds(values: Sequence[float], weights: NDArray[np.float64], half_width: float = 0.0) -> Combined:
     """The mean over folds, each with its share of the sequences; its error is their spread, and what drawing rows adds.
 
-    The interval reaches 1.96 standard errors of the spread and the whole ``half_width``.
+    The interval reaches what Student's distribution asks of so few folds, and the whole ``half_width``.
     """
     swing = float(np.std(values, ddof=1) / sqrt(len(values))) if len(values) > 1 else 0.0
+    reach = student_95(max(1, len(values) - 1))
     return Combined(
         nats=float(weights @ np.array(values)),
-        standard_error_nats=swing + half_width / NORMAL_95,
+        standard_error_nats=swing + half_width / reach,
+        reach=reach,
         fold_nats=tuple(values),
         fold_error_nats=swing,
     )

@@ -14,8 +14,6 @@ from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.results.show import results_of
 from ie_store.store.results.told_apart import Entry, are_apart, is_readable
 
-ERROR = 0.05
-"""Probability that an interval misses, where its estimate says nothing else."""
 _SIDE = ("nats", "interval_nats", "outcome", "ceiling_nats")
 
 
@@ -27,7 +25,8 @@ def show_against(store: str, name: str, against: str) -> dict[str, Any]:
         result of the same estimator with the same options at the same block and position: ``macro_nats``,
         ``macro_interval_nats``, ``macro_outcome``, ``macro_ceiling_nats``, the same with ``against_`` before them,
         ``difference_nats`` (the former minus the latter) with ``difference_interval_nats``, ``difference_error`` (probability
-        that it misses, at most) and ``apart``. No difference where one of the two only says "at least", or worse.
+        that it misses, at most; None where one of the intervals is not proven) and ``apart``. No difference where one of the
+        two only says "at least", or worse.
 
     Raises:
         InputError: other corpora, or no results in common; it says what differs.
@@ -77,14 +76,21 @@ def _difference(one: Entry, other: Entry) -> dict[str, Any]:
     return {
         "difference_nats": one["macro_nats"] - other["macro_nats"],
         "difference_interval_nats": [low - other_high, high - other_low],
-        "difference_error": _error(one) + _error(other),
+        "difference_error": _error(one, other),
         "apart": are_apart(one, other),
     }
 
 
-def _error(entry: Entry) -> float:
-    known: float = entry.get("macro_error") or ERROR
-    return 0.0 if Outcome(entry["macro_outcome"]) is Outcome.EXACT else known
+def _error(one: Entry, other: Entry) -> float | None:
+    errors = [_miss(entry) for entry in (one, other)]
+    known = [error for error in errors if error is not None]
+    return sum(known) if len(known) == len(errors) else None
+
+
+def _miss(entry: Entry) -> float | None:
+    """Probability, at most, that the interval misses; None where nothing is proven of it."""
+    outcome, error = Outcome(entry["macro_outcome"]), entry.get("macro_error")
+    return 0.0 if outcome is Outcome.EXACT else error if outcome is Outcome.CERTIFIED else None
 
 
 def _require_one_corpus(one: Dataset, other: Dataset) -> None:

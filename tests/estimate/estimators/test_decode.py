@@ -8,10 +8,13 @@ import pytest
 import torch
 import xarray as xr
 from known_store import NAME, random_tokens, write_store
+from scipy import stats
 
 from ie_store.errors import InputError
 from ie_store.estimate.critics.folds import make_folds
+from ie_store.estimate.critics.held_out import student_95
 from ie_store.estimate.critics.scores import SplitPart
+from ie_store.estimate.estimators.decode import combine_folds
 from ie_store.estimate.estimators.decode_list import log_ratios, make_tree
 from ie_store.estimate.estimators.decode_newton import maximise
 from ie_store.estimate.estimators.decode_reader import (
@@ -313,3 +316,21 @@ def test_arrays_are_refused_with_the_reason():
 def test_options_that_cannot_be_are_refused(options, said):
     with pytest.raises(InputError, match=said):
         estimator_spec("decode", **options)
+
+
+def test_students_interval_is_that_of_tables():
+    freedom = [*range(1, 40), 100, 10_000]
+    np.testing.assert_allclose([student_95(degrees) for degrees in freedom], stats.t.ppf(0.975, freedom), rtol=2e-4)
+
+
+@pytest.mark.parametrize("folds", [2, 4])
+def test_the_interval_over_few_folds_covers_as_often_as_it_says(folds):
+    values, weights = np.random.default_rng(0).standard_normal((2000, folds)), np.full(folds, 1 / folds)
+    intervals = np.array([combine_folds(list(row), weights).interval_nats for row in values])
+    covered = float(np.mean((intervals[:, 0] <= 0) & (intervals[:, 1] >= 0)))
+    assert 0.935 <= covered <= 0.965  # a normal interval covers 0.70 and 0.86
+
+
+def test_the_interval_holds_the_whole_width_of_drawn_rows():
+    low, high = combine_folds([2.0, 2.0], np.array([0.5, 0.5]), 0.25).interval_nats
+    assert (low, high) == pytest.approx((1.75, 2.25))

@@ -58,6 +58,14 @@ def test_differences_and_their_intervals(trained):
     assert back["difference_interval_nats"] == pytest.approx([0.9 - 2.6, 1.2 - 2.4])
 
 
+def test_how_surely_a_difference_holds_is_said_of_proven_intervals_alone(trained):
+    random_twin(trained, [(1.8, 1.95, 2.0), (0.9, 1.0, 1.2)], outcome=Outcome.CONVERGED)
+    rows = show_against(trained.store, "m/c", "m-random/c")["estimates"]
+    assert {row["difference_error"] for row in rows} == {None}
+    assert rows[1]["difference_nats"] == 1.5
+    assert "which holds with at least" not in ie_store("show", trained.store, "m/c", "--against", "m-random/c").output
+
+
 def test_at_least_minus_at_least_is_nothing(trained):
     random_twin(trained, [(0.9, 1.0, 1.1)] * 2, outcome=Outcome.SATURATED)
     rows = show_against(trained.store, "m/c", "m-random/c")["estimates"]
