@@ -9,6 +9,8 @@ A store's sequence axis, rows 0..N-1, is cut into shards of S rows; G neighbouri
 Both cuts follow from the layout alone, so that a resumed run computes what an uninterrupted one would.
 """
 
+from collections.abc import Sequence
+
 from ie_store.errors import InputError
 
 SHARD_BYTES_LIMIT = 512 * 2**20
@@ -63,3 +65,14 @@ def parse_selection(text: str, size: int, what: str) -> tuple[int, ...]:
             raise InputError(f"{what} {text!r}: {part!r} is outside 0..{size - 1}; there are {size} {what}")
         chosen.update(range(low, high + 1))
     return tuple(sorted(chosen))
+
+
+def format_selection(numbers: Sequence[int], separator: str = ", ") -> str:
+    """Rising numbers as `parse_selection` reads them, neighbours joined: ``0-3, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return separator.join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -24,6 +24,8 @@ BosPolicy = Literal["none", "prepend"]
 
 ITEM_BYTES: dict[str, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 NATS_PER_BIT = 0.6931471805599453
+NORMAL_95 = 1.959963984540054
+"""Standard errors that a normal 95% interval reaches."""
 _RANDOM_ID = re.compile(r"~random(?P<seed>\d+)$", re.ASCII)
 MOST_CHUNK_BYTES = 2**31 - 32
 """Raw bytes of one inner chunk: Blosc counts them in a signed 32-bit integer, header included."""

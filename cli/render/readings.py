@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ie_store.estimators import DEFAULTS, EXACT, NAMES, estimator_row
+from ie_store.grid import format_selection
 from ie_store.specs import NATS_PER_BIT, Outcome
 
 Entry = dict[str, Any]
@@ -89,14 +90,7 @@ def is_run(numbers: list[int]) -> bool:
 
 def span(numbers: list[int], noun: str = "block") -> str:
     """``block 3``, ``blocks 1-29``, ``blocks 0, 9, 20-22``."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    text = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-    return f"{noun} {text}" if len(numbers) == 1 else f"{noun}s {text}"
+    return f"{noun}{'' if len(numbers) == 1 else 's'} {format_selection(sorted(numbers))}"
 
 
 def short_bits(nats: float | None, digits: int = 2) -> str:

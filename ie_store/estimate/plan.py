@@ -6,12 +6,13 @@ An item is one estimator on one batch of problems. Executing it needs only the i
     targets -> batches in reading order -> items: each batch once for every estimator that misses something of it
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ie_store.estimate.problems import ProblemBatch, Targets, only, plan_batches
 from ie_store.estimators import EstimatorSpec
+from ie_store.grid import format_selection
 from ie_store.specs import Problem, Slab, StoreLayout
 
 
@@ -32,7 +33,7 @@ class WorkItem:
     @property
     def key(self) -> str:
         """Its name among the estimator's items: ``macro-position7-blocks0-29``."""
-        return f"{self.batch.level}-position{self.batch.position}-blocks{runs(self.batch.blocks)}"
+        return f"{self.batch.level}-position{self.batch.position}-blocks{format_selection(self.batch.blocks, '.')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +46,6 @@ class EstimatePlan:
     def num_problems(self) -> int:
         """Problems of all items."""
         return sum(len(item.batch.problems) for item in self.items)
-
-
-def runs(numbers: Sequence[int], separator: str = ".") -> str:
-    """Rising numbers, neighbours joined: ``0-3.7``."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1].append(number)
-        else:
-            found.append([number])
-    return separator.join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found)
 
 
 def make_plan(

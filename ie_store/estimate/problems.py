@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ie_store.errors import InputError
-from ie_store.grid import parse_selection
+from ie_store.grid import format_selection, parse_selection
 from ie_store.specs import Level, Problem, Slab, StoreLayout
 
 BATCH_BYTES = {"cpu": 2**28, "cuda": 2**33}
@@ -63,25 +63,26 @@ def choose_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
     Raises:
         InputError: not a selection, outside the model or corpus, or not stored.
     """
-    stored = stored_blocks(layout)
+    stored, layers = stored_blocks(layout), format_selection(layout.layers)
     if not stored:
         raise InputError(
-            f"no block can be estimated: it needs two neighbouring layers, and the dataset has {_listed(layout.layers)}; "
+            f"no block can be estimated: it needs two neighbouring layers, and the dataset has {layers}; "
             "extract again with --layers all or a range like 4-5, or use --estimator exact, which needs none"
         )
     wanted = stored if blocks.strip() == "all" else parse_selection(blocks, layout.num_layers - 1, "blocks")
     for block in wanted:
         if block not in stored:
             raise InputError(
-                f"block {block} needs layers {block} and {block + 1}, but the dataset has layers {_listed(layout.layers)}; "
-                f"choose among blocks {_listed(stored)}"
+                f"block {block} needs layers {block} and {block + 1}, but the dataset has layers {layers}; "
+                f"choose among blocks {format_selection(stored)}"
             )
     everywhere = positions.strip() == "all"
     at = layout.positions if everywhere else parse_selection(positions, layout.num_positions, "positions")
     for position in at:
         if position not in layout.positions:
             raise InputError(
-                f"position {position} is not stored; the dataset has macro states at positions {_listed(layout.positions)}; "
+                f"position {position} is not stored; the dataset has macro states at positions "
+                f"{format_selection(layout.positions)}; "
                 "choose among them with --positions"
             )
     return Targets(blocks=wanted, positions=at)
@@ -104,17 +105,6 @@ def checkable_targets(layout: StoreLayout, blocks: str, positions: str) -> Targe
 def stored_blocks(layout: StoreLayout) -> tuple[int, ...]:
     """Blocks both of whose layers are stored."""
     return tuple(layer for layer in layout.layers if layer + 1 in layout.layers)
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    """Numbers for people, runs shortened: ``0-3, 7``."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def plan_batches(targets: Targets, layout: StoreLayout, batch_bytes: int) -> tuple[ProblemBatch, ...]:

@@ -12,11 +12,10 @@ from typing import Any
 from ie_store.errors import InputError
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.exact.prefix_index import PrefixIndex
-from ie_store.estimate.plan import runs
 from ie_store.estimate.profiles.layer_states import Described, LayerStates
 from ie_store.estimate.read import open_complete
 from ie_store.estimators import resolve
-from ie_store.grid import parse_selection
+from ie_store.grid import format_selection, parse_selection
 from ie_store.options import OnProgress, ProfileSpec, Progress, ignore_progress
 from ie_store.profiles import ProfileMethod
 from ie_store.specs import StoreLayout
@@ -96,7 +95,7 @@ def _stored(text: str, stored: tuple[int, ...], size: int, what: str) -> tuple[i
         if number not in stored:
             raise InputError(
                 f"{what.removesuffix('s')} {number} is not stored; the dataset has macro states of {what} "
-                f"{runs(stored, ', ')}; choose among them with --{what}"
+                f"{format_selection(stored)}; choose among them with --{what}"
             )
     return wanted
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ie_store.errors import InputError
-from ie_store.grid import ceil_div, parse_selection, power_of_two_rows, row_range
+from ie_store.grid import ceil_div, format_selection, parse_selection, power_of_two_rows, row_range
 
 
 @given(st.integers(0, 10**12), st.integers(1, 10**6))
@@ -52,3 +52,12 @@ def test_selections_by_example(text, chosen):
 def test_nonsense_selections_are_refused(text):
     with pytest.raises(InputError, match="positions"):
         parse_selection(text, 4, "positions")
+
+
+@given(st.sets(st.integers(0, 60), min_size=1).map(sorted))
+def test_a_selection_is_read_as_it_is_written(numbers):
+    assert parse_selection(format_selection(numbers), 61, "blocks") == tuple(numbers)
+
+
+def test_neighbours_of_a_selection_are_joined():
+    assert (format_selection([0, 1, 2, 3, 7, 9, 10]), format_selection([4, 5], ".")) == ("0-3, 7, 9-10", "4-5")

@@ -11,8 +11,8 @@ from torch import Tensor
 from ie_store.estimate.critics.bounds import Bound, PairStatistics, infonce, resolution_floor, smile, tuba
 from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.scores import SplitPart
+from ie_store.specs import NORMAL_95
 
-NORMAL_95 = 1.959963984540054
 _STUDENT_95 = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)
 """Half-width of a normal 95% interval in standard errors: the normal distribution's 97.5% quantile."""
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-NORMAL_95 = 1.959963984540054
+from ie_store.specs import NORMAL_95
+
 BISECTIONS = 60
 Numbers = NDArray[np.float64]
 
