@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Any
 
 from ie_store.errors import BusyError, StoreError
-from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, Buffer, Take
+from ie_store.store.files.checksum import crc32c
+from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, Buffer
 
 SCHEME = "memory://"
 _STORES: dict[str, dict[str, bytes]] = {}
@@ -66,7 +67,7 @@ class MemoryStorage:
         """The last bytes of a key."""
         return self._files[self.address(key)][-length:]
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], behind: bytes | None = None) -> int:
         """Fill buffers from a byte on."""
         content = memoryview(self._files.get(self.address(key), b""))
         for buffer in buffers:
@@ -75,8 +76,7 @@ class MemoryStorage:
                 raise StoreError(f"{self.address(key)} ends before byte {start + len(buffer):,}")
             buffer[:] = part
             start += len(buffer)
-            if take is not None:
-                take(buffer)
+        return 0 if behind is None else crc32c([behind, *buffers])
 
     def size(self, key: str) -> int | None:
         """Bytes of a key."""

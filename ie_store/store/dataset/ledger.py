@@ -7,11 +7,10 @@ Plain Zarr arrays in the group ``ledger``::
     macro_session  (macro_shard)                   index into the attribute ``sessions``; likewise micro_session
 
 One file per shard. A shard's checksums are written after its file is whole on disk: they are its commit mark, and a
-shard without them does not count, whatever lies in its place. What is summed is `chunk_checksum`'s: with the encoded bytes
-the dataset's identity and the chunk's place in it, so that no chunk passes for another one.
+shard without them does not count, whatever lies in its place. What is summed is a chunk's `chunk_label`, which names the
+dataset's identity and the chunk's place in it, and its encoded bytes: so no chunk passes for another one.
 """
 
-from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -24,27 +23,21 @@ from ie_store.store.dataset.handle import Dataset
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import ArrayTemplate
 from ie_store.store.format.attributes import LedgerAttributes
-from ie_store.store.format.codec import Crc32c
 from ie_store.store.format.metadata import read_group, write_document, write_group
 from ie_store.store.format.shard_index import Index, end_of_chunks, index_bytes, parse_index, require_within
 from ie_store.store.format.small_arrays import with_checksum, without_checksum
 
 
-def chunk_checksum(dataset: str, level: Level, shard: int, cell: tuple[int, ...], encoded: Iterable[Any] = ()) -> Crc32c:
-    """What the ledger holds of a chunk: crc32c of ``DATASET/LEVEL/SHARD/LAYER/POSITION/`` in ASCII, then its encoded bytes.
+def chunk_label(dataset: str, level: Level, shard: int, cell: tuple[int, ...]) -> bytes:
+    """What is summed before a chunk's encoded bytes: ``DATASET/LEVEL/SHARD/LAYER/POSITION/`` in ASCII.
 
     Args:
         dataset: digest of its identity, 64 hex digits.
         level: macro or micro, whose places have no position.
         shard: number of the shard.
         cell: (layer, position) or (layer,).
-        encoded: the bytes in pieces; more may be added.
     """
-    running = Crc32c()
-    running.add("/".join(map(str, (dataset, level, shard, *cell, ""))).encode())
-    for piece in encoded:
-        running.add(memoryview(piece).cast("B"))
-    return running
+    return "/".join(map(str, (dataset, level, shard, *cell, ""))).encode()
 
 
 def ledger_templates(layout: StoreLayout) -> list[ArrayTemplate]:

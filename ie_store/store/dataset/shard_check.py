@@ -10,7 +10,8 @@ from ie_store.errors import StoreError
 from ie_store.levels import LEVELS, Level, LevelLayout, place_of
 from ie_store.options import OnProgress, Progress
 from ie_store.store.dataset.handle import Dataset
-from ie_store.store.dataset.ledger import chunk_checksum, read_checksums, read_index
+from ie_store.store.dataset.ledger import chunk_label, read_checksums, read_index
+from ie_store.store.files.checksum import crc32c
 from ie_store.store.format.arrays import NOT_STORED, ArrayTemplate
 from ie_store.store.format.shard_index import Index, end_of_chunks, index_bytes, most_shard_bytes
 
@@ -81,7 +82,7 @@ class ShardCheck:
             if offset == NOT_STORED:
                 continue
             encoded = whole[offset : offset + length]
-            if chunk_checksum(dataset.identity_digest, states.level, shard, cell, [encoded]).value != checksums[cell]:
+            if crc32c([chunk_label(dataset.identity_digest, states.level, shard, cell), encoded]) != checksums[cell]:
                 where = f"{dataset.address_of(key)}: {place_of(states.level, cell, shard)}"
                 yield f"{where} is damaged (crc32c) or belongs elsewhere"
             self.num_chunks += 1

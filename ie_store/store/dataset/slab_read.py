@@ -16,7 +16,7 @@ from ie_store.levels import LevelLayout, Slab, place_of
 from ie_store.specs import StoredDtype
 from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.handle import Dataset
-from ie_store.store.dataset.ledger import chunk_checksum
+from ie_store.store.dataset.ledger import chunk_label
 from ie_store.store.dataset.shard_table import ABSENT
 from ie_store.store.format.arrays import fill_number, numpy_dtype
 from ie_store.store.format.codec import HEADER_BYTES, decode_chunk, is_verbatim
@@ -96,7 +96,7 @@ class SlabRead:
         if self.checksums is None:
             self.dataset.files.read_into(self._key(shard), offset, buffers)
             return
-        found = chunk_checksum(self.dataset.identity_digest, self.states.level, shard, self.slab.cell)
-        self.dataset.files.read_into(self._key(shard), offset, buffers, found.add)
-        if found.value != self.checksums[shard - self.shards.start]:
+        label = chunk_label(self.dataset.identity_digest, self.states.level, shard, self.slab.cell)
+        found = self.dataset.files.read_into(self._key(shard), offset, buffers, label)
+        if found != self.checksums[shard - self.shards.start]:
             raise StoreError(f"{self._where(shard)} is damaged: its checksum is not the ledger's; {REPAIR}")

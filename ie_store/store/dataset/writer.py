@@ -29,6 +29,7 @@ from ie_store.store.dataset.create import (
 from ie_store.store.dataset.handle import Dataset, find_dataset, require_identity
 from ie_store.store.dataset.remove import lock_key
 from ie_store.store.dataset.repair import Damage, SmallArrays, find_damage, fix_damage
+from ie_store.store.files.checksum import crc32c
 from ie_store.store.files.open import open_storage
 from ie_store.store.files.protocol import Buffer, Lock, Storage
 from ie_store.store.format.arrays import LOCK_FOLDER, dataset_name, fill_number, numpy_dtype
@@ -186,7 +187,7 @@ class DatasetWriter:
             padded[: len(rows)] = rows
             rows = padded
         pieces = encode_chunk(rows)
-        return pieces, ledger.chunk_checksum(self.dataset.identity_digest, shard.level, shard.index, cell, pieces).value
+        return pieces, crc32c([ledger.chunk_label(self.dataset.identity_digest, shard.level, shard.index, cell), *pieces])
 
     def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
         """Check all that is stored, mark the dataset incomplete and put it right where that finds damage; what was damaged.

@@ -3,14 +3,12 @@
 Whatever the place, no reader is ever shown half a file.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
 Buffer = Any
 """Anything with a contiguous buffer: bytes, memoryview, C-contiguous array."""
-Take = Callable[[memoryview], None]
-"""What is called with bytes as they come."""
 MOST_DOCUMENT_BYTES = 2**24
 """Of a metadata document: sessions and flags of thousands of problems fit many times over."""
 TEMPORARY = ".tmp"
@@ -60,10 +58,11 @@ class Storage(Protocol):
     def read_suffix(self, key: str, length: int) -> bytes:
         """The last ``length`` bytes (fewer where the file is shorter)."""
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], behind: bytes | None = None) -> int:
         """Fill byte views ``buffers``, in order, from byte ``start`` on; `StoreError` where the file ends before.
 
-        ``take`` is called with each stretch once it is filled, in order: from a disk with short ones, that lie in cache.
+        Returns:
+            CRC-32C of ``behind`` and then what was read, summed while it lies in cache; 0 where ``behind`` is None.
         """
 
     def size(self, key: str) -> int | None:

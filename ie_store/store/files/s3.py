@@ -12,7 +12,8 @@ from itertools import chain, islice
 from typing import Any
 
 from ie_store.errors import REPAIR, IeStoreError, InputError, StoreError
-from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer, Take
+from ie_store.store.files.checksum import crc32c
+from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
 from ie_store.store.files.s3_client import STORAGE_OPTIONS, Absent, Bucket
 from ie_store.store.files.s3_lock import ObjectLock
 
@@ -93,8 +94,8 @@ class S3Storage:
         """The last bytes of an object."""
         return self._read_range(key, -length, None)
 
-    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], take: Take | None = None) -> None:
-        """Fill buffers from one stretch of an object, with one request."""
+    def read_into(self, key: str, start: int, buffers: Sequence[memoryview], behind: bytes | None = None) -> int:
+        """Fill buffers from one stretch of an object, with one request; see `Storage`."""
         total = sum(map(len, buffers))
         found = memoryview(self._read_range(key, start, start + total) if total else b"")
         if len(found) < total:
@@ -105,8 +106,7 @@ class S3Storage:
         for buffer in buffers:
             buffer[:] = found[: len(buffer)]
             found = found[len(buffer) :]
-            if take is not None:
-                take(buffer)
+        return 0 if behind is None else crc32c([behind, *buffers])
 
     def _read_range(self, key: str, start: int, stop: int | None) -> bytes:
         try:

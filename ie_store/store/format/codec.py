@@ -6,12 +6,11 @@ decodes both forms.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numcodecs.blosc
 import numpy as np
-from awscrt.checksums import crc32c as extend
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
@@ -22,7 +21,6 @@ LEVEL = 5
 BLOCK_BYTES = 2**18
 HEADER_BYTES = 16
 _PROBE_ROWS = 8
-_SHORT_BYTES = 4096
 _VERBATIM = 2
 _HEADER = struct.Struct("<BBBBIII")
 
@@ -85,35 +83,3 @@ def decode_chunk(encoded: NDArray[np.uint8], out: NDArray[Any], where: str) -> N
         numcodecs.blosc.decompress(encoded, out)
     except (RuntimeError, ValueError) as error:
         raise StoreError(f"{where}: chunk does not decode ({error}); {REPAIR}") from error
-
-
-class Crc32c:
-    """CRC-32C of bytes that come piece by piece.
-
-    Short pieces are joined first: each call gives up Python's lock, and to get it back takes longer than to sum a header.
-    """
-
-    def __init__(self) -> None:
-        self._value, self._short = 0, b""
-
-    def add(self, piece: bytes | memoryview) -> None:
-        """Take in one more piece."""
-        if len(piece) < _SHORT_BYTES:
-            self._short += piece
-            return
-        if self._short:
-            self._value, self._short = extend(self._short, self._value), b""
-        self._value = extend(piece, self._value)
-
-    @property
-    def value(self) -> int:
-        """Of all pieces so far."""
-        return int(extend(self._short, self._value))
-
-
-def crc32c(pieces: Iterable[Any]) -> int:
-    """CRC-32C of the concatenation of ``pieces``."""
-    running = Crc32c()
-    for piece in pieces:
-        running.add(piece if isinstance(piece, bytes | memoryview) else memoryview(piece).cast("B"))
-    return running.value

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
+from ie_store.store.files.checksum import crc32c
 from ie_store.store.format.arrays import NOT_STORED
-from ie_store.store.format.codec import HEADER_BYTES, crc32c
+from ie_store.store.format.codec import HEADER_BYTES
 
 CHUNK_ALIGNMENT = 64
 """Our chunks start at multiples of this: a stored-as-it-is chunk then lies, behind its 16-byte header, where the kernel copies

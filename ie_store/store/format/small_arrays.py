@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ie_store.errors import REPAIR, StoreError
 from ie_store.grid import ceil_div, row_range
+from ie_store.store.files.checksum import crc32c
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.array_document import ArrayDocument
 from ie_store.store.format.arrays import ArrayTemplate
-from ie_store.store.format.codec import crc32c
 from ie_store.store.format.metadata import require_array, write_document
 
 

@@ -10,10 +10,10 @@ from ie_store.errors import IdentityError, StoreError
 from ie_store.estimators import EstimatorSpec
 from ie_store.specs import digest
 from ie_store.store.dataset.handle import Dataset
+from ie_store.store.files.checksum import crc32c
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import ArrayTemplate
 from ie_store.store.format.attributes import ResultsAttributes
-from ie_store.store.format.codec import crc32c
 from ie_store.store.format.metadata import read_document, read_group
 from ie_store.store.format.small_arrays import read_plain
 from ie_store.variables import Variable

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ie_store.errors import StoreError
+from ie_store.store.files.checksum import crc32c
 from ie_store.store.format.array_document import Codec
-from ie_store.store.format.codec import BLOCK_BYTES, LEVEL, crc32c, decode_chunk, encode_chunk, require_readable
+from ie_store.store.format.codec import BLOCK_BYTES, LEVEL, decode_chunk, encode_chunk, require_readable
 
 
 def joined(pieces):
