@@ -1,6 +1,6 @@
 """ie-store: hidden states of language models in Zarr, and the Information Emergence measured from them.
 
-`open_store` and `mutual_information` are loaded on first use, so that ``import ie_store`` stays light.
+`open_store`, `open_estimates` and `mutual_information` are loaded on first use, so that ``import ie_store`` stays light.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ from ie_store.specs import Emergence, MIEstimate, Outcome
 if TYPE_CHECKING:
     from ie_store.estimate.mutual_information import mutual_information
     from ie_store.store.open import open_store
+    from ie_store.store.results.open_estimates import open_estimates
 
 __all__ = [
     "Emergence",
@@ -22,10 +23,15 @@ __all__ = [
     "Outcome",
     "estimator_spec",
     "mutual_information",
+    "open_estimates",
     "open_store",
 ]
 
-_LAZY = {"mutual_information": "ie_store.estimate.mutual_information", "open_store": "ie_store.store.open"}
+_LAZY = {
+    "mutual_information": "ie_store.estimate.mutual_information",
+    "open_estimates": "ie_store.store.results.open_estimates",
+    "open_store": "ie_store.store.open",
+}
 
 
 def __getattr__(name: str) -> Any:

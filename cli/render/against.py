@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from ie_store.store.results.readings import Entry, Reading, readings_of, short_bits
+from ie_store.store.results.sentences import against_sentences, readings_sentences
+
 from .estimates import at_position, cell, headings, legend, line_names, one_screen, say_thinned, titled
-from .readings import Entry, Reading, readings_of, short_bits
-from .sentences import against_sentences, readings_sentences
 from .text import add_columns, add_row, console, light_table, say, tell
 
 MOST_LINES = 6

@@ -8,9 +8,9 @@ from typing import Any
 
 from ie_store.estimators import EXACT, estimator_row
 from ie_store.specs import Outcome
+from ie_store.store.results.readings import Entry, Place, Reading, filled, readings_of, short_bits, span, thinned
+from ie_store.store.results.sentences import extremes, pairs_sentence, readings_sentences
 
-from .readings import Entry, Place, Reading, filled, readings_of, short_bits, span, thinned
-from .sentences import extremes, pairs_sentence, readings_sentences
 from .text import MOST_FLAGS, add_columns, add_row, console, light_table, say, tell
 
 MOST_LINES, MOST_POSITIONS = 9, 3

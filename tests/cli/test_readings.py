@@ -6,10 +6,10 @@ import pytest
 from ie_store_cli.render import text
 from ie_store_cli.render.against import against
 from ie_store_cli.render.estimates import cell, estimates, one_screen
-from ie_store_cli.render.readings import readings_of, span, thinned
-from ie_store_cli.render.sentences import against_sentences, pairs_sentence, readings_sentences
 
 from ie_store.specs import Outcome
+from ie_store.store.results.readings import readings_of, span, thinned
+from ie_store.store.results.sentences import against_sentences, pairs_sentence, readings_sentences
 from ie_store.store.results.told_apart import told_apart
 
 BIT = log(2)

@@ -7,9 +7,8 @@ own token alone, has another.
 from typing import Any
 
 from ie_store.estimators import estimator_row
+from ie_store.store.results.readings import Entry, Reading, filled, is_run, short_bits, span
 from ie_store.store.results.told_apart import RESOLUTION_NATS, are_apart, is_readable
-
-from .readings import Entry, Reading, filled, is_run, short_bits, span
 
 Blocks = dict[int, Entry]
 

@@ -1,17 +1,16 @@
 """Readings: what tables have a column for, and sentences speak of. One is an estimator with its options on one dataset."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from ie_store.estimators import DEFAULTS, EXACT, NAMES, estimator_row
+from ie_store.estimators import DEFAULTS, EXACT, NAMES
 from ie_store.grid import format_selection
 from ie_store.specs import NATS_PER_BIT, Outcome
+from ie_store.store.results.method_label import method_label, shown_value
 
 Entry = dict[str, Any]
 Place = tuple[int, int]
 """(position, block), so that places sort by position."""
-SHOWN_OPTIONS = ("sigma",)
-"""Options that stand beside a name even where they have their default."""
 SPOKEN = {"std": "standard deviations", "rms": "root mean squares"}
 """Values of options as sentences have them."""
 
@@ -28,12 +27,7 @@ class Reading:
     @property
     def label(self) -> str:
         """Its name, and the options by which it differs from what is usual."""
-        usual = {item.name: item.default for item in fields(estimator_row(self.estimator).options)}
-        told = [name for name, value in self.options.items() if name in usual and not _equal(value, usual[name])]
-        told += [name for name in SHOWN_OPTIONS if name not in told and name in self.options]
-        versions = [f"version {v}"] if (v := self.options.get("version")) != estimator_row(self.estimator).version else []
-        options = ", ".join([*versions, *(f"{name} {_shown(self.options[name])}" for name in told)])
-        return f"{self.estimator} ({options})" if options else self.estimator
+        return method_label(self.options | {"name": self.estimator})
 
     @property
     def usual_outcome(self) -> Outcome | None:
@@ -101,17 +95,5 @@ def short_bits(nats: float | None, digits: int = 2) -> str:
 def filled(phrase: str, options: dict[str, Any]) -> str:
     """A phrase of the table of estimators with the values of options in place of their names in braces."""
     for name, value in options.items():
-        phrase = phrase.replace(f"{{{name}}}", SPOKEN.get(_shown(value), _shown(value)))
+        phrase = phrase.replace(f"{{{name}}}", SPOKEN.get(shown_value(value), shown_value(value)))
     return phrase
-
-
-def _equal(value: Any, usual: Any) -> bool:
-    return bool(
-        (list(value) if isinstance(value, list | tuple) else value) == (list(usual) if isinstance(usual, tuple) else usual)
-    )
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
