@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ie_store.errors import FlaggedError, InputError
+from ie_store.errors import InputError
 from ie_store.estimators import DEFAULT, DEFAULTS, ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, option_names
 from ie_store.options import CheckSpec, EstimateSpec
 
 from .from_spec import command, optional_parameters, spec_parameters
 from .progress import ProgressBar
+from .render import estimate_report as render_report
 from .render.against import against as render_against
 from .render.checks import verdicts as render_verdicts
 from .render.estimates import estimates as render_estimates
@@ -27,15 +28,15 @@ Estimators = Annotated[
 def estimate(as_json: bool, **options: Any) -> None:
     """Estimate mutual information and Information Emergence, into the store. Started again, it goes on where it stopped."""
     spec = EstimateSpec(estimators=_pop_estimators(options), **options)
-    from ie_store.estimate.run import estimate as run
+    from ie_store.estimate.run import run_estimate
 
-    try:
-        with ProgressBar() as progress:
-            run(spec, on_progress=progress)
-    except FlaggedError:
-        show(spec.store, spec.name, as_json=as_json)
-        raise
+    with ProgressBar() as progress:
+        report = run_estimate(spec, on_progress=progress)
     show(spec.store, spec.name, as_json=as_json)
+    if not report.complete:
+        typer.echo(render_report.time_is_up(report, spec.time_limit), err=True)
+    if spec.strict:
+        report.require_unflagged()
 
 
 def check(as_json: bool, **options: Any) -> None:

@@ -1,5 +1,6 @@
 """Fields of specs: a default with its help text, and the checks of a value. Imports `errors` alone."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import field, fields
 from difflib import get_close_matches
@@ -40,6 +41,26 @@ def require_at_least(name: str, value: float, least: float) -> None:
     """Raise `InputError` unless ``value >= least`` (NaN fails too)."""
     if not value >= least:
         raise InputError(f"{name} is {value}; it must be at least {least}")
+
+
+_DURATION = re.compile(r"(?:(?P<hours>[0-9.]+)h)?(?:(?P<minutes>[0-9.]+)m)?(?:(?P<seconds>[0-9.]+)s)?")
+
+
+def parse_duration(name: str, text: str) -> float:
+    """Seconds of a duration such as ``90s``, ``30m``, ``2h`` or ``1h30m``.
+
+    Raises:
+        InputError: it is none, or not more than 0.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    try:
+        parts = {unit: float(number) for unit, number in (found.groupdict() if found else {}).items() if number}
+    except ValueError:
+        parts = {}
+    seconds = sum(number * {"hours": 3600, "minutes": 60, "seconds": 1}[unit] for unit, number in parts.items())
+    if seconds <= 0:
+        raise InputError(f"{name} is {text!r}; it must be a time above 0 with its unit, for example 90s, 30m, 2h or 1h30m")
+    return seconds
 
 
 MOST_SEED = 2**63 - 1

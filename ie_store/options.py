@@ -6,14 +6,14 @@ option of that name.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ie_store.errors import InputError
 from ie_store.estimators import DEFAULTS, EstimatorSpec, estimator_spec
-from ie_store.fields import described, require_at_least, require_choice, require_seed
+from ie_store.fields import described, parse_duration, require_at_least, require_choice, require_seed
 from ie_store.profiles import PROFILE_NAMES, ProfileMethod, profile_method
-from ie_store.specs import BosPolicy, StoredDtype
+from ie_store.specs import BosPolicy, MIEstimate, Problem, StoredDtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,12 @@ class Progress:
     """What ``done`` counts: ``rows``, ``steps``, ``problems``, ``chunks``."""
     num_bytes: int = 0
     """Bytes written or read so far in this stage."""
+    is_whole_run: bool = False
+    """True for the run itself, of which other stages are parts; how long it takes, `seconds_left` alone says."""
+    seconds_left: float | None = None
+    """Of the whole run, from what finished work took; None while that tells nothing."""
+    found: dict[Problem, MIEstimate] = field(default_factory=dict)
+    """What was estimated since the last report."""
 
 
 Attention = Literal["auto", "sdpa", "eager"]
@@ -115,10 +121,23 @@ class EstimateSpec:
     device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
     strict: bool = described(False, "exit with code 3 where a written result carries a flag")
     yes: bool = described(False, "start mine-paper even where it is predicted to take more than ten minutes")
+    time_limit: str | None = described(
+        None, "end after so long with what is done, for example 90s, 30m or 2h; the same command goes on from there"
+    )
 
     def __post_init__(self) -> None:
         if not self.estimators:
             raise InputError("no estimator was asked for; give at least one, for example estimator_spec('mine')")
+        _ = self.time_limit_seconds
+
+    @property
+    def time_limit_seconds(self) -> float | None:
+        """The time limit; None where there is none.
+
+        Raises:
+            InputError: it is no duration.
+        """
+        return None if self.time_limit is None else parse_duration("time-limit", self.time_limit)
 
 
 SEEDS_OF_A_CHECK = 3

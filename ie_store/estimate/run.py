@@ -4,7 +4,7 @@ corpus rows -> ceilings -> plan -> slabs -> items of work, one record each -> em
 """
 
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ie_store.errors import FlaggedError, InputError
+from ie_store.errors import InputError
+from ie_store.estimate.costs import rows_of
 from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import derive_emergences, grid_emergences
@@ -22,17 +23,16 @@ from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
 from ie_store.estimate.read import open_complete, stream_states
+from ie_store.estimate.report import EstimateReport
+from ie_store.estimate.watch import Groups, TimeIsUp, Watch
 from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
-from ie_store.options import EstimateSpec, OnProgress, Progress, ignore_progress
+from ie_store.options import EstimateSpec, OnProgress, ignore_progress
 from ie_store.specs import Emergence, MIEstimate, Problem, digest
 from ie_store.store.open import DatasetReader
 from ie_store.store.results.estimate_variables import estimates_of, values_of
 from ie_store.store.results.writer import ResultGroup, open_results
 
-Groups = dict[EstimatorSpec[Any], ResultGroup]
 Missing = dict[EstimatorSpec[Any], frozenset[Problem]]
-ASSEMBLE_SECONDS = 10.0
-"""While work goes on, arrays for other readers are put together at most this often."""
 
 
 def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> list[Emergence]:
@@ -52,6 +52,15 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
         BusyError: a living process estimates the same.
         FlaggedError: ``spec.strict`` and a result carries a flag; everything is written.
     """
+    report = run_estimate(spec, on_progress)
+    if spec.strict:
+        report.require_unflagged()
+    return report.emergences
+
+
+def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> EstimateReport:
+    """As `estimate`, and how the run ended; flags raise nothing here."""
+    started = monotonic()
     reader = open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
@@ -61,21 +70,34 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
     workplace = Workplace(corpus=corpus, device=device, session=describe_session(device))
+    num_problems = len(groups) * len(targets.problems)
     with ExitStack() as held:
         for group in _to_hold(groups):
             held.enter_context(group.hold_run())
         exact = groups[estimator_spec(EXACT)]
         exact.commit(exact_record(corpus, reader.layout, reader.corpus, workplace.session))
         exact.assemble(partial(derive_emergences, EXACT))
+        watch = Watch(
+            plan,
+            groups,
+            rows=rows_of(corpus),
+            num_known=num_problems - plan.num_problems,
+            deadline=None if spec.time_limit_seconds is None else started + spec.time_limit_seconds,
+            on_progress=on_progress,
+        )
         try:
-            _carry_out(plan, groups, reader, workplace, on_progress)
+            with suppress(TimeIsUp):
+                _carry_out(plan, groups, reader, workplace, watch)
         finally:
             for one, group in groups.items():
                 group.assemble(partial(derive_emergences, one.name))
-    emergences = [e for one, group in groups.items() for e in _of_targets(one, group, targets)]
-    if spec.strict:
-        _require_unflagged(emergences)
-    return emergences
+    return EstimateReport(
+        emergences=[e for one, group in groups.items() for e in _of_targets(one, group, targets)],
+        num_problems=num_problems,
+        num_done=num_problems - plan.num_problems + watch.num_done,
+        num_done_now=watch.num_done,
+        seconds=monotonic() - started,
+    )
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:
@@ -117,28 +139,15 @@ def _to_hold(groups: Groups) -> Iterable[ResultGroup]:
     return asked or groups.values()
 
 
-def _carry_out(plan: EstimatePlan, groups: Groups, reader: DatasetReader, workplace: Workplace, on_progress: OnProgress) -> None:
+def _carry_out(plan: EstimatePlan, groups: Groups, reader: DatasetReader, workplace: Workplace, watch: Watch) -> None:
     """Go through the plan; a batch's slabs are read once for all of its items."""
-    done, assembled = 0, monotonic()
+    began = monotonic()
     for item, slabs in stream_states(reader, plan.items):
-        groups[item.estimator].commit(execute(item, slabs, workplace, on_progress))
-        done += len(item.batch.problems)
-        on_progress(Progress(stage="estimates", done=done, total=plan.num_problems, unit="problems"))
-        if monotonic() - assembled > ASSEMBLE_SECONDS:
-            groups[item.estimator].assemble(partial(derive_emergences, item.estimator.name))
-            assembled = monotonic()
+        groups[item.estimator].commit(execute(item, slabs, workplace, watch.step))
+        watch.finished(item, monotonic() - began)
+        began = monotonic()
 
 
 def _of_targets(estimator: EstimatorSpec[Any], group: ResultGroup, targets: Targets) -> list[Emergence]:
     found = grid_emergences(values_of(group.arrays), group.flags, estimator.name)
     return [e for (block, position), e in found.items() if block in targets.blocks and position in targets.positions]
-
-
-def _require_unflagged(emergences: list[Emergence]) -> None:
-    flagged = [e for e in emergences if e.outcome.flagged or e.flags]
-    if flagged:
-        lines = [f"  {e.estimator}, block {e.block}, position {e.position}: {e.outcome}" for e in flagged]
-        raise FlaggedError(
-            f"{len(flagged)} of {len(emergences)} results carry a flag (all are written; 'ie-store show' says why):\n"
-            + "\n".join(lines)
-        )

@@ -68,6 +68,18 @@ def test_three_readings_run_where_none_is_named(store: Path) -> None:
     assert set(DEFAULTS) <= {row["estimator"] for row in shown["estimates"] if row["block"] == 1}
 
 
+def test_a_time_limit_ends_with_what_is_done(store: Path) -> None:
+    arguments = ("estimate", store, NAME, "--estimator", "noise", "--sigma", "0.5", "--blocks", "1")
+    result = ie_store(*arguments, "--time-limit", "0.001s")
+    assert result.exit_code == 0, result.output
+    assert "stopped at the time limit of 0.001s: " in result.stderr
+    assert "the same command goes on from there" in result.stderr
+    assert ie_store(*arguments).stderr == ""
+    refused = ie_store(*arguments, "--time-limit", "soon")
+    assert refused.exit_code == 2
+    assert "30m" in refused.stderr
+
+
 def test_strict_exits_with_three(store: Path) -> None:
     result = ie_store("estimate", store, NAME, "--estimator", "infonce", "--blocks", "1", "--steps", "50", "--strict")
     flagged = any(row["outcome"] not in ("exact", "certified", "converged") for row in _infonce(store))

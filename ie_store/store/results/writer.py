@@ -94,6 +94,10 @@ class ResultGroup:
         """All arrays of the records that are known, by name."""
         return assemble([piece for record in self._records.values() for piece in record.pieces], self._sizes)
 
+    def arrays_of(self, item: str) -> WholeArrays:
+        """All arrays of one record that is known, by name."""
+        return assemble(list(self._records[item].pieces), self._sizes)
+
     @property
     def flags(self) -> Flags:
         """Flags of the records that are known, by ``level/block/position``."""

@@ -1,0 +1,61 @@
+"""What finished items took, and what the others will take by it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.plan import WorkItem
+from ie_store.estimators import EstimatorSpec
+from ie_store.specs import Level
+
+RowsOf = Callable[[WorkItem], int]
+"""Distinct rows of each of an item's problems."""
+
+
+def rows_of(corpus: PrefixIndex) -> RowsOf:
+    """The `RowsOf` of a corpus; each position is counted once."""
+    known: dict[tuple[Level, int], int] = {}
+
+    def rows(item: WorkItem) -> int:
+        at = (item.batch.level, item.batch.position)
+        if at not in known:
+            known[at] = corpus.num_distinct(item.batch.problems[0])
+        return known[at]
+
+    return rows
+
+
+class Costs:
+    """Seconds that finished items took, by estimator and rows; with other rows, in proportion to the nearest that are known."""
+
+    def __init__(self, rows: RowsOf) -> None:
+        self._rows = rows
+        self._known: dict[EstimatorSpec[Any], dict[int, tuple[float, int]]] = {}
+
+    def add(self, item: WorkItem, seconds: float) -> None:
+        """Keep what an item took."""
+        of_estimator = self._known.setdefault(item.estimator, {})
+        before, count = of_estimator.get(self._rows(item), (0.0, 0))
+        of_estimator[self._rows(item)] = before + seconds, count + len(item.batch.problems)
+
+    def seconds_of(self, item: WorkItem) -> float | None:
+        """What an item will take; None where no item of its estimator was finished."""
+        known, rows = self._known.get(item.estimator), self._rows(item)
+        if not known:
+            return None
+        nearest = min(known, key=lambda other: max(rows, other) / min(rows, other))
+        seconds, count = known[nearest]
+        return seconds / count * len(item.batch.problems) * rows / nearest
+
+    def seconds_left(self, items: Sequence[WorkItem]) -> float | None:
+        """What ``items`` will take one after the other; None while an estimator among them has not been measured."""
+        return _sum_of_known(self.seconds_of(item) for item in items)
+
+
+def _sum_of_known(values: Iterable[float | None]) -> float | None:
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total

@@ -1,0 +1,36 @@
+"""How a run of stage two ended."""
+
+from dataclasses import dataclass
+
+from ie_store.errors import FlaggedError
+from ie_store.specs import Emergence
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateReport:
+    """The end of a run."""
+
+    emergences: list[Emergence]
+    """Those asked for, by estimator (exact first), block and position; also those estimated earlier."""
+    num_problems: int
+    """Problems of all estimators that were asked for."""
+    num_done: int
+    """Those of them that are done, earlier runs included."""
+    num_done_now: int
+    """In this run."""
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """False where the time limit ended it."""
+        return self.num_done == self.num_problems
+
+    def require_unflagged(self) -> None:
+        """Raise `FlaggedError` where a result carries a flag; all are written."""
+        flagged = [e for e in self.emergences if e.outcome.flagged or e.flags]
+        if flagged:
+            lines = [f"  {e.estimator}, block {e.block}, position {e.position}: {e.outcome}" for e in flagged]
+            raise FlaggedError(
+                f"{len(flagged)} of {len(self.emergences)} results carry a flag (all are written; 'ie-store show' says why):\n"
+                + "\n".join(lines)
+            )
