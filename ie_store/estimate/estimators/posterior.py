@@ -14,7 +14,7 @@ Close outcomes have a small distance that is the difference of large numbers whe
 the drawn one: a far outcome that is not close to it does not count. So draws beyond a norm are computed in float64.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from math import log
 
 import numpy as np
@@ -26,8 +26,8 @@ from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.noise_outcomes import Outcomes
 from ie_store.estimate.estimators.past_entropies import PastEntropies
 
-TILE = {"cpu": (128, 256), "cuda": (4096, 4096)}
-"""Outcomes and draws that meet at once, by type of device: at six noise levels, what is made of them fits a core's cache."""
+TILE = {"cpu": (128, 512), "cuda": (4096, 4096)}
+"""Outcomes and draws that meet at once, by type of device; on a CPU, what of them counts lies in a core's cache."""
 PAST_BYTES = {"cpu": 2**27, "cuda": 2**32}
 """Most bytes of the sums over past tokens, by type of device."""
 FLOAT32_ERROR = 1e-3
@@ -121,22 +121,34 @@ def _entropies(
         rows = slice(top, min(top + height, num_outcomes))
         if len(room) == 0 or room.shape[1] != rows.stop - top:
             room = torch.empty((2 + 2 * num_levels, rows.stop - top, len(index)), device=device)
-        products, e, a = room[:2], room[2 : 2 + num_levels], room[2 + num_levels :]
+        products = room[:2]
         tile, logged = outcomes.tile(rows, dtype), outcomes.logged[:, rows]
         for side, product in zip(sides, products, strict=True):
             _multiply(tile, side, product)
             if last > first:  # the drawn ones themselves
                 product[index[first:last] - top, torch.arange(first, last, device=device)] = 0.0
-        torch.mm(factors, products.view(2, -1), out=a.view(num_levels, -1)).clamp_(LEAST, MOST)
+        skipped = _num_negligible(factors, products, pasts)
+        e, a = room[2 + skipped : 2 + num_levels], room[2 + num_levels + skipped :]
+        torch.mm(factors[skipped:], products.view(2, -1), out=a.view(len(a), -1)).clamp_(LEAST, MOST)
         torch.exp(a, out=e)
         a.mul_(e)
         for level, past in pasts.items():
-            past.add(e[level] * logged[0, :, None], rows)
-        sums += torch.bmm(logged.expand(2 * num_levels, -1, -1), room[2:])
+            past.add(e[level - skipped] * logged[0, :, None], rows)
+        for first_sum, terms in ((skipped, e), (num_levels + skipped, a)):
+            sums[first_sum : first_sum + len(terms)] += torch.bmm(logged.expand(len(terms), -1, -1), terms)
     total, of_weights, of_terms = sums[:num_levels, 0], sums[:num_levels, 1], sums[num_levels:, 0]
     found = total.log() - (of_weights + of_terms) / total
     of_past = [past.entropies(found[level], total[level]) for level, past in pasts.items()]
     return torch.cat([found, *of_past]).T.clamp_(min=0.0).cpu().numpy()
+
+
+def _num_negligible(factors: Tensor, products: Tensor, pasts: Container[int]) -> int:
+    """How many of the lowest noise levels a tile adds nothing to: at most exp(`LEAST`) of each outcome's weight."""
+    exponents = (factors @ products.flatten(1).amax(dim=1)).tolist()  # each at least the largest of the tile
+    for level, exponent in enumerate(exponents):
+        if exponent > LEAST or level in pasts:
+            return level
+    return len(exponents)
 
 
 def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:
