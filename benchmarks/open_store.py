@@ -43,7 +43,8 @@ def slab_of(path: str, way: str) -> xr.DataArray:
     if way == PLAIN:
         states = xr.open_zarr(path, consolidated=False).macro
     else:
-        states = ie_store.open_store(path, **WAYS.get(way, WAYS["as stored"])).macro
+        store, model, corpus = path.rsplit("/", 2)
+        states = ie_store.open_store(store, f"{model}/{corpus}", **WAYS.get(way, WAYS["as stored"])).macro
     chosen = states.sel(layer=SLAB.layer, position=SLAB.position)
     return chosen.astype(np.float32) if way in (CONVERTED, PLAIN) else chosen
 

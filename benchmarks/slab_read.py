@@ -78,7 +78,7 @@ def ways(store: str, memory: np.memmap) -> dict[str, Callable[[], Any]]:
     reader, loose = open_reader(store, NAME), open_reader(store, NAME, verify=False)
     out = np.empty(memory.shape, np.float16)
     array = zarr.open_group(f"{store}/{NAME}", mode="r")["macro"]
-    lazy = ie_store.open_store(f"{store}/{NAME}").macro[SLAB.layer, SLAB.position].data
+    lazy = ie_store.open_store(store, NAME).macro[SLAB.layer, SLAB.position].data
     return {
         "memmap, reused": lambda: np.copyto(out, memory),
         "memmap, new": lambda: np.array(memory),

@@ -57,7 +57,7 @@ def list_datasets(store: str) -> tuple[list[DatasetSummary], list[DamagedDataset
     require_store(files)
     whole: list[DatasetSummary] = []
     damaged: list[DamagedDataset] = []
-    for name in _names(files):
+    for name in dataset_names(files):
         try:
             dataset = find_dataset(files, name)
             if dataset is not None:
@@ -67,7 +67,8 @@ def list_datasets(store: str) -> tuple[list[DatasetSummary], list[DamagedDataset
     return whole, damaged
 
 
-def _names(files: Storage) -> Iterator[str]:
+def dataset_names(files: Storage) -> Iterator[str]:
+    """Names MODEL/CORPUS at which a dataset may stand, in order."""
     for model in filter(is_name_part, files.list_folders("")):
         yield from (f"{model}/{corpus}" for corpus in filter(is_name_part, files.list_folders(model)))
 
@@ -86,7 +87,7 @@ def _summary(dataset: Dataset) -> DatasetSummary:
         disk_bytes=_bytes_below(dataset.files, dataset.name),
         complete=attributes.complete,
         incomplete_reason=attributes.incomplete_reason,
-        estimates=tuple(_estimates(dataset)),
+        estimates=tuple(result_groups(dataset)),
     )
 
 
@@ -94,8 +95,8 @@ def _bytes_below(files: Storage, prefix: str) -> int:
     return sum(files.size(key) or 0 for key in files.list_keys(prefix))
 
 
-def _estimates(dataset: Dataset) -> Iterator[str]:
-    """Names of the groups of results."""
+def result_groups(dataset: Dataset) -> Iterator[str]:
+    """Names METHOD-DIGEST of the groups of results, in order."""
     files, folder = dataset.files, dataset.key("estimates")
     yield from (key for key in files.list_folders(folder) if read_document(files, f"{folder}/{key}") is not None)
 
@@ -120,7 +121,7 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
         "num_shards": {level: dataset.layout.num_shards(level) for level in LEVELS},
         "missing_shards": {level: len(missing_shards(dataset, level)) for level in LEVELS},
         "bytes": _sizes(dataset),
-        "estimates": [_described_results(dataset, group) for group in _estimates(dataset)],
+        "estimates": [_described_results(dataset, group) for group in result_groups(dataset)],
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain

@@ -1,4 +1,4 @@
-"""The ways to read a dataset: lazily with xarray, or slab by slab."""
+"""The ways to read a store: a dataset or all of it lazily with xarray, or slab by slab."""
 
 from typing import Any
 
@@ -7,41 +7,38 @@ import xarray as xr
 from ie_store.store.dataset.decoded import ShownDtype
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.xarray_backend import IeStoreBackend
+from ie_store.store.xarray_lazy import dataset_path
 
-__all__ = ["DatasetReader", "open_reader", "open_store"]
+__all__ = ["DatasetReader", "open_lazily", "open_reader", "open_tree"]
 
 
-def open_store(
-    path: str,
-    *,
-    chunks: Any = {},  # noqa: B006  (never changed; {} is xarray's word for "the engine's own chunks")
-    dtype: ShownDtype = "float32",
-    verify: bool = True,
-) -> xr.Dataset:
-    """Open a dataset lazily: macro, micro, their coordinates, and micro joined to the sequences.
-
-    ``layer`` and ``position`` hold what is stored and nothing else, so that every operation over them is over data:
-    ``ds.macro.sel(layer=3)`` is a `KeyError` that says what is stored where layer 3 is not, and ``isel`` counts stored ones.
-
-    Args:
-        path: STORE/MODEL/CORPUS.
-        chunks: as in `xarray.open_dataset`; by default one Dask chunk per slab. None reads without Dask.
-        dtype: ``float32``, in which sums, means and squares of float16 states do not overflow, or ``stored``: as stored
-            (bfloat16 still as float32, since numpy has none).
-        verify: compare all states read with their checksums; a difference is a `StoreError`.
-
-    Returns:
-        ``macro`` (layer, position, sequence, hidden), ``micro`` (layer, token, hidden), ``token_id`` (sequence, position)
-        and ``micro_state`` (layer, sequence, position, hidden) = ``micro.sel(token=token_id)``; where not all positions are
-        stored also ``all_token_id`` (sequence, all_position). Labels of the source are texts or numbers (sequence,), in
-        memory, for ``ds.label == "text"`` and ``groupby("label")``. NaN where nothing is written yet:
-        ``attrs["complete"]`` is then False, with ``incomplete_reason``.
+def open_lazily(store: str, name: str, *, chunks: Any, dtype: ShownDtype, verify: bool) -> xr.Dataset:
+    """Dataset ``name`` (MODEL/CORPUS), lazily, as `ie_store.open_store` gives it.
 
     Raises:
-        StoreError: ``path`` is not a dataset, or damaged.
-        InputError: ``dtype`` is not known.
+        StoreError: no such store or dataset, or damaged.
+        InputError: ``name`` or ``dtype`` cannot be.
     """
+    path = dataset_path(store, name)
     dataset = xr.open_dataset(path, engine=IeStoreBackend, chunks=chunks, micro_state=True, dtype=dtype, verify=verify)
-    for name in dataset.coords:  # xarray groups by nothing that is a Dask array
-        dataset.variables[name].load()
+    _load_coordinates(dataset)
     return dataset
+
+
+def open_tree(store: str, *, chunks: Any, dtype: ShownDtype, verify: bool) -> xr.DataTree:
+    """All datasets of a store and their results, lazily, as `ie_store.open_store` gives them.
+
+    Raises:
+        StoreError: not a store, or something in it is damaged.
+        InputError: ``dtype`` cannot be.
+    """
+    tree = xr.open_datatree(store, engine=IeStoreBackend, chunks=chunks, micro_state=True, dtype=dtype, verify=verify)
+    for node in tree.subtree:
+        _load_coordinates(node)
+    return tree
+
+
+def _load_coordinates(opened: xr.Dataset | xr.DataTree) -> None:
+    """Take coordinates into memory: xarray groups by nothing that is a Dask array."""
+    for name in opened.coords:
+        opened.variables[name].load()

@@ -21,6 +21,7 @@ class IeStoreBackend(BackendEntrypoint):
 
     description = "Hidden states of language models, stored by ie-store"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "micro_state", "dtype", "verify")
+    supports_groups = True
 
     def open_dataset(
         self,
@@ -49,6 +50,28 @@ class IeStoreBackend(BackendEntrypoint):
 
         dataset = lazy_dataset(os.fspath(filename_or_obj), micro_state, dtype, verify)
         return dataset.drop_vars(drop_variables or [], errors="ignore")
+
+    def open_groups_as_dict(
+        self,
+        filename_or_obj: Any,
+        *,
+        drop_variables: Any = None,
+        micro_state: bool = False,
+        dtype: "ShownDtype" = "float32",
+        verify: bool = True,
+    ) -> dict[str, xr.Dataset]:
+        """Every dataset of the store at a path and all their results, by place in the tree.
+
+        The arguments, and what they raise, are those of `open_dataset`.
+        """
+        from ie_store.store.xarray_tree import lazy_groups
+
+        groups = lazy_groups(os.fspath(filename_or_obj), micro_state, dtype, verify)
+        return {place: group.drop_vars(drop_variables or [], errors="ignore") for place, group in groups.items()}
+
+    def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
+        """``xr.open_datatree("STORE", engine="ie_store")``: as `open_groups_as_dict`, in a tree."""
+        return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, **options))
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """True for the folder of a dataset of ours."""

@@ -15,8 +15,9 @@ from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.decoded import Rows, ShownDtype, read_shown, shown_dtype
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.files.open import open_storage
-from ie_store.store.format.arrays import state_template
+from ie_store.store.format.arrays import dataset_name, state_template
 from ie_store.store.format.metadata import group_document, read_document
+from ie_store.store.xarray_attributes import plain_attributes
 from ie_store.store.xarray_coordinates import dataset_coordinates, token_variables
 
 JOINED = ("layer", "sequence", "position", "hidden")
@@ -93,8 +94,12 @@ def _without_integers(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any
 
 def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", verify: bool = True) -> xr.Dataset:
     """Dataset STORE/MODEL/CORPUS, its states and small arrays read when asked for."""
-    store, name = _located(path)
-    reader = _open(path, store, name, verify)
+    store, name = located(path)
+    return dataset_of(_open(path, store, name, verify), micro_state, dtype)
+
+
+def dataset_of(reader: DatasetReader, micro_state: bool, dtype: ShownDtype) -> xr.Dataset:
+    """What ``reader`` reads, as lazy variables."""
     shown = shown_dtype(reader.layout.stored_dtype, dtype)
     variables: dict[str, xr.Variable] = {level: _state_variable(reader, level, shown) for level in LEVELS}
     variables |= token_variables(reader)
@@ -103,10 +108,19 @@ def lazy_dataset(path: str, micro_state: bool, dtype: ShownDtype = "float32", ve
         variables["micro_state"] = _variable(LazyJoin(reader, shown), JOINED, described)
     attributes: dict[str, Any] = group_document(reader.attributes)["attributes"]
     del attributes["coordinates"]  # for readers of the file: here coordinates are such already
-    return xr.Dataset(variables, dataset_coordinates(reader), attributes)
+    return xr.Dataset(variables, dataset_coordinates(reader), plain_attributes(attributes))
 
 
-def _located(path: str) -> tuple[str, str]:
+def dataset_path(store: str, name: str) -> str:
+    """STORE/MODEL/CORPUS.
+
+    Raises:
+        InputError: ``name`` is not MODEL/CORPUS.
+    """
+    return f"{store.rstrip('/') or '/'}/{dataset_name(name)}"
+
+
+def located(path: str) -> tuple[str, str]:
     """STORE and MODEL/CORPUS of a dataset's path."""
     parts = (path.rstrip("/") if "://" in path else os.path.abspath(path)).rsplit("/", 2)
     if len(parts) < 3:
@@ -129,8 +143,8 @@ def _mistaken(path: str) -> str | None:
     found = _group_attributes(path)
     if found is not None and "identity" not in found and "estimator" not in found:
         return (
-            f"{path} is a store or a model's group in one, not a dataset: give STORE/MODEL/CORPUS; "
-            "'ie-store ls STORE' lists the datasets of a store"
+            f"{path} is a store or a model's group in one, not a dataset: give STORE/MODEL/CORPUS, or open the whole store with "
+            "ie_store.open_store; 'ie-store ls STORE' lists the datasets of a store"
         )
     outer = path.rstrip("/")
     for _ in range(4):

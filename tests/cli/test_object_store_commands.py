@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from called import ie_store, ie_store_json
 
-from ie_store.store.open import open_store
+from ie_store import open_store
 
 ADDRESS = "s3://hidden-states/team/store"
 NAME = "tiny-gpt2/rows"
@@ -17,7 +17,7 @@ def test_extract_estimate_and_remove(server, store, model_folder, tokens_file):
     result = ie_store(*arguments)
     assert result.exit_code == 0, result.output
     assert ie_store(*arguments).exit_code == 0  # and again: nothing is left to do
-    local, remote = open_store(f"{store}/{NAME}"), open_store(f"{ADDRESS}/{NAME}")
+    local, remote = open_store(store, NAME), open_store(ADDRESS, NAME)
     for name in ("macro", "micro", "token_id", "source_row"):
         assert np.array_equal(local[name].values, remote[name].values)
     assert ie_store_json("verify", ADDRESS, NAME)["faults"] == []

@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 from known_store import NAME, random_tokens, write_store
 
+from ie_store import open_store
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.store.catalog import describe_dataset, list_datasets
 from ie_store.store.files.local import LocalStorage
-from ie_store.store.open import open_store
 from ie_store.store.results.show import show_results
 from ie_store.store.verify import verify_dataset
 
@@ -48,7 +48,7 @@ def test_looking_at_a_dataset_opens_it_once(store, times_read, command):
 
 def test_opening_and_listing_open_it_once(store, times_read):
     run(store)
-    for command in (lambda: open_store(f"{store}/{NAME}").load(), lambda: list_datasets(store)):
+    for command in (lambda: open_store(store, NAME).load(), lambda: list_datasets(store)):
         times_read.clear()
         command()
         assert (times_read["zarr.json"], times_read[f"{NAME}/zarr.json"]) == (1, 1)

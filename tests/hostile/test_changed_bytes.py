@@ -84,7 +84,7 @@ def slabs():
 
 
 def lazy(store, slab, **options):
-    dataset = ie_store.open_store(f"{store}/{NAME}", **options)
+    dataset = ie_store.open_store(store, NAME, **options)
     states = dataset[slab.level][slab.layer]
     return (states if slab.position is None else states[slab.position]).values
 
@@ -188,7 +188,7 @@ def test_a_foreign_corpus_with_valid_checksums(store, array, foreign):
         with pytest.raises(StoreError, match=said):
             getattr(open_reader(str(store), NAME), name)
     with pytest.raises(StoreError, match=said):
-        _ = ie_store.open_store(f"{store}/{NAME}").micro_state[0].values
+        _ = ie_store.open_store(store, NAME).micro_state[0].values
     assert len(open_reader(str(store), NAME, verify=False).tokens) == 200
 
 

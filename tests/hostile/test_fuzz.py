@@ -17,11 +17,11 @@ import pytest
 from called import ie_store
 from known_store import NAME, random_tokens, write_store
 
+from ie_store import open_store
 from ie_store.errors import IeStoreError
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.open import open_store
 
 NUM_INPUTS = int(os.environ.get("IE_STORE_FUZZ", "5000"))
 SEED = int(os.environ.get("IE_STORE_FUZZ_SEED", "0"))
@@ -43,7 +43,7 @@ def command(*arguments):
 
 def opened(store):
     try:
-        dataset = open_store(f"{store}/{NAME}", chunks=None)
+        dataset = open_store(store, NAME, chunks=None)
         return [(name, values.dims, values.values.tobytes()) for name, values in sorted(dataset.variables.items())]
     except IeStoreError as error:
         raise Refused(str(error)) from error

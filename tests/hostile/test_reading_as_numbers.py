@@ -26,13 +26,15 @@ def large(store, dtype="float16", **changed):
     return made.write()
 
 
-def both_readers(path, **options):
-    return ie_store.open_store(path, **options), xr.open_dataset(path, engine="ie_store", micro_state=True, **options)
+def both_readers(made, **options):
+    return ie_store.open_store(made.store, made.name, **options), xr.open_dataset(
+        made.path, engine="ie_store", micro_state=True, **options
+    )
 
 
 def test_sums_and_squares_of_float16_states_do_not_overflow(tmp_path):
     made = large(tmp_path / "s")
-    for dataset in both_readers(made.path):
+    for dataset in both_readers(made):
         for name in ("macro", "micro", "micro_state"):
             assert dataset[name].dtype == np.float32
             assert dataset[name].compute().dtype == np.float32
@@ -50,14 +52,14 @@ def test_sums_and_squares_of_float16_states_do_not_overflow(tmp_path):
 
 def test_stored_gives_what_is_stored(tmp_path):
     made = large(tmp_path / "s")
-    for dataset in both_readers(made.path, dtype="stored"):
+    for dataset in both_readers(made, dtype="stored"):
         assert dataset.macro.dtype == dataset.micro.dtype == dataset.micro_state.dtype == np.float16
         assert np.array_equal(dataset.macro, made.states["macro"])
         assert np.array_equal(
             dataset.macro.isel(sequence=[20, 3, 3], hidden=[5, 1]), made.states["macro"][:, :, [20, 3, 3]][..., [5, 1]]
         )
     with pytest.raises(InputError, match=r"dtype 'float64' is not known.*float32, stored"):
-        ie_store.open_store(made.path, dtype="float64")
+        ie_store.open_store(made.store, made.name, dtype="float64")
 
 
 def test_attributes_tell_plain_readers_to_convert(tmp_path):
@@ -66,7 +68,7 @@ def test_attributes_tell_plain_readers_to_convert(tmp_path):
     for level in ("macro", "micro"):
         assert "convert to float32 before sums, means and squares" in plain[level].attrs["note"]
         assert "note" in xr.open_dataset(made.path, engine="ie_store", dtype="stored")[level].attrs
-        assert "note" not in ie_store.open_store(made.path)[level].attrs
+        assert "note" not in ie_store.open_store(made.store, made.name)[level].attrs
     full = make(tmp_path / "t", dtype="float32").write()
     assert "note" not in xr.open_zarr(full.path, consolidated=False).macro.attrs
 
@@ -76,7 +78,7 @@ def test_every_float16_is_shown_as_the_same_number(tmp_path):
     made = make(tmp_path / "s", rows=1024, size=128, num_positions=1, num_layers=2, hidden=32)
     made.states["macro"] = np.arange(2**16, dtype=np.uint16).reshape(2, 1, 1024, 32).view(np.float16)
     made.write()
-    shown = ie_store.open_store(made.path, verify=False).macro.values
+    shown = ie_store.open_store(made.store, made.name, verify=False).macro.values
     with np.errstate(invalid="ignore"):
         assert np.array_equal(shown, made.states["macro"].astype(np.float32), equal_nan=True)
 
@@ -88,7 +90,7 @@ def partial(tmp_path):
 
 
 def test_what_is_not_stored_is_a_key_error_that_says_what_is(partial):
-    for dataset in both_readers(partial.path):
+    for dataset in both_readers(partial):
         for again in (dataset, dataset.copy(deep=True), pickle.loads(pickle.dumps(dataset)), dataset.isel(sequence=slice(3))):
             with pytest.raises(KeyError, match=r"layer 0 is not stored; stored layers: \[1, 2\].*--layers"):
                 again.macro.sel(layer=0)
@@ -99,7 +101,7 @@ def test_what_is_not_stored_is_a_key_error_that_says_what_is(partial):
 
 def test_operations_over_a_dataset_stored_in_part_are_over_what_is_stored(partial, tmp_path):
     states = partial.states["macro"][1:][:, [0, 2]].astype(np.float32)
-    for dataset in both_readers(partial.path):
+    for dataset in both_readers(partial):
         assert np.array_equal(dataset.macro, states)
         np.testing.assert_allclose(dataset.macro.mean(("layer", "position")), states.mean(axis=(0, 1)), rtol=1e-6)
         assert not any(np.isnan(dataset[name]).any() for name in ("macro", "micro", "micro_state"))
@@ -108,11 +110,11 @@ def test_operations_over_a_dataset_stored_in_part_are_over_what_is_stored(partia
         joined = dataset.micro.compute().sel(token=dataset.token_id.compute()).transpose(*dataset.micro_state.dims)
         assert np.array_equal(dataset.micro_state, joined)
         dataset.macro.sel(layer=1, position=2).to_netcdf(tmp_path / "one.nc")
-    assert "all_token_id" not in ie_store.open_store(make(tmp_path / "whole").write().path)
+    assert "all_token_id" not in ie_store.open_store(make(tmp_path / "whole").write().store, "model/corpus")
 
 
 def test_stored_layers_align_with_the_layers_of_others(partial):
-    dataset, plain = ie_store.open_store(partial.path), xr.open_zarr(partial.path, consolidated=False)
+    dataset, plain = ie_store.open_store(partial.store, partial.name), xr.open_zarr(partial.path, consolidated=False)
     for other in (plain, plain.isel(layer=[1, 2]), dataset.isel(layer=[1])):
         difference = dataset.macro - other.macro
         assert difference.layer.values.tolist() == [layer for layer in (1, 2) if layer in other.layer]
@@ -136,7 +138,7 @@ LABELS = {
 
 def test_labels_are_texts_and_numbers(tmp_path):
     made = make(tmp_path / "s", labels=LABELS).write()
-    for dataset in (ie_store.open_store(made.path), xr.open_dataset(made.path, engine="ie_store", chunks={})):
+    for dataset in (ie_store.open_store(made.store, made.name), xr.open_dataset(made.path, engine="ie_store", chunks={})):
         for name, values in LABELS.items():
             assert dataset[name].values.tolist() == values.tolist()
             assert dataset[name].attrs["long_name"] == f"label {name} of the source"
@@ -156,13 +158,13 @@ def test_labels_are_texts_and_numbers(tmp_path):
 def test_group_by_a_label(tmp_path, name):
     made = make(tmp_path / "s", labels=LABELS).write()
     states = made.states["macro"].astype(np.float64)
-    for dataset in (ie_store.open_store(made.path), xr.open_dataset(made.path, engine="ie_store")):
+    for dataset in (ie_store.open_store(made.store, made.name), xr.open_dataset(made.path, engine="ie_store")):
         means = dataset.macro.groupby(name).mean()
         assert sorted(means[name].values.tolist()) == sorted(set(LABELS[name].tolist()))
         for value in set(LABELS[name].tolist()):
             truth = states[:, :, LABELS[name] == value].mean(axis=2)
             np.testing.assert_allclose(means.sel({name: value}).transpose("layer", "position", "hidden"), truth, atol=1e-5)
-    pairs = ie_store.open_store(made.path).macro.groupby(["licence", "year"]).mean()
+    pairs = ie_store.open_store(made.store, made.name).macro.groupby(["licence", "year"]).mean()
     assert dict(pairs.sizes)["licence"] * dict(pairs.sizes)["year"] == 6
 
 
@@ -208,7 +210,7 @@ def test_damaged_labels_are_an_error(tmp_path, damage):
     made = make(tmp_path / "s", labels={"who": np.array(list("abc") * 7)}).write()
     DAMAGE[damage](Path(made.path, "who"))
     with pytest.raises(StoreError, match="who"):
-        ie_store.open_store(made.path)
+        ie_store.open_store(made.store, made.name)
     with pytest.raises(StoreError, match="who"):
         xr.open_dataset(made.path, engine="ie_store").who.load()
 
@@ -221,7 +223,7 @@ def test_a_label_cannot_take_the_place_of_another_array(tmp_path, label):
     del values["digest"]
     path.write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": values | {"digest": digest(values)}}))
     with pytest.raises(StoreError, match="names a label") as caught:
-        ie_store.open_store(made.path)
+        ie_store.open_store(made.store, made.name)
     assert str(caught.value).isprintable()
 
 
@@ -232,7 +234,7 @@ def test_tokens_that_contradict_each_other_are_an_error(tmp_path, file):
     chunk = next(path for path in Path(made.path, file, "c").rglob("0") if path.is_file())
     chunk.write_bytes(with_checksum(np.ascontiguousarray(values, "<i4")))
     with pytest.raises(StoreError, match=rf"{file}.*(fingerprint|distinct values)"):
-        ie_store.open_store(made.path).micro_state.load()
+        ie_store.open_store(made.store, made.name).micro_state.load()
 
 
 def test_states_are_verified_unless_told_otherwise(tmp_path):
@@ -244,11 +246,11 @@ def test_states_are_verified_unless_told_otherwise(tmp_path):
     raw[16 + 7] ^= 1  # behind the first chunk's header
     shard.write_bytes(raw)
     for dtype in ("float32", "stored"):
-        for dataset in both_readers(made.path, dtype=dtype):
+        for dataset in both_readers(made, dtype=dtype):
             with pytest.raises(StoreError, match="layer 0, position 0"):
                 dataset.macro.load()
             assert np.array_equal(dataset.macro[1], made.states["macro"][1], equal_nan=True)
-        for dataset in both_readers(made.path, dtype=dtype, verify=False):
+        for dataset in both_readers(made, dtype=dtype, verify=False):
             different = dataset.macro.values.astype(np.float16).view(np.uint16) != made.states["macro"].view(np.uint16)
             assert different[0, 0, 0, 3]
 
@@ -257,10 +259,10 @@ def test_other_places_of_a_store_say_what_they_are(tmp_path):
     made = make(tmp_path / "s").write()
     for path in (made.store, f"{made.store}/model", f"{made.store}/"):
         with pytest.raises(StoreError, match="is a store or a model's group in one, not a dataset: give STORE/MODEL/CORPUS"):
-            ie_store.open_store(path)
+            xr.open_dataset(path, engine="ie_store")
     for inside in ("macro", "ledger", "estimates", "ledger/macro"):
         with pytest.raises(StoreError, match=f"lies in the dataset {made.path}: give that path"):
-            ie_store.open_store(f"{made.path}/{inside}")
+            xr.open_dataset(f"{made.path}/{inside}", engine="ie_store")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "terabyte", "deep", "list"])

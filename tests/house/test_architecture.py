@@ -95,7 +95,7 @@ def test_a_storage_backend_is_a_file_and_a_line(tmp_path):
         "from ie_store.store.results.show import show_results\n"
         "tokens = random_tokens(80)\n"
         "store = write_store('memory://mine', tokens)\n"
-        "opened = ie_store.open_store(f'{store}/{NAME}')\n"
+        "opened = ie_store.open_store(store, NAME)\n"
         "assert np.array_equal(opened.macro.values, make_states(tokens, 3, 6)[0].astype('float32'))\n"
         "found = estimate(EstimateSpec(store=store, name=NAME, estimators=(estimator_spec('cca'),)))\n"
         "report = verify_dataset(store, NAME)\n"

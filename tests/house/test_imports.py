@@ -14,13 +14,15 @@ GROUND = (
     "errors", "estimator_options", "estimators", "fields", "fingerprint", "grid", "levels", "options", "prefixes", "printable",
     "profile_options", "profiles", "specs", "variables",
 )  # fmt: skip
+DOOR = ("calls",)
+"""Modules that stand in the door beside ie_store/__init__.py: what users import and call."""
 MAY_IMPORT = {
     "ground": {"ground"},
     "store": {"ground", "store"},
     "corpus": {"ground", "corpus"},
     "extract": {"ground", "store", "corpus", "extract"},
     "estimate": {"ground", "store", "estimate"},
-    "door": {"ground", "store", "estimate"},  # ie_store/__init__.py: what users import
+    "door": {"ground", "store", "extract", "estimate", "door"},
     "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
 }
 """Rooms that a room may import from."""
@@ -71,7 +73,7 @@ def room(module: str) -> str:
     package, *parts = module.split(".")
     if package == "ie_store_cli":
         return "cli"
-    if not parts:
+    if not parts or parts[0] in DOOR:
         return "door"
     return "ground" if parts[0] in GROUND else parts[0]
 
@@ -167,7 +169,7 @@ def test_no_file_is_longer_than_300_lines(path):
 
 
 PLANTED = [
-    ("ie_store/grid.py", "from ie_store.store.open import open_store", "stands in store"),
+    ("ie_store/grid.py", "from ie_store.store.open import open_reader", "stands in store"),
     ("ie_store/prefixes.py", "def f():\n    import torch", "torch belongs in estimate, extract"),
     ("ie_store/specs.py", "import zarr.codecs", "zarr belongs in store"),
     ("ie_store/store/open.py", "import torch.nn as nn", "torch belongs in"),
@@ -191,7 +193,9 @@ PLANTED = [
     ("ie_store/extract/run.py", "import cli.main", "nobody imports it"),
     ("ie_store/extract/run.py", "from ie_store import open_store", "stands in door"),
     ("ie_store/extract/run.py", "from . import forward", "relative import"),
-    ("ie_store/__init__.py", "from ie_store.extract.run import extract", "stands in extract"),
+    ("ie_store/__init__.py", "from ie_store.corpus.make import make_corpus", "stands in corpus"),
+    ("ie_store/calls.py", "import torch", "torch belongs in"),
+    ("ie_store/store/open.py", "from ie_store.calls import extract", "stands in door"),
     ("ie_store/helpers/text.py", "", "no room called 'helpers'"),
     (
         "ie_store/store/files/open.py",
@@ -203,7 +207,7 @@ PLANTED = [
     ("ie_store/store/format/codec.py", "from ie_store.store.dataset.writer import open_writer", "store.format imports only"),
     (
         "ie_store/store/dataset/writer.py",
-        "def f():\n    from ie_store.store.open import open_store",
+        "def f():\n    from ie_store.store.open import open_reader",
         "store.dataset imports only",
     ),
     ("ie_store/store/dataset/writer.py", "from ie_store.store.results.records import Record", "store.dataset imports only"),
@@ -212,7 +216,7 @@ PLANTED = [
     ("ie_store/extract/forward/group.py", "from ie_store.extract.plan import Plan", "extract.forward imports only"),
     ("ie_store/estimate/exact/entropies.py", "from ie_store.estimate.critics.bounds import Bound", "estimate.exact imports only"),
     ("ie_store/estimate/critics/train.py", "from ie_store.estimate.estimators.cca import run_fold", "critics imports only"),
-    ("ie_store/estimate/critics/train.py", "from ie_store.store.open import open_store", "estimate.critics imports only"),
+    ("ie_store/estimate/critics/train.py", "from ie_store.store.open import open_reader", "estimate.critics imports only"),
     ("ie_store/estimate/estimators/cca.py", "from ie_store.estimate.execute import execute", "estimate.estimators imports only"),
     ("ie_store/estimate/pictures/draw.py", "import math", "no room called 'estimate.pictures'"),
     ("ie_store/store/open.py", "from ie_store.store import open", "circle: ie_store.store.open -> ie_store.store.open"),

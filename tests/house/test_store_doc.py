@@ -175,9 +175,9 @@ def made(request, tmp_path):
 
 
 def test_a_reader_written_from_the_page_agrees_with_ours(made):
-    from ie_store.store.open import open_store
+    from ie_store import open_store
 
-    ours, theirs = open_store(made.path), Dataset(Path(made.path))
+    ours, theirs = open_store(made.store, made.name), Dataset(Path(made.path))
     for layer in range(3):
         np.testing.assert_array_equal(theirs.slab("micro", layer), ours.micro.sel(layer=layer).values)
         for position in range(3):

@@ -1,9 +1,12 @@
 """The package as it is installed: a wheel built from the checkout, in a folder where nothing else of ours stands."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -20,25 +23,79 @@ for path in sorted(__import__("pathlib").Path(sys.argv[1]).rglob("*.py")):
 """
 
 
-@pytest.mark.slow
-def test_a_wheel_holds_the_whole_package(tmp_path):
-    source, target = tmp_path / "source", tmp_path / "installed"
+USER = """
+import numpy as np
+import ie_store
+
+tree = ie_store.open_store("STORE")
+reveal_type(tree)
+dataset = ie_store.open_store("STORE", "model/corpus", dtype="stored")
+reveal_type(dataset)
+report = ie_store.extract("STORE", model="m", corpus="icl:country?names=10", dtype="bfloat16", num_sequences=None)
+reveal_type(report.num_rows)
+found = ie_store.estimate("STORE", report.name, estimators=["decode", ie_store.estimator_spec("noise", sigma=2.0)])
+reveal_type(found[0].ie_nats)
+reveal_type(ie_store.mutual_information(np.zeros((60, 2)), np.zeros((60, 2))).interval_nats)
+reveal_type(ie_store.open_estimates("STORE", report.name).to_dataframe())
+spectra = ie_store.profile("STORE", report.name, profiles="spectrum")["spectrum"]
+"""
+REVEALED = ["DataTree", "Dataset", "int", "float", "tuple[float, float]", "Any"]
+"""Types that mypy must see, line by line of `USER`."""
+WRONG = {
+    'ie_store.extract("STORE", model="m", corpus="c", dtype="int8")': "arg-type",
+    'ie_store.estimate("STORE", "m/c", estimator="mine")': "call-arg",
+    'ie_store.open_stroe("STORE")': "attr-defined",
+}
+"""What mypy must refuse, and for what."""
+
+
+def python(folder: Path, *arguments: object, **environment: str) -> str:
+    """What a fresh Python prints that runs in ``folder``."""
+    run = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True, text=True, timeout=280, cwd=folder, env=os.environ | environment,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder that a wheel of the package was installed into, and nothing else."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, target = folder / "source", folder / "installed"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("ie_store", "cli"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ("--quiet", "--no-deps", "--no-index")
+    python(folder, "-m", "pip", "wheel", *options, "--no-build-isolation", "-w", folder / "wheels", source)
+    (wheel,) = (folder / "wheels").iterdir()
+    python(folder, "-m", "pip", "install", *options, "--target", target, wheel)
+    return target
 
-    def python(*arguments: object, **environment: str) -> str:
-        run = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            capture_output=True, text=True, timeout=240, cwd=tmp_path, env=os.environ | environment,
-        )  # fmt: skip
-        assert run.returncode == 0, run.stdout + run.stderr
-        return run.stdout
 
-    python("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path / "wheels", source)
-    (wheel,) = (tmp_path / "wheels").iterdir()
-    python("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel)
-    assert (target / "ie_store/py.typed").exists()
-    assert python("-c", CODE, target, PYTHONPATH=str(target)).split()
+@pytest.mark.slow
+def test_a_wheel_holds_the_whole_package(installed, tmp_path):
+    assert (installed / "ie_store/py.typed").exists()
+    assert python(tmp_path, "-c", CODE, installed, PYTHONPATH=str(installed)).split()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_wheel_is_typed_from_outside(installed, tmp_path):
+    """As for a user: the package lies where an environment's packages lie, and their own faults are none of the user's."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    packages = next((tmp_path / "venv/lib").glob("*/site-packages"))
+    (packages / "others.pth").write_text(f"{installed}\n{sysconfig.get_paths()['purelib']}\n")
+    (tmp_path / "right.py").write_text(USER)
+    (tmp_path / "wrong.py").write_text("import ie_store\n" + "\n".join(WRONG))
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", tmp_path / "venv/bin/python", "right.py", "wrong.py"],
+        capture_output=True, text=True, timeout=880, cwd=tmp_path, env=os.environ | {"PYTHONPATH": "", "MYPYPATH": ""},
+    )  # fmt: skip
+    revealed = re.findall(r'right\.py:\d+: note: Revealed type is "(.*)"', run.stdout)
+    assert [re.sub(r"builtins\.|xarray[\w.]*\.", "", found) for found in revealed] == REVEALED, run.stdout
+    errors = re.findall(r"^(\S+): error: .*\[([\w-]+)\]$", run.stdout, re.MULTILINE)
+    assert errors == [(f"wrong.py:{line}", code) for line, code in enumerate(WRONG.values(), start=2)], run.stdout

@@ -1,5 +1,6 @@
 """The xarray engine and `open_store` against plain xarray."""
 
+import json
 import subprocess
 import sys
 
@@ -19,8 +20,17 @@ def plain(made):
 
 
 def truth(made):
-    """What our readers must show: plain Zarr's stored layers and positions, as float32, with the labels' texts."""
+    """What our readers must show: plain Zarr's stored layers and positions, as float32, with the labels' texts.
+
+    Attributes are those of plain Zarr as other file formats take them: no objects, no lists, no truth values.
+    """
     found = plain(made)
+    numbers = {False: 0, True: 1}
+    found.attrs = {
+        name: numbers[value] if isinstance(value, bool) else json.dumps(value) if isinstance(value, dict | list) else value
+        for name, value in found.attrs.items()
+        if value is not None
+    }
     tokens = found.token_id.rename(position="all_position").drop_vars("all_position")
     found = found.isel(layer=list(made.layout.layers), position=list(made.layout.positions))
     for level in ("macro", "micro"):
@@ -42,7 +52,7 @@ def test_engine_gives_what_plain_zarr_gives(tmp_path, dtype, chosen):
     for chunks in ({}, None, "auto", {"sequence": -1}):
         found = xr.open_dataset(made.path, engine="ie_store", chunks=chunks)
         assert_same_values(found, truth(made))
-    assert_same_values(ie_store.open_store(made.path).drop_vars("micro_state"), truth(made))
+    assert_same_values(ie_store.open_store(made.store, made.name).drop_vars("micro_state"), truth(made))
 
 
 def assert_same_values(found, expected):
@@ -52,7 +62,7 @@ def assert_same_values(found, expected):
 
 
 def test_one_dask_chunk_per_slab(made):
-    dataset = ie_store.open_store(made.path)
+    dataset = ie_store.open_store(made.store, made.name)
     assert dataset.macro.chunksizes == {"layer": (1,) * 3, "position": (1,) * 3, "sequence": (21,), "hidden": (8,)}
     assert dataset.micro.chunksizes == {"layer": (1,) * 3, "token": (7,), "hidden": (8,)}
     assert dataset.micro_state.chunksizes == {"layer": (1,) * 3, "sequence": (21,), "position": (1,) * 3, "hidden": (8,)}
@@ -61,7 +71,7 @@ def test_one_dask_chunk_per_slab(made):
 
 def test_bfloat16_is_decoded(tmp_path):
     made = make(tmp_path / "s", dtype="bfloat16", layers=(1,)).write()
-    dataset = ie_store.open_store(made.path)
+    dataset = ie_store.open_store(made.store, made.name)
     expected = (made.states["macro"].astype(np.uint32) << 16).view(np.float32)
     assert dataset.macro.dtype == dataset.micro.dtype == dataset.micro_state.dtype == np.float32
     assert np.array_equal(dataset.macro.sel(layer=1), expected[1])
@@ -72,7 +82,7 @@ def test_bfloat16_is_decoded(tmp_path):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_micro_state_is_micro_joined_by_token(tmp_path, dtype):
     made = make(tmp_path / "s", dtype=dtype, layers=(0, 2)).write()
-    dataset = ie_store.open_store(made.path)
+    dataset = ie_store.open_store(made.store, made.name)
     expected = dataset.micro.load().sel(token=dataset.token_id.load()).transpose("layer", "sequence", "position", "hidden")
     assert dataset.micro_state.dims == expected.dims
     assert np.array_equal(dataset.micro_state.values, expected.values, equal_nan=True)
@@ -102,8 +112,8 @@ def test_incomplete_dataset_says_so_and_shows_nan(tmp_path):
     with made.open_writer() as writer:
         writer.write_shard(made.layout.shard("macro", 0), made.shard_states("macro", 0))
         writer.mark_incomplete("stopped for a test")
-    dataset = ie_store.open_store(made.path)
-    assert dataset.attrs["complete"] is False
+    dataset = ie_store.open_store(made.store, made.name)
+    assert dataset.attrs["complete"] == 0
     assert dataset.attrs["incomplete_reason"] == "stopped for a test"
     assert np.array_equal(dataset.macro[:, :, :8], made.states["macro"][:, :, :8])
     assert np.isnan(dataset.macro[:, :, 8:]).all()
@@ -122,14 +132,19 @@ def test_xarray_recognises_a_dataset_by_itself(made):
 def test_paths(made, monkeypatch):
     monkeypatch.chdir(made.store)
     for path in ("model/corpus", "./model/corpus/", "model/../model/corpus"):
-        assert ie_store.open_store(path).attrs["complete"]
+        assert xr.open_dataset(path, engine="ie_store").attrs["complete"]
+    for store in (".", "./", made.store + "/"):
+        assert ie_store.open_store(store, "model/corpus").attrs["complete"]
     with pytest.raises(StoreError, match="is not a dataset"):
-        ie_store.open_store(f"{made.store}/model/none")
-    with pytest.raises(StoreError, match="is a store or a model's group in one, not a dataset"):
-        ie_store.open_store(made.store)
+        ie_store.open_store(made.store, "model/none")
+    for name in ("model", "", "model/corpus/macro", "../corpus"):
+        with pytest.raises(InputError, match="is not MODEL/CORPUS"):
+            ie_store.open_store(made.store, name)
     for path in ("/", "/x", ""):
         with pytest.raises((InputError, StoreError)):
             ie_store.open_store(path)
+        with pytest.raises((InputError, StoreError)):
+            xr.open_dataset(path, engine="ie_store")
 
 
 def test_plain_xarray_needs_nothing_of_ours(made):

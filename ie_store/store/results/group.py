@@ -74,6 +74,23 @@ def read_contents(dataset: Dataset, group: str) -> tuple[ResultsAttributes, RawA
     return None
 
 
+def read_result(dataset: Dataset, group: str, array: str) -> NDArray[Any]:
+    """One array of a group of results, as it was put together last.
+
+    Raises:
+        StoreError, IdentityError: as `read_contents`.
+    """
+    attributes = read_results_group(dataset, group)
+    while attributes is not None:
+        try:
+            return _read(dataset.files, dataset.key("estimates", group), array, attributes.checksums.get(array, ()))
+        except StoreError:
+            before, attributes = attributes, read_results_group(dataset, group)
+            if attributes == before:
+                raise
+    raise StoreError(f"{dataset.address_of('estimates', group)} was removed meanwhile; open the store again")
+
+
 def _read(files: Storage, key: str, array: str, checksums: tuple[int, ...]) -> NDArray[Any]:
     where = f"{files.address(key)}/{array}"
     if read_document(files, f"{key}/{array}") is None:

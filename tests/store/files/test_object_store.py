@@ -15,6 +15,7 @@ import xarray as xr
 import zarr
 from made_store import make, source_rows
 
+from ie_store import open_store
 from ie_store.errors import BusyError, IdentityError, InputError, StoreError
 from ie_store.estimators import estimator_spec
 from ie_store.specs import MIEstimate, Outcome, Problem, Slab
@@ -25,7 +26,7 @@ from ie_store.store.dataset.remove import remove_dataset
 from ie_store.store.files import s3, s3_lock
 from ie_store.store.files.open import open_storage
 from ie_store.store.format.arrays import coordinate_values
-from ie_store.store.open import open_reader, open_store
+from ie_store.store.open import open_reader
 from ie_store.store.results.estimate_variables import estimate_pieces
 from ie_store.store.results.records import Record
 from ie_store.store.results.show import read_results
@@ -74,7 +75,7 @@ def test_all_readers_agree(store, server, dtype):
     name = "macro" if dtype == "float16" else "macro_bfloat16_bits"
     plain = xr.open_zarr(made.path, consolidated=False, chunks=None, storage_options=OPTIONS)[name].values
     group = zarr.open_group(made.path, mode="r", storage_options=OPTIONS)
-    ours = open_store(made.path)
+    ours = open_store(made.store, made.name)
     engine = xr.open_dataset(made.path, engine="ie_store")
     truth = made.states["macro"] if dtype == "float16" else (made.states["macro"].astype(np.uint32) << 16).view(np.float32)
     for layer in (0, 2):
@@ -393,7 +394,7 @@ def test_messages_name_the_mend(server, monkeypatch):
     with pytest.raises(StoreError, match="is not a store"):
         list_datasets(f"s3://{BUCKET}/nothing")
     with pytest.raises(InputError, match="give s3://BUCKET"):
-        open_store(f"s3://{BUCKET}/nothing")
+        xr.open_dataset(f"s3://{BUCKET}/nothing", engine="ie_store")
     monkeypatch.setitem(sys.modules, "ie_store.store.files.s3", None)
     with pytest.raises(InputError, match=r"pip install 'ie-store\[s3\]'"):
         open_storage(f"s3://{BUCKET}/store")
@@ -403,4 +404,4 @@ def test_a_whole_bucket_may_be_a_store(server):
     server.create_bucket(Bucket="whole")
     made = make("s3://whole").write()
     assert verify_dataset("s3://whole/", made.name).faults == []
-    assert np.array_equal(open_store(made.path)["macro"].values, made.states["macro"])
+    assert np.array_equal(open_store(made.store, made.name)["macro"].values, made.states["macro"])
