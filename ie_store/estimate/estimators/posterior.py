@@ -128,6 +128,8 @@ def _entropies(
             if last > first:  # the drawn ones themselves
                 product[index[first:last] - top, torch.arange(first, last, device=device)] = 0.0
         skipped = _num_negligible(factors, products, pasts)
+        if skipped == num_levels:
+            continue
         e, a = room[2 + skipped : 2 + num_levels], room[2 + num_levels + skipped :]
         torch.mm(factors[skipped:], products.view(2, -1), out=a.view(len(a), -1)).clamp_(LEAST, MOST)
         torch.exp(a, out=e)

@@ -22,7 +22,8 @@ from ie_store.store.files.protocol import MOST_DOCUMENT_BYTES, TEMPORARY, Buffer
 T = TypeVar("T")
 STRETCH_BYTES = 9 * 2**16
 """Read, then summed, at once: what lies well in a core's cache. Shorter ones gain less there than they lose in waiting for
-Python's lock: two threads reach 0.70 of the unchecked speed with 296 KiB, 0.78 with this, 0.74 with 1,200 KiB (``slab_read.py``)."""
+Python's lock: two threads reach 0.70 of the unchecked speed with 296 KiB, 0.78 with this, 0.74 with 1,200
+(``slab_read.py``)."""
 READ_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
