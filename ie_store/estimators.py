@@ -192,7 +192,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     Estimator(
         name="decode",
-        version=2,
+        version=3,
         summary="usable bits: what a linear reader of the state tells of prefixes that it was not trained on",
         options=DecodeOptions,
         guarantee="lower bound",

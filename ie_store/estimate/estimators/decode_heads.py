@@ -16,49 +16,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.estimators.decode_design import Column, Design, Seen
 from ie_store.estimate.estimators.decode_newton import maximise
 
 RIDGES = (0.003, 0.03, 0.3)
 """Ridge penalties that validation rows choose from, in units of the mean eigenvalue of the states' covariance."""
 MOST_ONE_HOT = 64
 """Tokens of a position up to which one-hot heads are tried: beyond, most are rare, and shared heads are better and cheaper."""
-MOST_CALIBRATION_ROWS = 1024
-ROWS_AT_ONCE = 4096
-LEAST_DEVIATION = 1e-9
-"""Of the largest standard deviation, below which a dimension is constant."""
 LEAST_SPREAD = 1e-5
 """Relative spread below which norms or frequencies are all the same."""
 LEAST_WITHIN = 1e-4
 """Least share of variance within tokens: train rows that are told apart without error say nothing finer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """The tokens that stand at one position of the listed prefixes."""
-
-    position: int
-    tokens: Tensor
-    """(outcome,) token of each prefix, 0..K-1"""
-    log_shares: Tensor
-    """(token,) logarithm of the listed frequencies"""
-    features: Tensor
-    """(token, feature) phi, see `token_features`"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Design:
-    """One layer's states as one fold's train rows make them uncorrelated."""
-
-    rows: Tensor
-    """(outcome, dimension) standardised and turned to the principal axes of the train rows"""
-    variances: Tensor
-    """(dimension,) of train rows"""
-    train: Tensor
-    train_weights: Tensor
-    validation: Tensor
-    """(row,) at most `MOST_CALIBRATION_ROWS`"""
-    validation_weights: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,38 +66,10 @@ def token_features(states: Tensor, shares: Tensor) -> Tensor:
     return torch.nn.functional.normalize(whitened, dim=1).float()
 
 
-def make_design(rows: Tensor, fold: Fold) -> Design:
-    """The design of states ``rows`` (outcome, dimension)."""
-    train, weights = fold.train.rows, fold.train.probabilities
-    parts = [(train[at : at + ROWS_AT_ONCE], weights[at : at + ROWS_AT_ONCE]) for at in range(0, len(train), ROWS_AT_ONCE)]
-    mean = torch.stack([share @ rows[part].double() for part, share in parts]).sum(dim=0)
-    deviation = torch.stack([share @ (rows[part].double() - mean).square() for part, share in parts]).sum(dim=0).sqrt()
-    kept = deviation > LEAST_DEVIATION * deviation.max()
-    scale = torch.where(kept, deviation, torch.inf)
-    standard = torch.cat([((part.double() - mean) / scale).float() for part in torch.split(rows, ROWS_AT_ONCE)])
-    covariance = torch.zeros((rows.shape[1], rows.shape[1]), dtype=torch.float64, device=rows.device)
-    for part, share in parts:
-        of_part = standard[part].double()
-        covariance += (of_part * share[:, None]).T @ of_part
-    variances, axes = torch.linalg.eigh(covariance)
-    axes = axes.float()
-    for part in torch.split(standard, ROWS_AT_ONCE):
-        part.copy_(part @ axes)
-    every = -(-len(fold.validation.rows) // MOST_CALIBRATION_ROWS)
-    validation = fold.validation.probabilities[::every]
-    return Design(
-        rows=standard,
-        variances=variances.clamp_min(0).float(),
-        train=train,
-        train_weights=weights.float(),
-        validation=fold.validation.rows[::every],
-        validation_weights=(validation / validation.sum()).float(),
-    )
-
-
-def fit_head(design: Design, column: Column) -> Head:
+def fit_head(design: Design, column: Column, seen: Seen) -> Head:
     """The head of the best kind and penalty on validation rows."""
-    return max((_calibrated(design, head) for head in _candidates(design, column)), key=lambda head: head.validation_nats)
+    candidates = _candidates(design.variances, column, seen)
+    return max((_calibrated(design, head) for head in candidates), key=lambda head: head.validation_nats)
 
 
 def own_log_ratios(head: Head, scores: Tensor, tokens: Tensor) -> Tensor:
@@ -140,23 +80,20 @@ def own_log_ratios(head: Head, scores: Tensor, tokens: Tensor) -> Tensor:
     return of_own - shares[tokens]
 
 
-def _candidates(design: Design, column: Column) -> Iterator[Head]:
-    scaled = design.rows[design.train] * design.train_weights[:, None]
-    tokens = column.tokens[design.train]
-    units = design.variances.mean().clamp_min(1e-12)
-    nothing = torch.zeros(3, dtype=torch.float64, device=scaled.device)
+def _candidates(variances: Tensor, column: Column, seen: Seen) -> Iterator[Head]:
+    units = variances.mean().clamp_min(1e-12)
+    nothing = torch.zeros(3, dtype=torch.float64, device=units.device)
     if len(column.log_shares) <= MOST_ONE_HOT:
-        sums = torch.zeros((len(column.log_shares), scaled.shape[1]), device=scaled.device).index_add_(0, tokens, scaled)
-        shares = torch.zeros_like(column.log_shares).index_add_(0, tokens, design.train_weights)
         for ridge in RIDGES:
-            weights, norms = _one_hot(sums.double(), shares.double(), (design.variances + ridge * units).double())
+            penalised = (variances + ridge * units).double()
+            weights, norms = _one_hot(seen.sums.double(), seen.shares.double(), penalised)
             yield Head(column=column, weights=weights, features=None, norms=norms, coefficients=nothing, validation_nats=0.0)
-    features = column.features - design.train_weights @ column.features[tokens]
-    products = scaled.T @ features[tokens]
+    features = column.features - seen.shares @ column.features
+    products = seen.sums.T @ features
     for ridge in RIDGES:
         yield Head(
             column=column,
-            weights=products / (design.variances + ridge * units)[:, None],
+            weights=products / (variances + ridge * units)[:, None],
             features=features,
             norms=features.square().sum(dim=1),
             coefficients=nothing,
@@ -183,7 +120,7 @@ def _calibrated(design: Design, head: Head) -> Head:
     tokens = column.tokens[design.validation]
     fixed = torch.stack([head.norms, column.log_shares], dim=1)
     fixed = torch.where(fixed.std(dim=0) > LEAST_SPREAD * fixed.abs().amax(dim=0), fixed - fixed.mean(dim=0), 0.0)
-    products = head.products(design.rows[design.validation])
+    products = head.products(design.validation_states)
     units = torch.cat([products.std()[None], fixed.std(dim=0)]).nan_to_num(0).clamp_min(1e-12)
     products, fixed = products / units[0], fixed / units[1:]
     own = torch.cat([products.gather(1, tokens[:, None]), fixed[tokens]], dim=1)

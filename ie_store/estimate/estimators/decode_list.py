@@ -1,125 +1,151 @@
 """Sums over all listed prefixes of `decode`: q(s|h) proportional to p(s) exp(sum over positions of tau_j f_j(x_sj|h)).
 
-The scores of a prefix are those of the prefix before it plus one token's, and prefixes are sorted: so sums run down the
-tree of distinct prefixes, for a tile of states at a time, and a position without choice costs nothing::
+Scores run down the tree of prefixes (`decode_tree`) to the nodes that hold the listed ones, for a tile of states at a time.
+Where many prefixes share few last tokens, the last position is summed first, by one matrix product, and no score of a whole
+prefix is ever made::
 
-    position 0     A        B          (2 nodes, state)
-    position 2     A,C A,D  B,A B,C    (4 nodes, state): the parent's score + the token's
+    position 0     A            B                (2 nodes, state): the token's score
+    position 2     A,C   A,D    B,A   B,C        (4 nodes, state): the parent's score + the token's
+    position 4     p(s) of each (node, token) @ exp of the last token's score (token, state)
+
+Exponents are taken from the highest score of a position. Where that leaves nothing of the sum of a state, because the best
+last tokens follow none of the best nodes, its prefixes are summed one by one.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.estimate.estimators.decode_newton import maximise
+from ie_store.estimate.estimators.decode_tree import LEAST_EXPONENT, LastTable, PrefixTree
 
-TILE_VALUES = 2**24
-"""Scores (prefix, state) in memory at once."""
+Moments = tuple[float, Tensor, Tensor]
+"""Log sum, mean (level,) and covariance (level, level)."""
+TILE_VALUES = {"cpu": 2**19, "cuda": 2**26}
+"""Scores (node, state) in memory at once: on a processor what it keeps near itself."""
+LEAST_TILE = 32
+"""States at once below which a sum over nodes is slow."""
 FEWEST_TEMPER_ROWS, MOST_TEMPER_ROWS, TEMPER_VALUES = 256, 1024, 2**25
-"""Validation rows that tempers are fitted on: as many as have so many scores (prefix, state, level)."""
-LEAST_EXPONENT = -60.0
-"""Smaller ones count as this: nothing beside the largest, and denormal numbers are slow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Level:
-    """The distinct prefixes that end at one position."""
-
-    parents: Tensor | None
-    """(node,) node of the level above; None where no node has more than one child"""
-    tokens: Tensor
-    """(node,) token 0..K-1 of the position"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrefixTree:
-    """All listed prefixes, by the positions at which there is a choice."""
-
-    levels: tuple[Level, ...]
-    log_shares: Tensor
-    """(outcome,) ln p(s); the nodes of the last level are the outcomes"""
-
-
-def make_tree(tokens: NDArray[np.int64], columns: list[Tensor], positions: list[int], log_shares: Tensor) -> PrefixTree:
-    """The tree of sorted distinct ``tokens`` (outcome, position); ``columns`` are the tokens (outcome,) at ``positions``."""
-    levels: list[Level] = []
-    above = np.zeros(len(tokens), dtype=np.int64)
-    for number, (position, column) in enumerate(zip(positions, columns, strict=True)):
-        is_last = number + 1 == len(positions)
-        starts = np.ones(len(tokens), dtype=bool)
-        if not is_last:
-            starts[1:] = (tokens[1:, : position + 1] != tokens[:-1, : position + 1]).any(axis=1)
-        first = torch.from_numpy(np.flatnonzero(starts)).to(column.device)
-        parents = above[starts]
-        is_same = len(parents) == above[-1] + 1 and number > 0
-        levels.append(Level(parents=None if is_same else torch.from_numpy(parents).to(column.device), tokens=column[first]))
-        above = np.cumsum(starts) - 1
-    return PrefixTree(levels=tuple(levels), log_shares=log_shares)
-
-
-def prefix_scores(tree: PrefixTree, scores: list[Tensor]) -> Tensor:
-    """Summed scores (outcome, state) from ``scores`` (token, state) of each level, ln p(s) included."""
-    total = torch.zeros((1, scores[0].shape[1]), dtype=scores[0].dtype, device=scores[0].device)
-    for level, of_token in zip(tree.levels, scores, strict=True):
-        total = total if level.parents is None else total.index_select(0, level.parents)
-        total = total.add_(of_token.index_select(0, level.tokens)) if len(total) > 1 else total + of_token[level.tokens]
-    return total.add_(tree.log_shares[:, None])
+"""Validation rows that tempers are fitted on: as many as have so many scores (node, state, level)."""
+LEAST_SUM = -50.0
+"""Logarithm of a state's sum below which, in units of the highest scores, what counted as `LEAST_EXPONENT` could be seen."""
 
 
 def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> Tensor:
     """ln q(s|h) / p(s) (state,) of each state's ``own`` (state,) prefix, for ``scores`` (state, token) of each level."""
-    pieces = []
-    for rows in _tiles(len(own), len(tree.log_shares)):
-        total = prefix_scores(tree, [part[rows].T.contiguous() for part in scores])
-        mine = own[rows]
-        found, most = total.gather(0, mine[None])[0], total.amax(dim=0)
-        log_q = found - most - total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_().sum(dim=0).log()
-        pieces.append(log_q.double() - tree.log_shares[mine].double())  # q is at most 1, to the last bit
-    return torch.cat(pieces)
+    sums = torch.cat(
+        [_log_sums(tree, tree.last, [part[rows].T.contiguous() for part in scores]) for rows in _tiles(tree, len(own))]
+    )
+    found = torch.stack(_own_scores(tree, scores, own)).sum(dim=0)
+    log_shares = tree.log_shares[own]
+    log_q = torch.clamp(found + log_shares - sums, max=0)  # q is at most 1, to the last bit
+    return log_q.double() - log_shares.double()
 
 
-def fit_tempers(tree: PrefixTree, columns: list[Tensor], scores: list[Tensor], own: Tensor, weights: Tensor) -> Tensor:
+def fit_tempers(tree: PrefixTree, scores: list[Tensor], own: Tensor, weights: Tensor) -> Tensor:
     """tau (level,) that maximises the ``weights``ed mean (state,) of `log_ratios`: a concave problem.
 
     Rows that are all told apart would ask for ever larger ones: they are held near 1 as by one row's worth of doubt.
 
     Args:
         tree: the listed prefixes.
-        columns: (outcome,) token of each prefix, of each level.
         scores: (state, token) of each level, of validation rows.
         own: (state,) prefixes of those rows.
         weights: (state,) summing to 1.
     """
-    affordable = TEMPER_VALUES // (len(tree.log_shares) * len(scores))
+    affordable = TEMPER_VALUES // (tree.num_nodes * len(scores))
     every = -(-len(own) // min(MOST_TEMPER_ROWS, max(FEWEST_TEMPER_ROWS, affordable)))
-    scores, own, weights = [part[::every].float() for part in scores], own[::every], weights[::every].float()
+    scores, own, weights = [part[::every] for part in scores], own[::every], weights[::every].to(scores[0].dtype)
     weights = weights / weights.sum()
-    size, log_shares, held = len(scores), tree.log_shares.float(), 1 / len(own)
+    above_own = [part - mine[:, None] for part, mine in zip(scores, _own_scores(tree, scores, own), strict=True)]
+    tiles = [([part[rows].T.contiguous() for part in above_own], weights[rows]) for rows in _tiles(tree, len(own), len(scores))]
+    held, eye = 1 / len(own), torch.eye(len(scores), dtype=weights.dtype, device=own.device)
 
     def objective(tempers: Tensor) -> tuple[float, Tensor, Tensor]:
         away = tempers - 1
-        value, gradient = -float(away.square().sum()) * held / 2, -held * away
-        curvature = held * torch.eye(size, device=own.device)
-        for rows in _tiles(len(own), len(log_shares) * size):
-            stacked = torch.stack([part[rows][:, tokens] for part, tokens in zip(scores, columns, strict=True)], dim=1)
-            log_q = torch.log_softmax(torch.einsum("l,rlo->ro", tempers, stacked) + log_shares, dim=1)
-            mine, weight = own[rows], weights[rows]
-            value += float(weight @ (log_q.gather(1, mine[:, None])[:, 0] - log_shares[mine]))
-            weighted = stacked * log_q.exp_()[:, None]
-            means = weighted.sum(dim=2)
-            gradient += weight @ (stacked.gather(2, mine[:, None, None].expand(-1, size, 1))[..., 0] - means)
-            second = torch.bmm(weighted, stacked.transpose(1, 2)) - means[:, :, None] * means[:, None]
-            curvature += torch.einsum("r,rkl->kl", weight, second)
+        value, gradient, curvature = -float(away.square().sum()) * held / 2, -held * away, held * eye
+        for part, weight in tiles:
+            for log_sum, mean, covariance in _moments(tree, tree.last, part, tempers, weight):
+                value, gradient, curvature = value - log_sum, gradient - mean, curvature + covariance
         return value, gradient, curvature
 
-    return maximise(objective, torch.ones(size, device=own.device))[0]
+    return maximise(objective, eye.sum(dim=0))[0]
 
 
-def _tiles(num_states: int, values_per_state: int) -> Iterator[slice]:
-    size = max(1, TILE_VALUES // values_per_state)
+def _own_scores(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> list[Tensor]:
+    return [part.gather(1, column[own][:, None])[:, 0] for part, column in zip(scores, tree.columns, strict=True)]
+
+
+def _log_sums(tree: PrefixTree, last: LastTable | None, scores: list[Tensor]) -> Tensor:
+    """ln of the sum over all prefixes (state,), for ``scores`` (token, state) of each position with a choice."""
+    total = scores[0].index_select(0, tree.levels[0].tokens)
+    for level, of_token in zip(tree.levels[1 : len(tree.levels) - (last is not None)], scores[1:], strict=False):
+        total = total if level.parents is None else total.index_select(0, level.parents)
+        total.add_(of_token.index_select(0, level.tokens))
+    if last is None:
+        return _log_sum(total.add_(tree.log_shares[:, None]))
+    sums, least = last.sums(scores[-1]), total.amax(dim=0) + LEAST_SUM
+    found = _log_sum(total.add_(sums.found.log()))
+    lost = found < least
+    found += sums.log_unit
+    if bool(lost.any()):
+        found[lost] = _log_sums(tree, None, [part[:, lost] for part in scores])
+    return found
+
+
+def _log_sum(total: Tensor) -> Tensor:
+    """ln of the sum (state,) over nodes of exp of ``total`` (node, state), which is used up."""
+    most = total.amax(dim=0)
+    return most + total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_().sum(dim=0).log()
+
+
+def _moments(
+    tree: PrefixTree, last: LastTable | None, scores: list[Tensor], tempers: Tensor, weights: Tensor
+) -> Iterator[Moments]:
+    """Of the scores under q, in parts to be added: states weigh ``weights`` (state,), ``tempers`` (level,) are applied here.
+
+    ``scores`` (token, state) are in units of the own prefix's: cancellation is then least where q is most certain.
+    """
+    nodes = tree.columns if last is None else last.node_tokens
+    parts = [part.index_select(0, tokens) for part, tokens in zip(scores, nodes, strict=False)]
+    total = torch.zeros_like(parts[0])
+    for part, temper in zip(parts, tempers, strict=False):
+        total.addcmul_(part, temper)
+    if last is None:
+        log_sums, q = _softmax(total.add_(tree.log_shares[:, None]))
+        yield float(weights @ log_sums), *_weigh(parts, q, weights)
+        return
+    sums, least = last.sums(tempers[-1] * scores[-1]), total.amax(dim=0) + LEAST_SUM
+    log_sums, q = _softmax(total.add_(sums.found.log()))
+    lost = log_sums < least
+    kept, mean = weights.masked_fill(lost, 0), sums.mean(scores[-1])
+    means, covariance = _weigh([*parts, mean], q, kept)
+    within = sums.mean(scores[-1].square()).sub_(mean.square())
+    covariance[-1, -1] += (q * within).sum(dim=0) @ kept
+    yield float((log_sums + sums.log_unit) @ kept), means, covariance
+    if bool(lost.any()):
+        yield from _moments(tree, None, [part[:, lost] for part in scores], tempers, weights[lost])
+
+
+def _softmax(total: Tensor) -> tuple[Tensor, Tensor]:
+    """ln of the sum (state,) over nodes of exp of ``total`` (node, state), and its shares in it, in place of ``total``."""
+    most = total.amax(dim=0)
+    q = total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_()
+    sums = q.sum(dim=0)
+    return most + sums.log(), q.div_(sums)
+
+
+def _weigh(parts: list[Tensor], q: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of ``parts`` (node, state) of each level under ``q`` (node, state)."""
+    stacked = torch.stack(parts)
+    of_q = stacked * q
+    means = of_q.sum(dim=1)
+    second = of_q.mul_(weights).flatten(1) @ stacked.flatten(1).T
+    return means @ weights, second - (means * weights) @ means.T
+
+
+def _tiles(tree: PrefixTree, num_states: int, values_per_node: int = 1) -> Iterator[slice]:
+    size = max(LEAST_TILE, TILE_VALUES[tree.log_shares.device.type] // (tree.num_nodes * values_per_node))
     for start in range(0, num_states, size):
         yield slice(start, min(start + size, num_states))

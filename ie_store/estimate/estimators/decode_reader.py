@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ie_store.errors import InputError
 from ie_store.estimate.critics.folds import VALIDATION_EVERY, Fold, make_folds
-from ie_store.estimate.estimators.decode_heads import Column, Head, fit_head, make_design, own_log_ratios, token_features
-from ie_store.estimate.estimators.decode_list import PrefixTree, fit_tempers, log_ratios, make_tree
+from ie_store.estimate.estimators.decode_design import Column, Design, make_design
+from ie_store.estimate.estimators.decode_heads import Head, fit_head, own_log_ratios, token_features
+from ie_store.estimate.estimators.decode_list import fit_tempers, log_ratios
+from ie_store.estimate.estimators.decode_tree import PrefixTree, make_tree
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimator_options import DecodeOptions
 
@@ -110,12 +112,11 @@ def read_fold(rows: Tensor, listed: Listed, fold: Fold, number: int, options: De
         InputError: a prefix on two sides.
     """
     require_apart(fold)
-    design = make_design(rows, fold)
-    heads = [fit_head(design, column) for column in listed.columns]
-    of_validation = design.rows[design.validation]
-    scores = [head.scores(of_validation) for head in heads]
+    design = make_design(rows, fold, listed.columns)
+    heads = [fit_head(design, column, seen) for column, seen in zip(listed.columns, design.seen, strict=True)]
+    scores = [head.scores(design.validation_states) for head in heads]
     columns = [column.tokens for column in listed.columns]
-    tempers = fit_tempers(listed.tree, columns, scores, design.validation, design.validation_weights)
+    tempers = fit_tempers(listed.tree, scores, design.validation, design.validation_weights)
     found = log_ratios(listed.tree, _tempered(scores, tempers), design.validation)
     share = choose_share(found, design.validation_weights)
     own_shares = [
@@ -123,7 +124,7 @@ def read_fold(rows: Tensor, listed: Listed, fold: Fold, number: int, options: De
         for head, part in zip(heads, scores, strict=True)
     ]
     scored, weights, num_draws = draw_test_rows(fold, number, options)
-    ratios, own = _score(design.rows, listed, heads, tempers, scored)
+    ratios, own = _score(design, listed, heads, tempers, scored)
     mixed = mix(ratios, share)
     nats = float(weights @ mixed)
     return FoldReading(
@@ -144,13 +145,14 @@ def _tempered(scores: list[Tensor], tempers: Tensor) -> list[Tensor]:
     return [temper * part for temper, part in zip(tempers, scores, strict=True)]
 
 
-def _score(rows: Tensor, listed: Listed, heads: list[Head], tempers: Tensor, scored: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _score(design: Design, listed: Listed, heads: list[Head], tempers: Tensor, scored: Tensor) -> tuple[Tensor, list[Tensor]]:
     """ln q(s|h) / p(s) (scored,) before mixing, of the list and of each head alone."""
     ratios: list[Tensor] = []
     own: list[list[Tensor]] = [[] for _ in heads]
     for start in range(0, len(scored), ROWS_AT_ONCE):
         chosen = scored[start : start + ROWS_AT_ONCE]
-        scores = [head.scores(rows[chosen]) for head in heads]
+        states = design.states(chosen)
+        scores = [head.scores(states) for head in heads]
         for found, head, part in zip(own, heads, scores, strict=True):
             found.append(own_log_ratios(head, part, head.column.tokens[chosen]).double())
         ratios.append(log_ratios(listed.tree, _tempered(scores, tempers), chosen))

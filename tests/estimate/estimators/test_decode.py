@@ -15,7 +15,6 @@ from ie_store.estimate.critics.folds import make_folds
 from ie_store.estimate.critics.held_out import student_95
 from ie_store.estimate.critics.scores import SplitPart
 from ie_store.estimate.estimators.decode import combine_folds
-from ie_store.estimate.estimators.decode_list import log_ratios, make_tree
 from ie_store.estimate.estimators.decode_newton import maximise
 from ie_store.estimate.estimators.decode_reader import (
     choose_share,
@@ -83,27 +82,6 @@ def test_gaussian_classes_are_read_as_their_posterior_reads_them():
         ratios[reading.scored] = reading.ratios
     assert np.corrcoef(ratios, truth)[0, 1] > 0.97
     assert max(reading.token_nats[2] for reading in found) < 0.01  # the name, of which states know nothing
-
-
-@pytest.mark.parametrize("constant", [False, True])
-def test_sums_over_the_list_equal_enumeration(constant):
-    rng = np.random.default_rng(1)
-    tokens = np.unique(rng.integers(0, 4, (60, 5)), axis=0)
-    if constant:
-        tokens[:, 1] = 7
-        tokens = np.unique(tokens, axis=0)
-    log_shares = np.log(rng.dirichlet(np.ones(len(tokens))))
-    positions = [t for t in range(5) if len(np.unique(tokens[:, t])) > 1]
-    columns = [np.unique(tokens[:, t], return_inverse=True)[1] for t in positions]
-    scores = [3 * rng.standard_normal((9, column.max() + 1)) for column in columns]
-    own = rng.integers(0, len(tokens), 9)
-    whole = log_shares + sum(part[:, column] for part, column in zip(scores, columns, strict=True))
-    expected = whole[np.arange(9), own] - np.log(np.exp(whole).sum(1)) - log_shares[own]
-    as_tensors = [torch.from_numpy(column) for column in columns]
-    tree = make_tree(tokens, as_tensors, positions, torch.from_numpy(log_shares))
-    found = log_ratios(tree, [torch.from_numpy(part) for part in scores], torch.from_numpy(own))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
-    assert len(tree.levels) == len(positions)
 
 
 def test_the_split_holds_prefixes_apart_and_each_is_tested_once():
