@@ -51,7 +51,7 @@ CONSTANTS: dict[str, tuple[Any, ...]] = {
     "base.INFONCE_CAP": (20.0, 80.0),
     "base.ROWS_TO_CHOOSE": (256, 1024),
     "base.ROWS_TO_VALIDATE": (512, 2048),
-    "base.MOST_REFERENCES": (1000, 2000),
+    "scores.MOST_REFERENCES": (1000, 2000),
     "base.BY_ROW_GAIN_NATS": (0.025, 0.1),
     "bounds.SATURATED_SHARE": (0.7, 0.925),
     "bounds.SMILE_CLIP": (2.5, 10.0),
@@ -89,6 +89,7 @@ MODULES = {
     "critic": "ie_store.estimate.critics.networks",
     "linear": "ie_store.estimate.critics.canonical_correlations",
     "marginals": "ie_store.estimate.critics.gaussianize",
+    "scores": "ie_store.estimate.critics.scores",
     "pairs": "ie_store.estimate.critics.residual",
     "train": "ie_store.estimate.critics.train",
 }

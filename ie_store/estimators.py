@@ -33,7 +33,9 @@ _CROSS_FIT = (
     _at_problem("seeds", "repeats with other seeds"),
     _at_problem("seed", "first seed"),
     _at_problem("num_test", "test sequences"),
-    _at_problem("ln_n_test", "ln(test sequences): the most that they can show", "nat"),
+    _at_problem("ln_n_test", "ln(test sequences)", "nat"),
+    _at_problem("num_references", "columns that each test row is scored against: all test rows, or fewer where there are many"),
+    _at_problem("ln_references", "ln(references): the most that the test rows can show", "nat"),
     _at_problem("num_negatives", "pairs of the product of the marginals in the test value"),
     _at_problem("is_weighted", "1 where a few distinct rows stand for all, with their weights"),
     _at_problem("train_nats", "the same statistic on train rows", "nat"),
@@ -125,7 +127,7 @@ class Estimator:
     """What `check` says where nothing is to be tested."""
 
 
-def _critic(name: str, summary: str, guarantee: Guarantee, version: int = 1, meaning: str = "") -> Estimator:
+def _critic(name: str, summary: str, guarantee: Guarantee, version: int = 2, meaning: str = "") -> Estimator:
     return Estimator(
         name=name,
         version=version,
@@ -160,13 +162,13 @@ ESTIMATORS: tuple[Estimator, ...] = (
         "lower bound",
         meaning="what a trained critic can show, a lower bound",
     ),
-    _critic("infonce", "a contrastive critic, at most ln(test rows)", "lower bound"),
+    _critic("infonce", "a contrastive critic, at most ln(test rows), or ln(16,384) where they are more", "lower bound"),
     _critic("nwj", "the bound of Nguyen, Wainwright and Jordan", "lower bound"),
-    _critic("smile", "a Donsker-Varadhan value with clipped scores: less variance, and no bound", "none", 2),
+    _critic("smile", "a Donsker-Varadhan value with clipped scores: less variance, and no bound", "none", 3),
     _critic("js", "a critic trained on the Jensen-Shannon bound, read as mine is", "lower bound"),
     Estimator(
         name="cca",
-        version=2,
+        version=3,
         summary="the Gaussian value by canonical correlations: exact for Gaussians, far too much for hidden states",
         options=CrossFitOptions,
         guarantee="none",

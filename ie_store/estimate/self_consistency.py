@@ -119,11 +119,11 @@ def additivity(measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
     size = len(x) // 2
     parts = [measure(x[start : start + size], y[start : start + size], seed) for start in (0, size)]
     expected = sum(_value(part) for part in parts)
-    num_test = max(2, int(parts[0].diagnostics.get("num_test", size)))
-    if expected > SATURATED_SHARE * log(num_test):
-        detail = (
-            f"the halves together come to {expected / log(num_test):.0%} of ln({num_test:,} test rows), the most they can show"
-        )
+    found = parts[0].diagnostics
+    resolution = max(2, int(found.get("num_references", found.get("num_test", size))))
+    if expected > SATURATED_SHARE * log(resolution):
+        share = expected / log(resolution)
+        detail = f"the halves together come to {share:.0%} of ln({resolution:,} test rows), the most they can show"
         return Answer(check="additivity", passed=None, detail=detail, numbers={"sum_nats": expected})
     sides = [np.concatenate([rows[:size], rows[size : 2 * size]], axis=1) for rows in (x, y)]
     both = measure(sides[0], sides[1], seed)

@@ -38,10 +38,8 @@ Varied by ``benchmarks/critic_constants.py``."""
 ROWS_TO_CHOOSE = 512
 """Validation rows and reference rows that candidates are compared on. Varied by ``benchmarks/critic_constants.py``."""
 ROWS_TO_VALIDATE = 1024
-"""Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`.
-Varied by ``benchmarks/critic_constants.py``."""
-MOST_REFERENCES = 16384
-"""Train rows that normalise a row in the end: a bound on time and memory. Varied by ``benchmarks/critic_constants.py``."""
+"""Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`
+of `scores`. Varied by ``benchmarks/critic_constants.py``."""
 BY_ROW_GAIN_NATS = 0.05
 """Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more.
 Varied by ``benchmarks/critic_constants.py``."""
@@ -76,35 +74,35 @@ class Baseline:
 
 
 def score_rows(x: Tensor, y: Tensor, train: SplitPart) -> Rows:
-    """Fit the marginals on train rows of ``x`` and ``y`` (problem, row, dimension) and map all rows."""
-    scores = [normal_scores(fit_marginals(values[:, train.rows], train.probabilities), values) for values in (x, y)]
+    """Fit the marginals on train rows of ``x`` and ``y`` (problem, row, dimension), `MOST_REFERENCES` of a draw, and map all."""
+    seen = train.references()
+    scores = [normal_scores(fit_marginals(values[:, seen.rows], seen.probabilities), values) for values in (x, y)]
     return Rows(x=scores[0].float(), y=scores[1].float())
 
 
 def statistics(factors: SeparableScores, side: SplitPart, cap: Tensor) -> PairStatistics:
     """Joint scores and pair means of a separable critic on one side; ``factors`` are those of the side's rows."""
-    row_means, column_means = pair_means(factors, side, cap)
+    means, pairing = pair_means(factors, side, cap), side.pairing(factors.row.dtype)
     return PairStatistics(
         joint=soft_cap(factors.diagonal(), cap),
-        row_means=row_means,
-        column_means=column_means,
-        probabilities=side.weights(factors.row.dtype)[0],
-        is_weighted=side.is_weighted,
+        row_means=means.row_means,
+        column_means=means.column_means,
+        pairing=pairing,
+        contrast_means=means.contrast_means if pairing.is_thinned else None,
     )
 
 
 def matrix_statistics(scores: Tensor, side: SplitPart, cap: Tensor) -> tuple[PairStatistics, Tensor]:
     """`statistics` of a few rows from their scores (problem, row, row), and its exponentials, 0 for a draw's own pairs."""
-    probabilities, others = side.weights(scores.dtype)
+    pairing = side.pairing(scores.dtype, len(side.rows))
     exponentials = capped_exp(scores, cap)
     if not side.is_weighted:
         exponentials = exponentials * (1 - torch.eye(len(side.rows), dtype=scores.dtype, device=scores.device))
     found = PairStatistics(
         joint=soft_cap(scores.diagonal(dim1=1, dim2=2), cap),
-        row_means=exponentials @ others,
-        column_means=others @ exponentials,
-        probabilities=probabilities,
-        is_weighted=side.is_weighted,
+        row_means=exponentials @ pairing.others,
+        column_means=pairing.by_row @ exponentials,
+        pairing=pairing,
     )
     return found, exponentials
 
@@ -208,8 +206,9 @@ def _constant(factors: SeparableScores, side: SplitPart, cap: Tensor) -> Tensor:
 
     First by all pairs, uncapped and with the joint ones among them, so that the scores that matter lie below the cap.
     """
-    probabilities = side.probabilities.log().to(factors.row.dtype)
-    first = -torch.logsumexp(log_means(factors, factors, probabilities) + probabilities, 1, keepdim=True)
+    rows = side.probabilities.log().to(factors.row.dtype)
+    columns = side.references().probabilities.log().to(factors.row.dtype)
+    first = -torch.logsumexp(log_means(factors, factors.first(len(columns)), columns) + rows, 1, keepdim=True)
     return first - statistics(factors.shifted(first), side, cap).log_marginal[:, None]
 
 

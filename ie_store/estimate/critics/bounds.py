@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ie_store.estimate.critics.pairing import Pairing
+
 Bound = Literal["mine", "infonce", "nwj", "smile", "js"]
 """What a critic is trained for."""
 SMILE_CLIP = 5.0
@@ -33,9 +35,14 @@ class PairStatistics:
     """(problem, row) mean of exp(score) of row i against columns"""
     column_means: Tensor
     """(problem, row) mean of exp(score) of rows against column j"""
-    probabilities: Tensor
-    """(row,)"""
-    is_weighted: bool
+    pairing: Pairing
+    contrast_means: Tensor | None = None
+    """(problem, row) what each row adds as a column to InfoNCE's means, where some rows are no columns"""
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(row,)"""
+        return self.pairing.rows
 
     @property
     def log_marginal(self) -> Tensor:
@@ -47,11 +54,10 @@ class PairStatistics:
         """(problem,) mean score of the joint pairs."""
         return self.joint @ self.probabilities
 
-    def with_joint(self, means: Tensor) -> Tensor:
-        """Means (problem, row) over all columns when row i's own pair is one of them, as InfoNCE has it."""
-        if self.is_weighted:
-            return means
-        return means * (1 - self.probabilities.square().sum()) + self.probabilities * self.joint.exp()
+    @property
+    def with_own(self) -> Tensor:
+        """(problem, row) row means with the row's own pair among the columns."""
+        return self.pairing.with_own(self.row_means, self.joint)
 
 
 def tuba(statistics: PairStatistics, log_constant: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,9 +73,13 @@ def tuba(statistics: PairStatistics, log_constant: Tensor) -> tuple[Tensor, Tens
 
 
 def infonce(statistics: PairStatistics) -> tuple[Tensor, Tensor]:
-    """Mean over rows of T_ii - ln mean_j exp T_ij, at most ln(rows); value (problem,) and influence (problem, row)."""
-    influence = statistics.joint - statistics.with_joint(statistics.row_means).log()
-    return influence @ statistics.probabilities, influence
+    """Mean over rows of T_ii - ln mean_j exp T_ij, at most ln(columns); value (problem,) and influence (problem, row)."""
+    influence = statistics.joint - statistics.with_own.log()
+    nats = influence @ statistics.probabilities
+    if statistics.contrast_means is not None:  # all rows share few columns, whose draw they have in common
+        overall = (statistics.contrast_means @ statistics.probabilities)[:, None]
+        influence = influence - (statistics.contrast_means - overall)
+    return nats, influence
 
 
 def smile(statistics: PairStatistics, clipped: PairStatistics) -> tuple[Tensor, Tensor]:
@@ -79,12 +89,12 @@ def smile(statistics: PairStatistics, clipped: PairStatistics) -> tuple[Tensor, 
     return influence @ statistics.probabilities, influence
 
 
-def resolution_floor(mean_joint: Tensor, num_rows: int) -> Tensor:
-    """Least ln a (problem,) for which `tuba` stays below ln(rows), whatever rare pairs the rows do not show.
+def resolution_floor(mean_joint: Tensor, num_references: int) -> Tensor:
+    """Least ln a (problem,) for which `tuba` stays below ln(references), whatever rare pairs the columns do not show.
 
-    With this a the form is ln(rows) - E_q[exp T] / a: what would be more than ln(rows) bends smoothly to it.
+    With this a the form is ln(references) - E_q[exp T] / a: what would be more than that bends smoothly to it.
     """
-    return mean_joint - log(num_rows) + 1
+    return mean_joint - log(num_references) + 1
 
 
 def validation_nats(bound: Bound, statistics: PairStatistics) -> Tensor:
@@ -108,14 +118,12 @@ def loss(bound: Bound, statistics: PairStatistics, exponentials: Tensor, log_ave
     """
     match bound:
         case "infonce":
-            by_row, by_column = (statistics.with_joint(means).log() for means in (statistics.row_means, statistics.column_means))
-            return ((by_row + by_column) / 2 - statistics.joint) @ statistics.probabilities
+            by_column = statistics.pairing.with_own(statistics.column_means, statistics.joint)
+            return ((statistics.with_own.log() + by_column.log()) / 2 - statistics.joint) @ statistics.probabilities
         case "js" | "smile":
             others = statistics.probabilities
             negatives = torch.einsum("i,pij,j->p", others, exponentials.log1p(), others)
-            if not statistics.is_weighted:
-                negatives = negatives / (1 - others.square().sum())
-            return softplus(-statistics.joint) @ statistics.probabilities + negatives
+            return softplus(-statistics.joint) @ others + negatives / (1 - statistics.pairing.left_out)
         case "mine" | "nwj":
             # Not the log of the batch's mean: that gradient is divided by the batch's own mean, and the mean of ratios is not
             # the ratio of means. The running mean is a constant to the gradient; this is no value, only a slope.

@@ -29,6 +29,8 @@ class FoldValue:
     """(problem,) the same statistic on train rows"""
     num_test: int
     """Test sequences."""
+    num_references: int | None
+    """Columns that each test row is scored against; None where none are needed."""
     num_negatives: int
     """Pairs of the product of the marginals in the test value."""
 
@@ -48,7 +50,7 @@ def bound_value(bound: Bound, found: SplitStatistics, test: SplitPart) -> FoldVa
     """The ``bound`` on test rows; its constant, where it has one, comes from validation rows."""
     log_constant = torch.zeros_like(found.validation.mean_joint) if bound == "nwj" else found.validation.log_marginal
     if not test.is_weighted:
-        log_constant = torch.maximum(log_constant, resolution_floor(found.validation.mean_joint, test.num_sequences))
+        log_constant = torch.maximum(log_constant, resolution_floor(found.validation.mean_joint, _resolution(test)))
     if bound == "infonce":
         (nats, influence), (train_nats, _) = infonce(found.test), infonce(found.train)
     elif found.clipped_test is not None:
@@ -56,19 +58,27 @@ def bound_value(bound: Bound, found: SplitStatistics, test: SplitPart) -> FoldVa
         train_nats = found.train.mean_joint - found.train.log_marginal
     else:
         (nats, influence), (train_nats, _) = (tuba(side, log_constant) for side in (found.test, found.train))
-    num_rows = len(test.rows)
+    own = 0 if test.is_weighted else test.num_references
     return FoldValue(
         nats=nats,
         influence=influence,
         train_nats=train_nats,
         num_test=test.num_sequences,
-        num_negatives=num_rows * num_rows if test.is_weighted else num_rows * (num_rows - 1),
+        num_references=_resolution(test),
+        num_negatives=len(test.rows) * test.num_references - own,
     )
+
+
+def _resolution(test: SplitPart) -> int:
+    """What test rows are told apart from: all test sequences, or the references where they are fewer than the rows."""
+    return test.num_sequences if test.num_references == len(test.rows) else test.num_references
 
 
 def linear_value(nats: Tensor, train_nats: Tensor, scores: Tensor, test: SplitPart) -> FoldValue:
     """The Gaussian value of canonical correlations: the mean of its test scores (problem, test row), no negatives needed."""
-    return FoldValue(nats=nats, influence=scores, train_nats=train_nats, num_test=test.num_sequences, num_negatives=0)
+    return FoldValue(
+        nats=nats, influence=scores, train_nats=train_nats, num_test=test.num_sequences, num_references=None, num_negatives=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,11 +25,14 @@ def classify(
     ceiling_nats: float | None,
     ceiling_population_nats: float | None,
     num_test: int,
+    num_references: int | None = None,
     is_weighted: bool,
     still_rising: bool,
     diagnostics: dict[str, Any],
 ) -> MIEstimate:
     """The estimate, its outcome and flags. A negative value within its error of 0 is reported as 0.
+
+    ``num_references`` are the columns that ``num_test`` test rows were scored against, None for all of them.
 
     A value that cannot be is wrong whatever the estimator claims of it; what bounds nothing (``is_bound`` False) claims no more
     than `Outcome.NOT_A_BOUND` otherwise.
@@ -37,7 +40,7 @@ def classify(
     nats = combined.nats
     above = _above_ceiling(nats, ceiling_nats)
     flags: tuple[str, ...] = ()
-    limit = log(num_test) if num_test else float("inf")
+    limit, told_apart = _resolution(num_test, num_references)
     swings = combined.fold_error_nats > max(FOLD_ERROR_SHARE * abs(nats), FOLD_ERROR_NATS)
     outcome = Outcome.CONVERGED
     if not isfinite(nats) or nats < -3 * combined.standard_error_nats - FOLD_ERROR_NATS:
@@ -48,7 +51,7 @@ def classify(
         outcome = Outcome.NOT_A_BOUND
     elif not is_weighted and nats > SATURATED_SHARE * limit:
         outcome = Outcome.SATURATED
-        flags = (f"the value is {nats / limit:.0%} of ln({num_test:,} test rows), the most that they can show",)
+        flags = (f"the value is {nats / limit:.0%} of ln({told_apart}), the most that they can show",)
     elif swings:
         outcome, flags = Outcome.UNSTABLE, (f"folds and seeds differ by {_spread(combined)}",)
     elif still_rising:
@@ -68,6 +71,13 @@ def classify(
         flags=flags,
         diagnostics=diagnostics,
     )
+
+
+def _resolution(num_test: int, num_references: int | None) -> tuple[float, str]:
+    """The most that test rows can show, in nats, and what they are told apart from, for people."""
+    if num_references is not None and num_references < num_test:
+        return log(num_references), f"{num_references:,} references of {num_test:,} test rows"
+    return (log(num_test) if num_test else float("inf")), f"{num_test:,} test rows"
 
 
 def _interval(combined: Combined, above: tuple[str, ...], ceiling_nats: float | None) -> tuple[float, float]:

@@ -5,7 +5,7 @@ marginals is taken by importance: of row i's pairs a few are drawn in proportion
 
     mean_j exp(S_ij + R_ij)  =  mean_j exp(S_ij)  *  E_{j drawn}[ exp(R_ij) ]
 
-where the first factor is an exact sum over all pairs. The residual starts at 0 and stays within +-`LARGEST_RESIDUAL`.
+where the first factor is an exact sum over the row's references. The residual starts at 0 and stays within +-`LARGEST_RESIDUAL`.
 It is left out where it has nothing to add: for tables, whose few rows separable scores tell apart, for rows that are
 normalised one by one, and where trained encoders found nothing beyond the linear critic.
 """
@@ -46,7 +46,7 @@ VALIDATION_SEED, TEST_SEED = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Pairs of a side's rows with columns drawn by their separable scores."""
+    """Pairs of a side's rows with columns drawn, among its references, by their separable scores."""
 
     columns: Tensor
     """(problem, row, draw) positions in the side"""
@@ -59,18 +59,19 @@ class Drawn:
 def draw_columns(factors: SeparableScores, side: SplitPart, cap: Tensor, num_draws: int, generator: torch.Generator) -> Drawn:
     """Draw ``num_draws`` columns per row in proportion to exp(capped score); ``factors`` are those of the side's rows."""
     num_problems, num_rows = factors.row.shape
-    _, others = side.weights(factors.row.dtype)
-    columns, means, column_means = [], [], torch.zeros_like(factors.column)
-    for start, stop in row_tiles(num_problems, num_rows, num_rows):
-        block = capped_exp(factors.pairwise(start, stop, factors), cap) * others
+    pairing = side.pairing(factors.row.dtype)
+    references = factors.first(len(pairing.columns))
+    columns, means, column_means = [], [], torch.zeros_like(references.column)
+    for start, stop in row_tiles(num_problems, num_rows, len(pairing.columns)):
+        block = capped_exp(factors.pairwise(start, stop, references), cap) * pairing.others
         if not side.is_weighted:
             block.diagonal(start, dim1=1, dim2=2).zero_()
         means.append(block.sum(2))
-        column_means += torch.einsum("i,pij->pj", others[start:stop], block) / others
+        column_means += torch.einsum("i,pij->pj", pairing.by_row[start:stop], block) / pairing.others
         edges = block.cumsum(2)
         points = torch.rand(*block.shape[:2], num_draws, generator=generator).to(block.device) * edges[..., -1:]
-        columns.append(torch.searchsorted(edges, points).clamp_max(num_rows - 1))
-    return Drawn(columns=torch.cat(columns, 1), row_means=torch.cat(means, 1), column_means=column_means)
+        columns.append(torch.searchsorted(edges, points).clamp_max(len(pairing.columns) - 1))
+    return Drawn(columns=torch.cat(columns, 1), row_means=torch.cat(means, 1), column_means=pairing.spread(column_means))
 
 
 def pair_statistics(
@@ -87,16 +88,15 @@ def pair_statistics(
         joint.append(soft_cap(diagonal[:, here] + residual_scores(parameters, part_x[:, here] + part_y[:, here]), cap))
         ratios.append(_ratio(parameters, part_x[:, here], part_y, factors, drawn.columns[:, here], here, cap))
     ratio = torch.cat(ratios, 1)
-    probabilities = side.weights(factors.row.dtype)[0]
+    pairing = side.pairing(factors.row.dtype)
     row_means = drawn.row_means * ratio
-    overall = (row_means @ probabilities) / (drawn.row_means @ probabilities)
+    overall = (row_means @ pairing.rows) / (drawn.row_means @ pairing.rows)
     # Columns were drawn for rows: no draw tells a column's own ratio, so all take the overall one, and the sum stays right.
     return PairStatistics(
         joint=torch.cat(joint, 1),
         row_means=row_means,
         column_means=drawn.column_means * overall[:, None],
-        probabilities=probabilities,
-        is_weighted=side.is_weighted,
+        pairing=pairing,
     )
 
 

@@ -2,8 +2,9 @@
 
 A separable critic scores the pair (i, j) as ``<left_i, right_j> + row_i + column_j``; a bound needs the mean score of
 the joint pairs (i, i) and the mean of exp(score) over pairs of the product of marginals. For rows drawn one by one
-these are all (i, j) with i != j (identical sequences are one row with their share); for a table of distinct rows with
-probabilities p they are all pairs, weighted p_i p_j.
+these are all (i, j) with i != j (identical sequences are one row with their share), the columns j being the side's first
+`MOST_REFERENCES` rows where it has more: time stays linear in the rows. For a table of distinct rows with probabilities p
+they are all pairs, weighted p_i p_j.
 
 A cap (problem,) is the most, and its negative the least, that a score may say.
 """
@@ -14,8 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ie_store.estimate.critics.pairing import Pairing
+
 PAIRS_PER_TILE = 2**22
 """Pairs scored at once: what bounds the memory of a pass over all pairs."""
+MOST_REFERENCES = 16384
+"""Columns that a row of a draw is scored against: a bound on time, and its logarithm one on what so many can show.
+Varied by ``benchmarks/critic_constants.py``."""
 BEND = 20.0
 """Beyond the cap by this much, a float32 exponential no longer tells a bent score from its cap."""
 
@@ -42,6 +48,15 @@ class SplitPart:
             is_weighted=self.is_weighted,
         )
 
+    @property
+    def num_references(self) -> int:
+        """Columns that each row is scored against: all rows of a table, and of a draw the first `MOST_REFERENCES`."""
+        return len(self.rows) if self.is_weighted else min(len(self.rows), MOST_REFERENCES)
+
+    def references(self) -> "SplitPart":
+        """The rows that are those columns."""
+        return self.head(MOST_REFERENCES)
+
     def head(self, size: int) -> "SplitPart":
         """The first ``size`` rows of a draw, or the whole of a table: a cheaper look at the same side."""
         return self if self.is_weighted or len(self.rows) <= size else self.part(torch.arange(size))
@@ -54,12 +69,9 @@ class SplitPart:
             rows=self.rows[index], probabilities=probabilities / probabilities.sum(), num_sequences=len(index), is_weighted=False
         )
 
-    def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Probabilities (row,) of the rows, and of the columns each row is paired with (a draw leaves itself out)."""
-        probabilities = self.probabilities.to(dtype)
-        if self.is_weighted:
-            return probabilities, probabilities
-        return probabilities, probabilities / (1 - probabilities.square().sum())
+    def pairing(self, dtype: torch.dtype, num_columns: int | None = None) -> Pairing:
+        """How the side's rows meet its references, or its first ``num_columns`` rows, weighted in ``dtype``."""
+        return Pairing.of(self.probabilities.to(dtype), self.is_weighted, num_columns or self.num_references)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +92,10 @@ class SeparableScores:
         return SeparableScores(
             left=self.left[:, rows], right=self.right[:, rows], row=self.row[:, rows], column=self.column[:, rows]
         )
+
+    def first(self, size: int) -> "SeparableScores":
+        """Those of the first ``size`` rows."""
+        return self if size == self.row.shape[1] else self.at(torch.arange(size, device=self.row.device))
 
     def plus(self, other: "SeparableScores") -> "SeparableScores":
         """Those whose scores are the sums of both scores."""
@@ -140,22 +156,36 @@ def row_tiles(num_problems: int, num_rows: int, num_columns: int) -> list[tuple[
     return [(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
 
 
-def pair_means(factors: SeparableScores, side: SplitPart, cap: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of exp(capped score) under the product of the marginals: (problem, row) over columns, and over rows.
+@dataclass(frozen=True, kw_only=True)
+class PairMeans:
+    """Means of exp(capped score) under the product of the marginals."""
 
-    ``factors`` are those of the side's rows. A draw pairs each row with all others, a table with all rows by their
-    probability. Streams over blocks of rows.
-    """
+    row_means: Tensor
+    """(problem, row) over columns"""
+    column_means: Tensor
+    """(problem, row) over rows: what each row adds as a column, as `Pairing.spread` gives it"""
+    contrast_means: Tensor
+    """(problem, row) likewise, each row's exponentials divided by their mean with its own pair, as InfoNCE does"""
+
+
+def pair_means(factors: SeparableScores, side: SplitPart, cap: Tensor) -> PairMeans:
+    """Means over all pairs of a side, whose rows' ``factors`` are given; streams over blocks of rows."""
     num_problems, num_rows = factors.row.shape
-    _, others = side.weights(factors.row.dtype)
-    rows, columns = [], torch.zeros_like(factors.column)
-    for start, stop in row_tiles(num_problems, num_rows, num_rows):
-        block = capped_exp(factors.pairwise(start, stop, factors), cap)
+    pairing = side.pairing(factors.row.dtype)
+    references = factors.first(len(pairing.columns))
+    joint = soft_cap(factors.diagonal(), cap)
+    means, columns, contrasts = torch.empty_like(factors.row), torch.zeros_like(references.row), torch.zeros_like(references.row)
+    for start, stop in row_tiles(num_problems, num_rows, len(pairing.columns)):
+        here = slice(start, stop)
+        block = capped_exp(factors.pairwise(start, stop, references), cap)
         if not side.is_weighted:
             block.diagonal(start, dim1=1, dim2=2).zero_()
-        rows.append(block @ others)
-        columns += others[start:stop] @ block
-    return torch.cat(rows, 1), columns
+        means[:, here] = block @ pairing.others
+        columns += pairing.by_row[here] @ block
+        if pairing.is_thinned:
+            with_own = pairing.with_own(means[:, here], joint[:, here], here)
+            contrasts += torch.einsum("pi,pij->pj", pairing.rows[here] / with_own / (1 + pairing.more[here]), block)
+    return PairMeans(row_means=means, column_means=pairing.spread(columns), contrast_means=pairing.spread(contrasts))
 
 
 def log_means(factors: SeparableScores, reference: SeparableScores, log_probabilities: Tensor) -> Tensor:

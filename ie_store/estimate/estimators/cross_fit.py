@@ -15,6 +15,7 @@ from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
 from ie_store.estimate.critics.folds import Fold, make_folds, table_fold
 from ie_store.estimate.critics.held_out import FoldValue, combine
 from ie_store.estimate.critics.outcome import classify
+from ie_store.estimate.critics.scores import MOST_REFERENCES
 from ie_store.estimate.critics.train import Trained
 from ie_store.estimate.exact.discrete import REPEATING_SHARE
 from ie_store.estimator_options import CrossFitOptions, TrainedOptions
@@ -34,7 +35,7 @@ def measure(
 ) -> Measured:
     """Estimate problems of one shape from their states."""
     outcomes = states.distinct
-    is_weighted = len(outcomes.counts) <= REPEATING_SHARE * len(outcomes.of_sequence)
+    is_weighted = is_table(len(outcomes.counts), len(outcomes.of_sequence))
     tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
     if not is_weighted:
         index = torch.from_numpy(outcomes.of_sequence).to(states.device)
@@ -57,7 +58,7 @@ def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress
     """Estimate from anyone's paired rows."""
     (x, x_flags), (y, y_flags), classes = pair.x(), pair.y(), pair.classes
     row_of_sequence = None
-    if classes.joint_repeats and not classes.is_weighted:
+    if not classes.is_weighted and is_table(int(classes.joint.max()) + 1, len(classes.joint)):
         first_rows, row_of_sequence = np.unique(classes.joint, return_index=True)[1], classes.joint
         x, y = x[first_rows], y[first_rows]
     estimate = cross_fit(
@@ -71,6 +72,12 @@ def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress
         on_progress=on_progress,
     )[0]
     return replace(estimate, flags=(*estimate.flags, *x_flags, *y_flags))
+
+
+def is_table(num_distinct: int, num_sequences: int) -> bool:
+    """Distinct rows are taken as a table with weights: few enough, and in no more pairs than a draw has with its references."""
+    few = num_distinct <= REPEATING_SHARE * num_sequences
+    return few and num_distinct**2 <= num_sequences * min(num_sequences, MOST_REFERENCES)
 
 
 def cross_fit(
@@ -121,6 +128,12 @@ def cross_fit(
     ]
 
 
+def _references(value: FoldValue) -> dict[str, float]:
+    if value.num_references is None:
+        return {}
+    return {"num_references": value.num_references, "ln_references": log(value.num_references)}
+
+
 def _run_fold(spec: EstimatorSpec[CrossFitOptions]) -> RunFold:
     if spec.row.run_fold is None:
         raise TypeError(f"{spec.name} is not cross-fitted: its row names no run_fold")
@@ -163,6 +176,7 @@ def _estimate(
         ceiling_nats=ceilings_nats[problem] if ceilings_nats else None,
         ceiling_population_nats=ceilings_population_nats[problem] if ceilings_population_nats else None,
         num_test=first.num_test,
+        num_references=first.num_references,
         is_weighted=is_weighted,
         still_rising=any(bool(trained.still_rising[problem]) for trained in trainings),
         diagnostics={
@@ -173,6 +187,7 @@ def _estimate(
             "seed": spec.options.seed,
             "num_test": first.num_test,
             "ln_n_test": log(first.num_test),
+            **_references(first),
             "num_negatives": first.num_negatives,
             "is_weighted": is_weighted,
             "train_nats": train_nats,

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import Tensor
 
-from ie_store.estimate.critics.baseline import MOST_REFERENCES, choose_baseline, normalised, score_rows, statistics
+from ie_store.estimate.critics.baseline import choose_baseline, normalised, score_rows, statistics
 from ie_store.estimate.critics.bounds import SMILE_CLIP, Bound
 from ie_store.estimate.critics.encoders import all_factors, train_encoders
 from ie_store.estimate.critics.folds import Fold
@@ -27,7 +27,7 @@ def run_fold(
     base = choose_baseline(rows, fold, bound)
     encoders = train_encoders(rows, base, fold, bound, spec.options, seed, on_progress)
     factors = all_factors(rows, base, encoders)
-    reference = fold.train.head(MOST_REFERENCES)
+    reference = fold.train.references()
     cap = base.cap(reference)
     sides = {"train": fold.train.head(TRAIN_ROWS_SHOWN), "validation": fold.validation, "test": fold.test}
     normal = {

@@ -28,11 +28,6 @@ class PairedClasses:
     """The rows are a table with weights of the caller's."""
 
     @property
-    def joint_repeats(self) -> bool:
-        """Few enough pairs are distinct to treat them as a table."""
-        return _repeats(self.joint)
-
-    @property
     def exact_nats(self) -> float | None:
         """Plug-in H(x) + H(y) - H(x, y) where both sides are discrete sets; None otherwise."""
         if not (self.is_weighted or (_repeats(self.x) and _repeats(self.y))):

@@ -17,6 +17,7 @@ from ie_store.estimate.critics.bounds import (
     tuba,
     validation_nats,
 )
+from ie_store.estimate.critics.pairing import Pairing
 
 BOUNDS = ("mine", "infonce", "nwj", "smile", "js")
 NOTHING = torch.zeros(1, dtype=torch.float64)
@@ -44,7 +45,7 @@ def scores_of(size, seed, spread=1.0):
 def found(scores, p, is_weighted):
     """`PairStatistics` of one problem whose scores (row, row) stay a tensor that can be differentiated."""
     scores, p = torch.as_tensor(scores), torch.from_numpy(p)
-    exponentials = scores.exp()
+    exponentials, pairing = scores.exp(), Pairing.of(p, is_weighted, len(p))
     others = p
     if not is_weighted:
         exponentials = exponentials * (1 - torch.eye(len(p), dtype=p.dtype))
@@ -53,8 +54,7 @@ def found(scores, p, is_weighted):
         joint=scores.diagonal()[None],
         row_means=(exponentials @ others)[None],
         column_means=(others @ exponentials)[None],
-        probabilities=p,
-        is_weighted=is_weighted,
+        pairing=pairing,
     )
     return statistics, exponentials[None]
 

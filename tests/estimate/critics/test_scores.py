@@ -37,11 +37,9 @@ CAP = torch.tensor([5.0, 3.0])
 
 def statistics(side, factors=None, cap=CAP):
     factors = factors or make_factors(len(side.rows))
-    row_means, column_means = pair_means(factors, side, cap)
-    joint, probabilities = soft_cap(factors.diagonal(), cap), side.weights(torch.float32)[0]
-    return PairStatistics(
-        joint=joint, row_means=row_means, column_means=column_means, probabilities=probabilities, is_weighted=side.is_weighted
-    )
+    means, joint = pair_means(factors, side, cap), soft_cap(factors.diagonal(), cap)
+    pairing = side.pairing(torch.float32)
+    return PairStatistics(joint=joint, row_means=means.row_means, column_means=means.column_means, pairing=pairing)
 
 
 def test_the_capped_exponential_is_the_exponential_of_the_capped_score():
@@ -61,7 +59,8 @@ def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_weighted, pair
     if not is_weighted:
         weights.fill_diagonal_(0)
         weights /= weights.sum()
-    row_means, column_means = pair_means(factors, side, CAP)
+    means = pair_means(factors, side, CAP)
+    row_means, column_means = means.row_means, means.column_means
     assert torch.allclose((row_means.double() * p).sum(1), (matrix * weights).sum((1, 2)), rtol=1e-4)
     assert torch.allclose(row_means.double(), (matrix * weights).sum(2) / p, rtol=1e-4)
     assert torch.allclose(column_means.double(), (matrix * weights).sum(1) / p, rtol=1e-4)
@@ -124,14 +123,14 @@ def test_the_perfect_critic_of_a_table_gives_its_entropy():
 def test_the_donsker_varadhan_gradient_divides_by_the_running_mean():
     scores_ = torch.randn(1, 6, 6, requires_grad=True)
     side = make_side(6)
-    others = side.weights(torch.float32)[1]
+    pairing = side.pairing(torch.float32)
+    others = pairing.others
     exponentials = scores_.exp() * (1 - torch.eye(6))
     found = PairStatistics(
         joint=scores_.diagonal(dim1=1, dim2=2),
         row_means=exponentials @ others,
         column_means=others @ exponentials,
-        probabilities=torch.full((6,), 1 / 6),
-        is_weighted=False,
+        pairing=pairing,
     )
     (gradient,) = torch.autograd.grad(loss("mine", found, exponentials, torch.tensor([0.5])).sum(), scores_)
     expected = exponentials.detach() / 30 / torch.e**0.5 - torch.eye(6) / 6
@@ -190,10 +189,10 @@ def test_parts_and_heads_of_a_side():
     head = draw.head(3)
     assert (head.rows.tolist(), head.num_sequences, head.is_weighted) == ([0, 1, 2], 3, False)
     assert head.probabilities.sum().item() == pytest.approx(1)
-    own, others = draw.weights(torch.float64)
-    assert torch.allclose(others, torch.full((10,), 1 / 9, dtype=torch.float64))
-    assert torch.allclose(own, draw.probabilities)
-    assert all(weights.equal(table.probabilities) for weights in table.weights(torch.float64))
+    pairing, of_table = draw.pairing(torch.float64), table.pairing(torch.float64)
+    assert torch.allclose(pairing.others, torch.full((10,), 1 / 9, dtype=torch.float64))
+    assert torch.allclose(pairing.rows, draw.probabilities)
+    assert all(weights.equal(table.probabilities) for weights in (of_table.rows, of_table.others, of_table.by_row))
 
 
 def test_scores_scaled_shifted_added_and_chosen():
@@ -215,7 +214,7 @@ def test_statistics_of_a_matrix_are_those_of_its_factors(is_weighted):
     whole, exponentials = baseline.matrix_statistics(dense(factors), side, CAP)
     for name in ("joint", "row_means", "column_means", "probabilities"):
         assert torch.allclose(getattr(streamed, name), getattr(whole, name), rtol=1e-5), name
-    assert streamed.is_weighted == whole.is_weighted == is_weighted
+    assert streamed.pairing.is_weighted == whole.pairing.is_weighted == is_weighted
     assert bool((exponentials.diagonal(dim1=1, dim2=2) == 0).all()) == (not is_weighted)
 
 
