@@ -24,15 +24,29 @@ Estimators = Annotated[
     typer.Option("--estimator", help=f"{', '.join(NAMES[:-1])} or {NAMES[-1]}; may be given several times"),
 ]
 
+Plan = Annotated[
+    bool,
+    typer.Option("--plan", help="write nothing; print what is left to do, and a forecast of time and memory from a short trial"),
+]
 
-def estimate(as_json: bool, **options: Any) -> None:
+
+def estimate(as_json: bool, plan: bool, **options: Any) -> None:
     """Estimate mutual information and Information Emergence, into the store. Started again, it goes on where it stopped."""
     spec = EstimateSpec(estimators=_pop_estimators(options), **options)
-    from ie_store.estimate.run import run_estimate
+    from ie_store.estimate.run import plan_estimate, run_estimate
 
+    if plan:
+        planned, forecast = plan_estimate(spec)
+        if as_json:
+            typer.echo(json.dumps({**planned.as_json(), "forecast": asdict(forecast)}))
+        else:
+            render_report.plan(planned, forecast)
+        return
     with ProgressBar() as progress:
         report = run_estimate(spec, on_progress=progress)
     show(spec.store, spec.name, as_json=as_json)
+    if report.forecast is not None and not as_json:
+        render_report.against_forecast(report, report.forecast)
     if not report.complete:
         typer.echo(render_report.time_is_up(report, spec.time_limit), err=True)
     if spec.strict:
@@ -124,6 +138,7 @@ def _estimator_parameters() -> list[Parameter]:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of stage two."""
-    app.command()(command(estimate, "estimate", estimate.__doc__ or "", _parameters(EstimateSpec, DEFAULTS)))
+    planned = Parameter("plan", Parameter.KEYWORD_ONLY, default=False, annotation=Plan)
+    app.command()(command(estimate, "estimate", estimate.__doc__ or "", [*_parameters(EstimateSpec, DEFAULTS), planned]))
     app.command()(show)
     app.command()(command(check, "check", check.__doc__ or "", _parameters(CheckSpec, (DEFAULT,))))

@@ -1,9 +1,42 @@
-"""How a run of stage two ended."""
+"""What a run of stage two will do, and how it ended."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .text import add_row, console, duration, facts, make_table, size
+
 if TYPE_CHECKING:
+    from ie_store.estimate.forecast import EstimateForecast, Span
+    from ie_store.estimate.plan import EstimatePlan
     from ie_store.estimate.report import EstimateReport
+
+
+def plan(planned: "EstimatePlan", forecast: "EstimateForecast") -> None:
+    """What is left to do, and what it should cost."""
+    rows = [("to do", f"{planned.num_problems:,} problems in {len(planned.items):,} items")]
+    if forecast.of_estimators:
+        rows.append(("forecast time", _span(forecast.seconds, duration)))
+        rows += [(f"  {name}", _span(span, duration)) for name, span in forecast.of_estimators.items()]
+        rows.append(("forecast memory", f"{_span(forecast.peak_bytes, size)} at the peak, with all that is loaded"))
+    for name in forecast.not_forecast:
+        rows.append(("not forecast", f"{name}; where it takes long, it says so before it starts, and wants --yes"))
+    facts(rows)
+
+
+def against_forecast(report: "EstimateReport", forecast: "EstimateForecast") -> None:
+    """What was forecast beside what came."""
+    table = make_table("forecast and measured" + ("" if report.complete else "; not at its end"))
+    table.add_column("")
+    table.add_column("forecast", justify="right")
+    table.add_column("measured", justify="right")
+    add_row(table, "time", _span(forecast.seconds, duration), duration(report.seconds))
+    if report.peak_bytes is not None:
+        add_row(table, "peak memory", _span(forecast.peak_bytes, size), size(report.peak_bytes))
+    console.print(table)
+
+
+def _span(span: "Span", shown: Callable[[float], str]) -> str:
+    return f"{shown(span.middle)} ({shown(span.low)} to {shown(span.high)})"
 
 
 def time_is_up(report: "EstimateReport", limit: str | None) -> str:

@@ -47,6 +47,11 @@ class EstimatePlan:
         """Problems of all items."""
         return sum(len(item.batch.problems) for item in self.items)
 
+    def as_json(self) -> dict[str, Any]:
+        """Items and numbers, of JSON types."""
+        items = [{"estimator": item.estimator.identity, "item": item.key} for item in self.items]
+        return {"num_problems": self.num_problems, "items": items}
+
 
 def make_plan(
     targets: Targets, layout: StoreLayout, missing: Mapping[EstimatorSpec[Any], frozenset[Problem]], batch_bytes: int

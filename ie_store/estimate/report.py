@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ie_store.errors import FlaggedError
+from ie_store.estimate.forecast import EstimateForecast
 from ie_store.specs import Emergence
 
 
@@ -19,6 +20,11 @@ class EstimateReport:
     num_done_now: int
     """In this run."""
     seconds: float
+    """From the first item to the last array; to compare with ``forecast.seconds``."""
+    peak_bytes: int | None
+    """Most memory of the process meanwhile; to compare with ``forecast.peak_bytes``. None where the system does not say."""
+    forecast: EstimateForecast | None
+    """None for a run that is over before a forecast would be made."""
 
     @property
     def complete(self) -> bool:

@@ -5,6 +5,7 @@ corpus rows -> ceilings -> plan -> slabs -> items of work, one record each -> em
 
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -20,6 +21,8 @@ from ie_store.estimate.emergence import derive_emergences, grid_emergences
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
+from ie_store.estimate.forecast import EstimateForecast, is_worth_a_forecast, make_forecast
+from ie_store.estimate.memory import peak_bytes, reset_peak
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
 from ie_store.estimate.read import open_complete, stream_states
@@ -61,6 +64,71 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
 def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> EstimateReport:
     """As `estimate`, and how the run ended; flags raise nothing here."""
     started = monotonic()
+    job = _prepare(spec)
+    workplace = Workplace(corpus=job.corpus, device=job.device, session=describe_session(job.device))
+    with ExitStack() as held:
+        for group in _to_hold(job.groups):
+            held.enter_context(group.hold_run())
+        exact = job.groups[estimator_spec(EXACT)]
+        exact.commit(exact_record(job.corpus, job.reader.layout, job.reader.corpus, workplace.session))
+        exact.assemble(partial(derive_emergences, EXACT))
+        worth = is_worth_a_forecast(job.plan, job.corpus)
+        forecast = make_forecast(job.plan, job.reader, job.corpus, job.device) if worth else None
+        reset_peak()
+        began = monotonic()
+        watch = Watch(
+            job.plan,
+            job.groups,
+            rows=rows_of(job.corpus),
+            num_known=job.num_problems - job.plan.num_problems,
+            deadline=None if spec.time_limit_seconds is None else started + spec.time_limit_seconds,
+            on_progress=on_progress,
+        )
+        try:
+            with suppress(TimeIsUp):
+                _carry_out(job.plan, job.groups, job.reader, workplace, watch)
+        finally:
+            for one, group in job.groups.items():
+                group.assemble(partial(derive_emergences, one.name))
+    return EstimateReport(
+        emergences=[e for one, group in job.groups.items() for e in _of_targets(one, group, job.targets)],
+        num_problems=job.num_problems,
+        num_done=job.num_problems - job.plan.num_problems + watch.num_done,
+        num_done_now=watch.num_done,
+        seconds=monotonic() - began,
+        peak_bytes=peak_bytes(),
+        forecast=forecast,
+    )
+
+
+def plan_estimate(spec: EstimateSpec) -> tuple[EstimatePlan, EstimateForecast]:
+    """What `estimate` would do, and what that should cost; a short part of it is tried. Writes nothing.
+
+    Raises:
+        InputError, StoreError, NonFiniteError: as `estimate`.
+    """
+    job = _prepare(spec)
+    return job.plan, make_forecast(job.plan, job.reader, job.corpus, job.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is asked for, and what is left of it."""
+
+    reader: DatasetReader
+    device: torch.device
+    targets: Targets
+    groups: Groups
+    corpus: PrefixIndex
+    plan: EstimatePlan
+
+    @property
+    def num_problems(self) -> int:
+        """Of all estimators, those that are done too."""
+        return len(self.groups) * len(self.targets.problems)
+
+
+def _prepare(spec: EstimateSpec) -> _Job:
     reader = open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
@@ -69,35 +137,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
     missing = {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
-    workplace = Workplace(corpus=corpus, device=device, session=describe_session(device))
-    num_problems = len(groups) * len(targets.problems)
-    with ExitStack() as held:
-        for group in _to_hold(groups):
-            held.enter_context(group.hold_run())
-        exact = groups[estimator_spec(EXACT)]
-        exact.commit(exact_record(corpus, reader.layout, reader.corpus, workplace.session))
-        exact.assemble(partial(derive_emergences, EXACT))
-        watch = Watch(
-            plan,
-            groups,
-            rows=rows_of(corpus),
-            num_known=num_problems - plan.num_problems,
-            deadline=None if spec.time_limit_seconds is None else started + spec.time_limit_seconds,
-            on_progress=on_progress,
-        )
-        try:
-            with suppress(TimeIsUp):
-                _carry_out(plan, groups, reader, workplace, watch)
-        finally:
-            for one, group in groups.items():
-                group.assemble(partial(derive_emergences, one.name))
-    return EstimateReport(
-        emergences=[e for one, group in groups.items() for e in _of_targets(one, group, targets)],
-        num_problems=num_problems,
-        num_done=num_problems - plan.num_problems + watch.num_done,
-        num_done_now=watch.num_done,
-        seconds=monotonic() - started,
-    )
+    return _Job(reader=reader, device=device, targets=targets, groups=groups, corpus=corpus, plan=plan)
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:

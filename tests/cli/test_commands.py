@@ -80,6 +80,19 @@ def test_a_time_limit_ends_with_what_is_done(store: Path) -> None:
     assert "30m" in refused.stderr
 
 
+def test_a_planned_estimate_says_what_it_should_cost_and_writes_nothing(store: Path) -> None:
+    before = sorted(store.rglob("*"))
+    arguments = ("estimate", store, NAME, "--estimator", "cca", "--seed", "7", "--plan")
+    planned = ie_store(*arguments)
+    assert planned.exit_code == 0, planned.output
+    assert "forecast time" in planned.output
+    assert "forecast memory" in planned.output
+    found = ie_store_json(*arguments)
+    assert found["num_problems"] >= 3 * (1 + 4)
+    assert found["forecast"]["seconds"]["low"] <= found["forecast"]["seconds"]["high"]
+    assert sorted(store.rglob("*")) == before
+
+
 def test_strict_exits_with_three(store: Path) -> None:
     result = ie_store("estimate", store, NAME, "--estimator", "infonce", "--blocks", "1", "--steps", "50", "--strict")
     flagged = any(row["outcome"] not in ("exact", "certified", "converged") for row in _infonce(store))
