@@ -79,7 +79,7 @@ def sort_rows(listing: Listing, *, recipe: str, name: str, vocab_size: int) -> C
     Raises:
         InputError: a token id that is not in the model's vocabulary.
     """
-    require_in_vocabulary(listing, vocab_size)
+    require_in_vocabulary(listing.tokens, listing.source_row, vocab_size)
     order = lexicographic_order(listing.tokens)
     tokens = listing.tokens[order].astype(np.int32)
     source_row = listing.source_row[order]
@@ -98,13 +98,12 @@ def sort_rows(listing: Listing, *, recipe: str, name: str, vocab_size: int) -> C
     return Corpus(spec=spec, tokens=tokens, source_row=source_row, labels=labels)
 
 
-def require_in_vocabulary(listing: Listing, vocab_size: int) -> None:
-    """Raise `InputError` unless every token id lies in 0..vocab_size-1."""
-    tokens = listing.tokens
+def require_in_vocabulary(tokens: NDArray[np.integer], source_row: NDArray[np.int64], vocab_size: int) -> None:
+    """Raise `InputError` unless every id of ``tokens`` (row, position) lies in 0..vocab_size-1; it names the ``source_row``."""
     outside = np.argwhere((tokens < 0) | (tokens >= vocab_size))
     if len(outside):
         row, position = outside[0]
         raise InputError(
-            f"token id {tokens[row, position]} at position {position} of source row {listing.source_row[row]} is outside the "
+            f"token id {tokens[row, position]} at position {position} of source row {source_row[row]} is outside the "
             f"model's vocabulary 0..{vocab_size - 1} ({len(outside)} such tokens); was the corpus made for another model?"
         )
