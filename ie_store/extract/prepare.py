@@ -17,6 +17,7 @@ from ie_store.errors import InputError, StoreError
 from ie_store.extract.engine import Engine, model_rows
 from ie_store.extract.forward.sharing import CHECKED_ROWS, Sharing, check_sharing
 from ie_store.extract.layout import choose_layout, num_blocks_for
+from ie_store.extract.model.gguf_once import gguf_parsed_once
 from ie_store.extract.model.load import load_weights
 from ie_store.extract.model.open import OpenedModel, open_model, revision_of
 from ie_store.extract.naming import name_of
@@ -81,6 +82,7 @@ class PreparedExtract:
         )
 
 
+@gguf_parsed_once()
 def prepare(spec: ExtractSpec, lock: Lock | None = None) -> PreparedExtract:
     """Make the corpus and load the model, cheapest checks first: the weights come last.
 

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from ie_store.errors import InputError
 from ie_store.extract.model.decoder import Decoder, find_decoder
 from ie_store.extract.model.digest import weights_digest
+from ie_store.extract.model.gguf_once import gguf_parsed_once
 from ie_store.extract.model.initial_weights import initial_model
 from ie_store.extract.model.open import OpenedModel, open_model, revision_of, source_arguments
 from ie_store.extract.model.quiet import silence
@@ -49,11 +50,13 @@ class LoadedModel:
         return self.opened.device
 
 
+@gguf_parsed_once()
 def load_model(spec: ExtractSpec) -> LoadedModel:
     """Open the model of ``spec`` and load its weights; `open_model` and `load_weights` say what they raise."""
     return load_weights(spec, open_model(spec))
 
 
+@gguf_parsed_once()
 def load_weights(spec: ExtractSpec, opened: OpenedModel) -> LoadedModel:
     """Load the weights of an opened model onto its device and find its blocks.
 

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig, PreTrainedConfig
 
 from ie_store.errors import InputError
+from ie_store.extract.model.gguf_once import gguf_parsed_once
 from ie_store.extract.model.quiet import silence
 from ie_store.extract.model.sources import first_line, load_error, require_source
 from ie_store.extract.model.tokenizer import PlainTokenizer, load_tokenizer
@@ -49,6 +50,7 @@ class OpenedModel:
         return value if isinstance(value, int) else None
 
 
+@gguf_parsed_once()
 def open_model(spec: ExtractSpec) -> OpenedModel:
     """Read all of the model of ``spec`` but its weights.
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +28,9 @@ from ie_store.store.format.arrays import numpy_dtype
 from ie_store.store.format.attributes import DatasetAttributes
 from ie_store.store.format.codec import require_readable
 from ie_store.store.format.metadata import require_array
+
+if TYPE_CHECKING:
+    import dask.array
 
 MAX_DECODERS = 8
 
@@ -174,18 +176,20 @@ class DatasetReader:
                     other.result()
         return out
 
-    def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> dask.array.Array:
+    def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> "dask.array.Array":
         """All rows of one layer (and position) as a lazy Dask array (row, hidden), bfloat16 decoded to float32.
 
         Raises:
             StoreError: not stored, or, when computed, not written yet or damaged.
         """
+        from dask.array import from_array  # takes a second, which whoever reads slab by slab need not wait for
+
         self._require_stored(slab)
         num_rows = self.num_rows(slab.level)
         rows = ceil_div(num_rows, min(chunks_per_slab, num_rows))
         source = SlabSource(self, slab)
         name = f"slab-{uuid.uuid4().hex}"
-        array: dask.array.Array = dask.array.from_array(source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False)
+        array: dask.array.Array = from_array(source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False)
         return array
 
     def _table(self, level: Level) -> ShardTable:
