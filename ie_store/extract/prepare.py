@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,10 +23,11 @@ from ie_store.extract.model.load import load_weights
 from ie_store.extract.model.open import OpenedModel, open_model, revision_of
 from ie_store.extract.naming import name_of
 from ie_store.extract.refuse import asked_layers, require_same_parts
+from ie_store.extract.stored_dtype import choose_stored_dtype, largest_state
 from ie_store.extract.work import WorkItem, missing_items
 from ie_store.grid import parse_selection
 from ie_store.options import ExtractSpec
-from ie_store.specs import LEVELS, DatasetIdentity, Level
+from ie_store.specs import LEVELS, DatasetIdentity, Level, StoredDtype
 from ie_store.store.dataset.handle import require_identity
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.dataset.writer import DatasetWriter, open_writer
@@ -51,6 +53,8 @@ class PreparedExtract:
     """Stored shards that a plan counts as missing."""
     lock: Lock | None = None
     """The dataset's, where it is held for this run."""
+    largest_state: float | None = None
+    """Largest magnitude in the sample of states that the dtype was chosen by; None where it was given or is the store's."""
 
     @property
     def stored_same(self) -> DatasetReader | None:
@@ -103,19 +107,50 @@ def prepare(spec: ExtractSpec, lock: Lock | None = None) -> PreparedExtract:
     _require_same_so_far(spec, stored, opened, corpus)
     model = load_weights(spec, opened)
     require_in_vocabulary(corpus.tokens, corpus.source_row, model.spec.vocab_size)
-    layout = choose_layout(spec, model, corpus, stored.layout if stored else None)
-    rows = model_rows(corpus.tokens[:CHECKED_ROWS], layout.positions, model.bos_id)
+    layers = parse_selection(spec.layers, model.decoder.num_layers, "layers")
+    positions = parse_selection(spec.positions, corpus.spec.num_positions, "positions")
+    rows = model_rows(corpus.tokens[:CHECKED_ROWS], positions, model.bos_id)
     # The check runs all blocks whatever is stored: whether and how rows are shared must not depend on the selection of layers,
     # so that a layer's states are the same bits in every dataset of this model and corpus.
     sharing = check_sharing(model.decoder, rows, model.device)
-    model = replace(model, decoder=model.decoder.ending_at(num_blocks_for(layout.layers)))
-    engine = Engine(model=model, layout=layout, sharing=sharing)
-    identity = DatasetIdentity(
-        model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
-    )
+    model = replace(model, decoder=model.decoder.ending_at(num_blocks_for(layers)))
+
+    def job(dtype: StoredDtype, largest: float | None) -> PreparedExtract:
+        layout = choose_layout(spec, model, corpus, dtype, stored.layout if stored else None)
+        return PreparedExtract(
+            spec=spec,
+            name=name,
+            engine=Engine(model=model, layout=layout, sharing=sharing),
+            corpus=corpus,
+            identity=DatasetIdentity(
+                model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
+            ),
+            stored=stored,
+            lock=lock,
+            largest_state=largest,
+        )
+
+    prepared = _with_dtype(spec, stored, job, lambda: largest_state(model, corpus, layers, positions, spec.seed))
     if stored is not None and not spec.replace:
-        require_identity(stored.dataset, identity)
-    return PreparedExtract(spec=spec, name=name, engine=engine, corpus=corpus, identity=identity, stored=stored, lock=lock)
+        require_identity(stored.dataset, prepared.identity)
+    return prepared
+
+
+def _with_dtype(
+    spec: ExtractSpec,
+    stored: DatasetReader | None,
+    job: Callable[[StoredDtype, float | None], PreparedExtract],
+    look: Callable[[], float],
+) -> PreparedExtract:
+    """The job in the dtype that was asked for; ``auto`` stays with what is stored, so that a run is never resumed in another."""
+    if spec.dtype != "auto":
+        return job(spec.dtype, None)
+    if stored is not None:
+        as_stored = job(stored.layout.stored_dtype, None)
+        if as_stored.stored_same is not None or not spec.replace:
+            return as_stored
+    largest = look()
+    return job(choose_stored_dtype(largest), largest)
 
 
 def _require_same_so_far(spec: ExtractSpec, stored: DatasetReader | None, opened: OpenedModel, corpus: Corpus) -> None:

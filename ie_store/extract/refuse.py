@@ -58,7 +58,9 @@ def require_startable(spec: ExtractSpec) -> Place:
             model["attention"] = spec.attention
         if spec.batch_size:
             layout["rows_per_batch"] = spec.batch_size
-        require_same_parts(stored, model=model, layout={**layout, "stored_dtype": spec.dtype})
+        if spec.dtype != "auto":
+            layout["stored_dtype"] = spec.dtype
+        require_same_parts(stored, model=model, layout=layout)
     return Place(files, name, stored)
 
 
