@@ -10,6 +10,7 @@ from ie_store.errors import InputError
 from ie_store.fingerprint import fingerprint
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec
+from ie_store.texts import CorpusTexts, Texts, shared_texts
 
 
 class Tokenizer(Protocol):
@@ -36,6 +37,10 @@ class Listing:
     complete: bool = False
     population_prefix_nats: tuple[float, ...] | None = None
     population_token_nats: tuple[float, ...] | None = None
+    texts: list[str] | None = None
+    """What rows were cut from, each once; None where that is nothing but their tokens."""
+    text_number: NDArray[np.int64] | None = None
+    """(row,) index into ``texts``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,15 @@ class Corpus:
     """(sequence,) record, line or permutation number that each sequence comes from."""
     labels: dict[str, NDArray[Any]]
     """Each (sequence,), numbers or fixed-width text."""
+    source_texts: Texts | None = None
+    """(sequence,) what each row was cut from; None where that is nothing but its tokens."""
+    token_texts: Texts | None = None
+    """(token,) the text of each distinct token id; None where no tokenizer says it."""
+
+    @property
+    def texts(self) -> CorpusTexts | None:
+        """What people read of it."""
+        return None if self.token_texts is None else CorpusTexts(token=self.token_texts, source=self.source_texts)
 
 
 def draw_rows(listing: Listing, num_rows: int | None, seed: int) -> Listing:
@@ -68,6 +82,7 @@ def draw_rows(listing: Listing, num_rows: int | None, seed: int) -> Listing:
         tokens=listing.tokens[kept],
         source_row=listing.source_row[kept],
         labels={name: label[kept] for name, label in listing.labels.items()},
+        text_number=None if listing.text_number is None else listing.text_number[kept],
         dropped=(*listing.dropped, ("not drawn into the sample", listed - num_rows)),
         complete=False,
     )
@@ -95,7 +110,9 @@ def sort_rows(listing: Listing, *, recipe: str, name: str, vocab_size: int) -> C
         population_token_nats=listing.population_token_nats,
         dropped=listing.dropped,
     )
-    return Corpus(spec=spec, tokens=tokens, source_row=source_row, labels=labels)
+    numbers = None if listing.text_number is None else listing.text_number[order]
+    texts = None if listing.texts is None or numbers is None else shared_texts(listing.texts, numbers)
+    return Corpus(spec=spec, tokens=tokens, source_row=source_row, labels=labels, source_texts=texts)
 
 
 def require_in_vocabulary(tokens: NDArray[np.integer], source_row: NDArray[np.int64], vocab_size: int) -> None:

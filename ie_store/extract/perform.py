@@ -63,7 +63,8 @@ def _repaired(job: PreparedExtract, on_progress: OnProgress) -> PreparedExtract:
     """The job once what is damaged is fixed or missing."""
     corpus = job.corpus
     with job.open_writer() as writer:
-        writer.repair(coordinate_values(writer.layout, corpus.tokens, corpus.source_row, corpus.labels), on_progress)
+        arrays = coordinate_values(writer.layout, corpus.tokens, corpus.source_row, corpus.labels, corpus.texts)
+        writer.repair(arrays, on_progress)
     return replace(job, stored=open_reader(job.spec.store, job.name))
 
 

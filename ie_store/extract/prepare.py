@@ -80,6 +80,7 @@ class PreparedExtract:
             tokens=self.corpus.tokens,
             source_row=self.corpus.source_row,
             labels=self.corpus.labels,
+            texts=self.corpus.texts,
             session=session_facts(self.engine.model.device, self.engine.sharing),
             replace=self.spec.replace,
             lock=self.lock,

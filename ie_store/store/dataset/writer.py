@@ -38,6 +38,7 @@ from ie_store.store.format.attributes import Audit
 from ie_store.store.format.codec import encode_chunk
 from ie_store.store.format.metadata import write_group
 from ie_store.store.format.shard_index import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
+from ie_store.texts import CorpusTexts
 
 MAX_ENCODERS = 4
 """Threads that encode chunks; more do not help: the disk is slower."""
@@ -55,6 +56,7 @@ def open_writer(
     source_row: NDArray[np.int64],
     labels: dict[str, NDArray[Any]],
     session: dict[str, Any],
+    texts: CorpusTexts | None = None,
     replace: bool = False,
     lock: Lock | None = None,
 ) -> "DatasetWriter":
@@ -68,6 +70,7 @@ def open_writer(
         tokens: (sequence, position), sorted lexicographically.
         source_row: (sequence,).
         labels: per name (sequence,), numbers or texts.
+        texts: what people read of the rows, where it is known; no part of the identity.
         session: provenance of this run (versions, device, threads, time); kept with the shards it writes.
         replace: remove a dataset of the same name and another identity first.
         lock: the dataset's, where the caller holds it (`hold_dataset`); it stays the caller's.
@@ -86,7 +89,7 @@ def open_writer(
     try:
         dataset = _require_same(files, name, identity, replace)
         if dataset is None or identity.differences(dataset.identity):
-            dataset = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
+            dataset = create_dataset(files, name, identity, corpus, tokens, source_row, labels, texts)
         sweep_temporaries(files, name)
     except BaseException:
         if own is not None:
