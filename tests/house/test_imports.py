@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "corpus": {"ground", "corpus"},
     "extract": {"ground", "store", "corpus", "extract"},
     "estimate": {"ground", "store", "estimate"},
-    "door": {"ground", "store", "extract", "estimate", "door"},
+    "door": {"ground", "store", "extract", "estimate", "plot", "door"},
+    "plot": {"ground", "store", "plot"},
     "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
 }
 """Rooms that a room may import from."""
@@ -52,7 +53,8 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "zarr": {"store"},
-    "xarray": {"store", "estimate", "door"},
+    "xarray": {"store", "estimate", "plot", "door"},
+    "altair": {"plot"},
     "dask": {"store", "estimate"},
 }
 """Packages of others that only these rooms may import."""
