@@ -14,6 +14,7 @@ from ie_store.profiles import ProfileMethod, profile_method
 from ie_store.specs import Emergence, MIEstimate, Outcome
 
 if TYPE_CHECKING:
+    from ie_store import plot
     from ie_store.access.derived import write_derived
     from ie_store.estimate.mutual_information import mutual_information
     from ie_store.store.results.open_estimates import open_estimates
@@ -31,6 +32,7 @@ __all__ = [
     "mutual_information",
     "open_estimates",
     "open_store",
+    "plot",
     "profile",
     "profile_method",
     "write_derived",
@@ -46,6 +48,8 @@ if not TYPE_CHECKING:  # to whoever checks types these are functions, and what i
     estimate, extract = _callable_package("estimate", estimate), _callable_package("extract", extract)
 
     def __getattr__(name: str) -> Any:
+        if name == "plot":
+            return import_module("ie_store.plot")
         if name in _LAZY:
             return getattr(import_module(_LAZY[name]), name)
         raise AttributeError(f"module 'ie_store' has no attribute {name!r}")

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "extract": {"ground", "store", "corpus", "extract"},
     "estimate": {"ground", "store", "estimate"},
     "access": {"ground", "store", "access"},
-    "door": {"ground", "store", "extract", "estimate", "access", "door"},
+    "plot": {"ground", "store", "plot"},
+    "door": {"ground", "store", "extract", "estimate", "access", "plot", "door"},
     "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
 }
 """Rooms that a room may import from."""
@@ -53,7 +54,8 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "zarr": {"store"},
-    "xarray": {"store", "estimate", "access", "door"},
+    "xarray": {"store", "estimate", "access", "plot", "door"},
+    "altair": {"plot"},
     "dask": {"store", "estimate"},
 }
 """Packages of others that only these rooms may import."""

@@ -65,11 +65,12 @@ def _side_by_side(one: Entry, other: Entry) -> dict[str, Any]:
         **{key: one[key] for key in ("estimator", "block", "position", "options", "results")},
         **{f"macro_{key}": one[f"macro_{key}"] for key in _SIDE},
         **{f"against_{key}": other[f"macro_{key}"] for key in _SIDE},
-        **_difference(one, other),
+        **difference_of(one, other),
     }
 
 
-def _difference(one: Entry, other: Entry) -> dict[str, Any]:
+def difference_of(one: Entry, other: Entry) -> dict[str, Any]:
+    """The difference of two macro values with its interval and error; none where one of the two may not be read as it is."""
     if not (is_readable(one) and is_readable(other)):
         return {"difference_nats": None, "difference_interval_nats": None, "difference_error": None, "apart": False}
     (low, high), (other_low, other_high) = one["macro_interval_nats"], other["macro_interval_nats"]
