@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "estimate": {"ground", "store", "estimate"},
     "door": {"ground", "store", "extract", "estimate", "plot", "door"},
     "plot": {"ground", "store", "plot"},
-    "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
+    "report": {"ground", "store", "plot", "report"},
+    "cli": {"ground", "store", "corpus", "extract", "estimate", "report", "door", "cli"},
 }
 """Rooms that a room may import from."""
 INSIDE: dict[str, tuple[str, ...]] = {
@@ -54,7 +55,8 @@ ONLY_IN = {
     "rich": {"cli"},
     "zarr": {"store"},
     "xarray": {"store", "estimate", "plot", "door"},
-    "altair": {"plot"},
+    "altair": {"plot", "report"},
+    "vl_convert": {"report"},
     "dask": {"store", "estimate"},
 }
 """Packages of others that only these rooms may import."""
