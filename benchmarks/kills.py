@@ -32,8 +32,8 @@ from ie_store_cli.main import main as command_line
 
 import ie_store.estimate.exact_record
 import ie_store.estimate.run
+import ie_store.extract.perform
 import ie_store.extract.prepare
-import ie_store.extract.run
 import ie_store.store.dataset.remove
 import ie_store.store.results.writer
 from ie_store.extract.layout import choose_layout
@@ -44,8 +44,8 @@ NAME = "m/c"
 BESIDE = "m/beside"
 """A dataset of the same model that no command may touch."""
 PRELOADED = [
-    "ie_store.extract.run", "ie_store.estimate.run", "ie_store.store.dataset.remove", "ie_store.store.open", "ie_store_cli.main",
-    "transformers.models.gpt2.modeling_gpt2", "xarray", "zarr",
+    "ie_store.extract.perform", "ie_store.estimate.run", "ie_store.store.dataset.remove", "ie_store.store.open",
+    "ie_store_cli.main", "transformers.models.gpt2.modeling_gpt2", "xarray", "zarr",
 ]  # fmt: skip
 PROVENANCE = ("session", "sessions", "digest")
 TOLD_APART = ("_session", "_seconds")

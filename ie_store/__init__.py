@@ -15,6 +15,7 @@ from ie_store.specs import Emergence, MIEstimate, Outcome
 
 if TYPE_CHECKING:
     from ie_store import plot
+    from ie_store.access.derived import write_derived
     from ie_store.estimate.mutual_information import mutual_information
     from ie_store.store.results.open_estimates import open_estimates
 
@@ -34,11 +35,13 @@ __all__ = [
     "plot",
     "profile",
     "profile_method",
+    "write_derived",
 ]
 
 _LAZY = {
     "mutual_information": "ie_store.estimate.mutual_information",
     "open_estimates": "ie_store.store.results.open_estimates",
+    "write_derived": "ie_store.access.derived",
 }
 
 if not TYPE_CHECKING:  # to whoever checks types these are functions, and what is not listed is an error

@@ -202,10 +202,14 @@ def open_store(
         Of a store a tree with each dataset at ``MODEL/CORPUS`` and its results at ``MODEL/CORPUS/estimates/METHOD-DIGEST``,
         over (block, position, ...), in nats, at the layers and positions whose states are stored.
 
+        Each dataset has the accessor ``ie`` (`ie_store.access.accessor.IeAccessor`): ``ds.ie.sample(100)`` and
+        ``ds.ie.batches(layer, position)``.
+
     Raises:
         StoreError: no such store or dataset, or damaged; what else ``store`` is where it is something of a store's.
         InputError: ``name`` or ``dtype`` cannot be.
     """
+    import_module("ie_store.access.accessor")
     from ie_store.store import open as opening
 
     if name is None:

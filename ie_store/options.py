@@ -37,6 +37,7 @@ class Progress:
 
 
 Attention = Literal["auto", "sdpa", "eager"]
+DtypeChoice = Literal["auto", "float16", "bfloat16", "float32"]
 _RANDOM_WEIGHTS = re.compile(r"random(:(?P<seed>[0-9]{1,19}))?")
 OnProgress = Callable[[Progress], None]
 
@@ -60,7 +61,9 @@ class ExtractSpec:
     name: str | None = described(None, "MODEL/CORPUS under which the dataset is stored; made from the ids by default")
     positions: str = described("all", "positions of macro states to store: all, last, or a list like 0,3,7 or 2-5")
     layers: str = described("all", "layers to store: all, last, or a list like 0,10,20 or 0-4")
-    dtype: StoredDtype = described("float16", "storage dtype: float16, bfloat16 or float32")
+    dtype: DtypeChoice = described(
+        "auto", "storage dtype: float16, bfloat16, float32, or auto: float16 unless a sample of states comes near its range"
+    )
     compute_dtype: StoredDtype | None = described(
         None, "dtype the model computes in; float32 on CPU, bfloat16 on CUDA by default"
     )
@@ -79,7 +82,7 @@ class ExtractSpec:
 
     def __post_init__(self) -> None:
         require_seed(self.weights_seed or 0)
-        require_choice("dtype", self.dtype, StoredDtype)
+        require_choice("dtype", self.dtype, DtypeChoice)
         require_choice("bos", self.bos, BosPolicy)
         require_choice("attention", self.attention, Attention)
         if self.compute_dtype is not None:

@@ -27,6 +27,7 @@ from ie_store.profiles import PROFILES, Profile
 from ie_store.specs import MIEstimate, Outcome, StoreLayout
 from ie_store.store.format.arrays import coordinate_values, state_template
 from ie_store.store.format.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
+from ie_store.texts import CorpusTexts, make_texts
 
 Schema = dict[str, Any]
 
@@ -240,16 +241,18 @@ def arrays_schema() -> Schema:
         sizes = dict.fromkeys(("num_layers", "num_positions", "num_sequences", "num_tokens", "hidden_size"), 1)
         cuts = dict.fromkeys(("rows_per_shard", "tokens_per_shard", "shards_per_group", "rows_per_batch"), 1)
         layout = StoreLayout(**sizes, **cuts, stored_dtype=dtype, layers=(0,), positions=(0,))
-        coordinates = coordinate_values(layout, np.zeros((1, 1), dtype=np.int32), np.zeros(1, dtype=np.int64), {})
+        texts = CorpusTexts(token=make_texts(["a"]), source=make_texts(["a"]))
+        coordinates = coordinate_values(layout, np.zeros((1, 1), dtype=np.int32), np.zeros(1, dtype=np.int64), {}, texts)
         for template in (*(found for found, _ in coordinates.values()), *(state_template(layout, x) for x in ("macro", "micro"))):
             documents.setdefault(template.name, []).append(template.document())
     states = [name for name in documents if name.startswith(("macro", "micro"))]
     plain = [name for name in states if not name.endswith("bits")]
+    optional = [name for name in documents if "_text_" in name]
     return {
-        "description": "The zarr.json of each array of a dataset, by name; labels of the source may stand beside them.",
+        "description": "The zarr.json of each array of a dataset, by name; labels may stand beside them, texts be missing.",
         "type": "object",
         "properties": {name: _array_schema(found) for name, found in documents.items()},
-        "required": sorted(documents.keys() - states),
+        "required": sorted(documents.keys() - {*states, *optional}),
         "oneOf": [{"required": plain}, {"required": [name for name in states if name not in plain]}],
     }
 

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["IE_STORE_CACHE"] = ""  # nothing is kept in the home folder of whoever runs tests
 
 os.fsync = lambda descriptor: None  # only a power cut tells the two apart, and waiting for the disk was a third of the time
 

@@ -32,12 +32,20 @@ def plan(planned: "ExtractPlan", forecast: "Forecast") -> None:
                 f"{planned.forward}{note}: {planned.tokens_computed:,} tokens instead of {planned.tokens_dense:,}, "
                 f"in {planned.num_batches:,} batches",
             ),
+            ("dtype", _dtype(planned)),
             ("blocks", f"{planned.num_blocks_run} of {model.num_blocks} run"),
             ("shards", f"{planned.missing_shards} to write of {planned.num_shards}, {layout.rows_per_shard:,} sequences each"),
             ("forecast bytes", f"{size(forecast.encoded_bytes)} to write ({size(planned.dense_bytes)} dense); {free} free"),
             ("forecast time", f"{duration(forecast.seconds)}; the limit is the {forecast.bottleneck}"),
         ]
     )
+
+
+def _dtype(planned: "ExtractPlan") -> str:
+    dtype, largest = planned.layout.stored_dtype, planned.largest_state
+    if largest is None:
+        return dtype
+    return f"{dtype}: the largest of a sample of states is {largest:,.0f}, and float16 ends at 65,504"
 
 
 def extract_report(report: "ExtractReport") -> None:

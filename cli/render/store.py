@@ -2,8 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ie_store.printable import printable
+
 from .extract import audit
 from .text import add_row, console, facts, make_table, say, size
+
+MARK = "|"
+"""Between the tokens of a row that is shown."""
+LONGEST_TEXT = 200
+"""Characters shown of a row, and of what it was cut from."""
 
 if TYPE_CHECKING:
     from ie_store.store.catalog import DamagedDataset, DatasetSummary
@@ -67,8 +74,15 @@ def description(found: dict[str, Any]) -> None:
             ),
             ("audit", audit(found["audit"])),
             ("estimates", ", ".join(map(_group, found["estimates"])) or "none yet"),
+            *((f"row {row['sequence']:,}", _row(row)) for row in found["rows"]),
         ]
     )
+
+
+def _row(row: dict[str, Any]) -> str:
+    """A row's tokens with marks between them, and what it was cut from."""
+    tokens = printable(MARK.join(row["tokens"]), LONGEST_TEXT)
+    return f"{tokens}   (from: {printable(row['source_text'], LONGEST_TEXT)})" if "source_text" in row else tokens
 
 
 def _group(estimates: dict[str, Any]) -> str:

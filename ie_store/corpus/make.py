@@ -2,9 +2,11 @@
 
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import unquote
+
+import numpy as np
 
 from ie_store.corpus.files import STDIN, base_names
 from ie_store.corpus.icl import list_permutations, resolve_space
@@ -13,8 +15,10 @@ from ie_store.corpus.recipe_options import read_kind_options
 from ie_store.corpus.records import read_records
 from ie_store.corpus.rows import Corpus, Tokenizer, draw_rows, sort_rows
 from ie_store.corpus.token_file import list_token_files
+from ie_store.corpus.token_text import token_strings
 from ie_store.corpus.windows import cut_windows
 from ie_store.errors import InputError
+from ie_store.texts import make_texts
 
 _SUFFIXES = re.compile(r"(\.(txt|jsonl|json|ndjson|parquet|npy|gz))+$")
 
@@ -48,7 +52,11 @@ def make_corpus(
         listing = cut_windows(read_records(parsed, options), options, getattr(options, "label", ""), tokenizer)
     if parsed.kind != "icl":
         listing = draw_rows(listing, options.num_sequences, options.seed)
-    return sort_rows(listing, recipe=write_recipe(parsed, _portable_source(parsed), options), name=name, vocab_size=vocab_size)
+    written = write_recipe(parsed, _portable_source(parsed), options)
+    corpus = sort_rows(listing, recipe=written, name=name, vocab_size=vocab_size)
+    if tokenizer is None:
+        return corpus
+    return replace(corpus, token_texts=make_texts(token_strings(tokenizer, np.unique(corpus.tokens).tolist())))
 
 
 def corpus_name(recipe: str, *, num_sequences: int | None = None, seed: int = 0) -> str:

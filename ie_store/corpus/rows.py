@@ -10,6 +10,7 @@ from ie_store.errors import InputError
 from ie_store.fingerprint import fingerprint
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec
+from ie_store.texts import CorpusTexts, Texts, shared_texts
 
 
 class Tokenizer(Protocol):
@@ -36,6 +37,10 @@ class Listing:
     complete: bool = False
     population_prefix_nats: tuple[float, ...] | None = None
     population_token_nats: tuple[float, ...] | None = None
+    texts: list[str] | None = None
+    """What rows were cut from, each once; None where that is nothing but their tokens."""
+    text_number: NDArray[np.int64] | None = None
+    """(row,) index into ``texts``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,15 @@ class Corpus:
     """(sequence,) record, line or permutation number that each sequence comes from."""
     labels: dict[str, NDArray[Any]]
     """Each (sequence,), numbers or fixed-width text."""
+    source_texts: Texts | None = None
+    """(sequence,) what each row was cut from; None where that is nothing but its tokens."""
+    token_texts: Texts | None = None
+    """(token,) the text of each distinct token id; None where no tokenizer says it."""
+
+    @property
+    def texts(self) -> CorpusTexts | None:
+        """What people read of it."""
+        return None if self.token_texts is None else CorpusTexts(token=self.token_texts, source=self.source_texts)
 
 
 def draw_rows(listing: Listing, num_rows: int | None, seed: int) -> Listing:
@@ -68,6 +82,7 @@ def draw_rows(listing: Listing, num_rows: int | None, seed: int) -> Listing:
         tokens=listing.tokens[kept],
         source_row=listing.source_row[kept],
         labels={name: label[kept] for name, label in listing.labels.items()},
+        text_number=None if listing.text_number is None else listing.text_number[kept],
         dropped=(*listing.dropped, ("not drawn into the sample", listed - num_rows)),
         complete=False,
     )
@@ -79,7 +94,7 @@ def sort_rows(listing: Listing, *, recipe: str, name: str, vocab_size: int) -> C
     Raises:
         InputError: a token id that is not in the model's vocabulary.
     """
-    require_in_vocabulary(listing, vocab_size)
+    require_in_vocabulary(listing.tokens, listing.source_row, vocab_size)
     order = lexicographic_order(listing.tokens)
     tokens = listing.tokens[order].astype(np.int32)
     source_row = listing.source_row[order]
@@ -95,16 +110,17 @@ def sort_rows(listing: Listing, *, recipe: str, name: str, vocab_size: int) -> C
         population_token_nats=listing.population_token_nats,
         dropped=listing.dropped,
     )
-    return Corpus(spec=spec, tokens=tokens, source_row=source_row, labels=labels)
+    numbers = None if listing.text_number is None else listing.text_number[order]
+    texts = None if listing.texts is None or numbers is None else shared_texts(listing.texts, numbers)
+    return Corpus(spec=spec, tokens=tokens, source_row=source_row, labels=labels, source_texts=texts)
 
 
-def require_in_vocabulary(listing: Listing, vocab_size: int) -> None:
-    """Raise `InputError` unless every token id lies in 0..vocab_size-1."""
-    tokens = listing.tokens
+def require_in_vocabulary(tokens: NDArray[np.integer], source_row: NDArray[np.int64], vocab_size: int) -> None:
+    """Raise `InputError` unless every id of ``tokens`` (row, position) lies in 0..vocab_size-1; it names the ``source_row``."""
     outside = np.argwhere((tokens < 0) | (tokens >= vocab_size))
     if len(outside):
         row, position = outside[0]
         raise InputError(
-            f"token id {tokens[row, position]} at position {position} of source row {listing.source_row[row]} is outside the "
+            f"token id {tokens[row, position]} at position {position} of source row {source_row[row]} is outside the "
             f"model's vocabulary 0..{vocab_size - 1} ({len(outside)} such tokens); was the corpus made for another model?"
         )

@@ -30,6 +30,8 @@ def cut_windows(records: Iterable[Record], options: TextOptions, label: str, tok
     """
     length, dropped = options.length, Counter[str]()
     flat, numbers, labels = array("q"), array("q"), []
+    texts: list[str] = []
+    text_numbers = array("q")
     for record in records:
         if record.text is None or not record.text.strip():
             dropped["null text" if record.text is None else "empty text"] += 1
@@ -45,12 +47,16 @@ def cut_windows(records: Iterable[Record], options: TextOptions, label: str, tok
                 flat.extend(ids[start : start + length])
             numbers.extend([record.number] * len(starts))
             labels.extend([record.label] * len(starts))
+            text_numbers.extend([len(texts)] * len(starts))
+            texts.append(sentence)
     _require_rows(len(numbers), dropped, length)
     return Listing(
         tokens=np.frombuffer(flat, dtype=np.int64).reshape(-1, length),
         source_row=np.frombuffer(numbers, dtype=np.int64),
         labels={re.sub("[^A-Za-z0-9_]", "_", label): label_array(label, labels)} if label else {},
         dropped=tuple(sorted(dropped.items())),
+        texts=texts,
+        text_number=np.frombuffer(text_numbers, dtype=np.int64),
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ie_store.errors import StoreError
 from ie_store.extract.engine import Engine, model_rows
-from ie_store.extract.model.load import LoadedModel, load_model
+from ie_store.extract.model.load import LoadedModel, load_weights
 from ie_store.options import ExtractSpec
 from ie_store.specs import LEVELS, Level, Slab, StoreLayout
 from ie_store.store.dataset.reader import DatasetReader
@@ -32,7 +32,7 @@ def reference_model(spec: ExtractSpec, model: LoadedModel) -> LoadedModel:
     if model.spec.compute_dtype == "float32":
         return model
     model.decoder.module.to("meta")
-    loaded = load_model(replace(spec, compute_dtype="float32"))
+    loaded = load_weights(replace(spec, compute_dtype="float32"), replace(model.opened, compute_dtype="float32"))
     return replace(loaded, decoder=loaded.decoder.ending_at(model.decoder.last_layer))
 
 

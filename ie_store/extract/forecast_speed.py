@@ -44,18 +44,26 @@ def measure_speed(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...], f
     """Run a few batches of the last of ``items`` and write a file beside the store; nothing is measured without items."""
     local = items and files.storage_options is None
     return Speed(
-        cost_per_second=measure_model(engine, items[-1].level, items[-1].rows(corpus)[0]) if items else math.inf,
+        cost_per_second=_measure_items(engine, corpus, items) if items else math.inf,
         disk_bytes_per_second=measure_disk(files.address()) if local else None,
         free_bytes=files.free_bytes(),
     )
 
 
-def measure_model(engine: Engine, level: Level, tokens: NDArray[np.int32]) -> float:
-    """Tokens of cost per second: a few batches of rows ``tokens`` (row, position) are run, and their states dropped."""
+def _measure_items(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...]) -> float:
+    work = sum(cost(item.tiles) for item in items)
+    return measure_model(engine, items[-1].level, items[-1].rows(corpus)[0], enough=work // 4)
+
+
+def measure_model(engine: Engine, level: Level, tokens: NDArray[np.int32], enough: int) -> float:
+    """Tokens of cost per second: a few batches of rows ``tokens`` (row, position) are run, and their states dropped.
+
+    ``enough`` tokens of cost end it too, so that measuring a short run does not take longer than the run.
+    """
     rows = tokens[: 2 * engine.layout.rows_per_batch]
     _run(engine, level, rows[: max(1, len(rows) // 8)])
     start, repeats, tokens_of_cost = time.perf_counter(), 0, 0
-    while repeats == 0 or (repeats < _MOST_REPEATS and time.perf_counter() - start < _LEAST_SECONDS):
+    while repeats == 0 or (repeats < _MOST_REPEATS and tokens_of_cost < enough and time.perf_counter() - start < _LEAST_SECONDS):
         tokens_of_cost += _run(engine, level, rows)
         repeats += 1
     return tokens_of_cost / (time.perf_counter() - start)

@@ -6,7 +6,7 @@ from ie_store.corpus.rows import Corpus
 from ie_store.extract.model.load import LoadedModel
 from ie_store.grid import SHARD_BYTES_LIMIT, parse_selection, power_of_two_rows
 from ie_store.options import ExtractSpec
-from ie_store.specs import ITEM_BYTES, StoreLayout
+from ie_store.specs import ITEM_BYTES, StoredDtype, StoreLayout
 
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 16384}
 """Tokens of a forward: as few as keep a CPU's caches warm, as many as fill a GPU."""
@@ -20,7 +20,12 @@ def num_blocks_for(layers: tuple[int, ...]) -> int:
 
 
 def choose_layout(
-    spec: ExtractSpec, model: LoadedModel, corpus: Corpus, stored: StoreLayout | None, shard_bytes: int = SHARD_BYTES_LIMIT
+    spec: ExtractSpec,
+    model: LoadedModel,
+    corpus: Corpus,
+    dtype: StoredDtype,
+    stored: StoreLayout | None,
+    shard_bytes: int = SHARD_BYTES_LIMIT,
 ) -> StoreLayout:
     """The layout of a new dataset, or that of the stored one where only batches could differ.
 
@@ -28,6 +33,7 @@ def choose_layout(
         spec: the user's selections and batch size.
         model: sizes, and the kind of device.
         corpus: sizes.
+        dtype: in which states are stored.
         stored: layout of a dataset of the same name; without an explicit batch size its batches are kept, so that a
             dataset can be resumed on another kind of device.
         shard_bytes: limit of a shard's raw bytes.
@@ -39,7 +45,7 @@ def choose_layout(
     layers = parse_selection(spec.layers, num_layers, "layers")
     positions = parse_selection(spec.positions, num_positions, "positions")
     num_tokens = len(np.unique(corpus.tokens))
-    layer_bytes = len(layers) * model.spec.hidden_size * ITEM_BYTES[spec.dtype]
+    layer_bytes = len(layers) * model.spec.hidden_size * ITEM_BYTES[dtype]
     rows_per_shard = power_of_two_rows(layer_bytes * len(positions), corpus.spec.num_sequences, shard_bytes)
     budget = TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"])
     rows_per_batch = spec.batch_size or max(1, budget // num_positions)
@@ -55,7 +61,7 @@ def choose_layout(
         num_sequences=corpus.spec.num_sequences,
         num_tokens=num_tokens,
         hidden_size=model.spec.hidden_size,
-        stored_dtype=spec.dtype,
+        stored_dtype=dtype,
         layers=layers,
         positions=positions,
         rows_per_shard=rows_per_shard,

@@ -28,6 +28,8 @@ class ExtractPlan:
     """In the order in which they are computed; empty where nothing is missing."""
     audit_rows: int
     """Rows that are recomputed in the end."""
+    largest_state: float | None
+    """Largest magnitude in the sample of states that the stored dtype was chosen by; None where it was given or is the store's."""
 
     @property
     def layout(self) -> StoreLayout:
@@ -104,4 +106,5 @@ def make_plan(job: PreparedExtract) -> ExtractPlan:
         forward_note=sharing.reason if shares or not sharing.shared else "no rows share prefixes enough to pay",
         items=items,
         audit_rows=0 if complete else job.spec.audit_rows,
+        largest_state=job.largest_state,
     )

@@ -2,28 +2,39 @@
 
 import os
 import platform
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 
 from ie_store.corpus.make import make_corpus
-from ie_store.corpus.rows import Corpus
+from ie_store.corpus.rows import Corpus, require_in_vocabulary
 from ie_store.errors import InputError, StoreError
 from ie_store.extract.engine import Engine, model_rows
 from ie_store.extract.forward.sharing import CHECKED_ROWS, Sharing, check_sharing
 from ie_store.extract.layout import choose_layout, num_blocks_for
-from ie_store.extract.model.load import LoadedModel, load_model
+from ie_store.extract.model.gguf_once import gguf_parsed_once
+from ie_store.extract.model.load import load_weights
+from ie_store.extract.model.open import OpenedModel, open_model, revision_of
 from ie_store.extract.naming import name_of
+from ie_store.extract.refuse import asked_layers, require_same_parts
+from ie_store.extract.stored_dtype import choose_stored_dtype, largest_state
 from ie_store.extract.work import WorkItem, missing_items
+from ie_store.grid import parse_selection
 from ie_store.options import ExtractSpec
-from ie_store.specs import LEVELS, DatasetIdentity, Level
+from ie_store.specs import LEVELS, DatasetIdentity, Level, StoredDtype
+from ie_store.store.dataset.handle import require_identity
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.dataset.writer import DatasetWriter, open_writer
-from ie_store.store.files.open import open_storage
+from ie_store.store.files.protocol import Lock
 
+MOST_TOKEN_IDS = 2**31
+"""Where a configuration does not say how many there are; the loaded model does."""
 _PACKAGES = ("ie-store", "torch", "transformers", "zarr", "numcodecs", "numpy")
 
 
@@ -40,6 +51,10 @@ class PreparedExtract:
     """A dataset of the same name, whatever it was made from."""
     damaged: dict[Level, list[int]] = field(default_factory=dict)
     """Stored shards that a plan counts as missing."""
+    lock: Lock | None = None
+    """The dataset's, where it is held for this run."""
+    largest_state: float | None = None
+    """Largest magnitude in the sample of states that the dtype was chosen by; None where it was given or is the store's."""
 
     @property
     def stored_same(self) -> DatasetReader | None:
@@ -56,7 +71,7 @@ class PreparedExtract:
         return missing_items(self.corpus, layout, missing, self.engine.tiles)
 
     def open_writer(self) -> DatasetWriter:
-        """Create or resume the dataset; see `store.write.open_writer` for its errors."""
+        """Create or resume the dataset; see `store.dataset.writer.open_writer` for its errors."""
         return open_writer(
             self.spec.store,
             self.name,
@@ -65,56 +80,124 @@ class PreparedExtract:
             tokens=self.corpus.tokens,
             source_row=self.corpus.source_row,
             labels=self.corpus.labels,
+            texts=self.corpus.texts,
             session=session_facts(self.engine.model.device, self.engine.sharing),
             replace=self.spec.replace,
+            lock=self.lock,
         )
 
 
-def prepare(spec: ExtractSpec) -> PreparedExtract:
-    """Load the model and make the corpus, cheapest checks first.
+@gguf_parsed_once()
+def prepare(spec: ExtractSpec, lock: Lock | None = None) -> PreparedExtract:
+    """Make the corpus and load the model, cheapest checks first: the weights come last.
+
+    Args:
+        spec: what to do.
+        lock: the dataset's, where the caller holds it.
 
     Raises:
         InputError: something in ``spec`` cannot be used as given.
+        IdentityError: a dataset of the same name was made from something else.
     """
     name = name_of(spec)
-    open_storage(spec.store)
-    model = load_model(spec)
-    corpus = _corpus(spec, model)
-    try:
+    opened = open_model(spec)
+    corpus = _corpus(spec, opened)
+    stored = None
+    with suppress(StoreError):  # what is damaged is told by whoever opens it to write
         stored = open_reader(spec.store, name)
-    except StoreError:
-        stored = None
-    layout = choose_layout(spec, model, corpus, stored.layout if stored else None)
-    rows = model_rows(corpus.tokens[:CHECKED_ROWS], layout.positions, model.bos_id)
+    _require_same_so_far(spec, stored, opened, corpus)
+    model = load_weights(spec, opened)
+    require_in_vocabulary(corpus.tokens, corpus.source_row, model.spec.vocab_size)
+    layers = parse_selection(spec.layers, model.decoder.num_layers, "layers")
+    positions = parse_selection(spec.positions, corpus.spec.num_positions, "positions")
+    rows = model_rows(corpus.tokens[:CHECKED_ROWS], positions, model.bos_id)
     # The check runs all blocks whatever is stored: whether and how rows are shared must not depend on the selection of layers,
     # so that a layer's states are the same bits in every dataset of this model and corpus.
     sharing = check_sharing(model.decoder, rows, model.device)
-    model = replace(model, decoder=model.decoder.ending_at(num_blocks_for(layout.layers)))
-    engine = Engine(model=model, layout=layout, sharing=sharing)
-    identity = DatasetIdentity(
-        model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
+    model = replace(model, decoder=model.decoder.ending_at(num_blocks_for(layers)))
+
+    def job(dtype: StoredDtype, largest: float | None) -> PreparedExtract:
+        layout = choose_layout(spec, model, corpus, dtype, stored.layout if stored else None)
+        return PreparedExtract(
+            spec=spec,
+            name=name,
+            engine=Engine(model=model, layout=layout, sharing=sharing),
+            corpus=corpus,
+            identity=DatasetIdentity(
+                model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
+            ),
+            stored=stored,
+            lock=lock,
+            largest_state=largest,
+        )
+
+    prepared = _with_dtype(spec, stored, job, lambda: largest_state(model, corpus, layers, positions, spec.seed))
+    if stored is not None and not spec.replace:
+        require_identity(stored.dataset, prepared.identity)
+    return prepared
+
+
+def _with_dtype(
+    spec: ExtractSpec,
+    stored: DatasetReader | None,
+    job: Callable[[StoredDtype, float | None], PreparedExtract],
+    look: Callable[[], float],
+) -> PreparedExtract:
+    """The job in the dtype that was asked for; ``auto`` stays with what is stored, so that a run is never resumed in another."""
+    if spec.dtype != "auto":
+        return job(spec.dtype, None)
+    if stored is not None:
+        as_stored = job(stored.layout.stored_dtype, None)
+        if as_stored.stored_same is not None or not spec.replace:
+            return as_stored
+    largest = look()
+    return job(choose_stored_dtype(largest), largest)
+
+
+def _require_same_so_far(spec: ExtractSpec, stored: DatasetReader | None, opened: OpenedModel, corpus: Corpus) -> None:
+    """Refuse what the weights cannot change any more."""
+    layers = asked_layers(spec, opened.num_blocks)
+    positions = parse_selection(spec.positions, corpus.spec.num_positions, "positions")
+    if stored is None or spec.replace:
+        return
+    sizes = {
+        "num_positions": corpus.spec.num_positions,
+        "positions": positions,
+        "num_sequences": corpus.spec.num_sequences,
+        "num_tokens": len(np.unique(corpus.tokens)),
+    }
+    model = {
+        "revision": revision_of(spec, opened),
+        "tokenizer_digest": opened.tokenizer.digest if opened.tokenizer else None,
+        "compute_dtype": opened.compute_dtype,
+    }
+    require_same_parts(
+        stored.dataset,
+        model=model,
+        layout={**layers, **sizes},
+        corpus_fingerprint=corpus.spec.fingerprint,
+        recipe=corpus.spec.recipe,
     )
-    return PreparedExtract(spec=spec, name=name, engine=engine, corpus=corpus, identity=identity, stored=stored)
 
 
-def _corpus(spec: ExtractSpec, model: LoadedModel) -> Corpus:
-    if model.tokenizer is None and not spec.corpus.startswith("tokens:"):
+def _corpus(spec: ExtractSpec, opened: OpenedModel) -> Corpus:
+    if opened.tokenizer is None and not spec.corpus.startswith("tokens:"):
         raise InputError(
             f"corpus {spec.corpus!r} needs a tokenizer, and that of model {spec.model!r} cannot be loaded "
-            f"({model.tokenizer_fault}); give token ids with tokens:FILE.npy"
+            f"({opened.tokenizer_fault}); give token ids with tokens:FILE.npy"
         )
     corpus = make_corpus(
         spec.corpus,
-        tokenizer=model.tokenizer,
-        vocab_size=model.spec.vocab_size,
+        tokenizer=opened.tokenizer,
+        vocab_size=opened.vocab_size or MOST_TOKEN_IDS,
         num_sequences=spec.num_sequences,
         seed=spec.seed,
     )
-    length = corpus.spec.num_positions + (model.bos_id is not None)
-    if model.max_positions is not None and length > model.max_positions:
+    length = corpus.spec.num_positions + (opened.bos_id is not None)
+    if opened.max_positions is not None and length > opened.max_positions:
         raise InputError(
             f"the corpus has sequences of {length} tokens (what is prepended included) and model {spec.model!r} takes at most "
-            f"{model.max_positions}; make the sequences shorter"
+            f"{opened.max_positions}; make the sequences shorter"
         )
     return corpus
 

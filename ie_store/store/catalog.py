@@ -5,16 +5,22 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ie_store.errors import IdentityError, StoreError
 from ie_store.specs import LEVELS
+from ie_store.store.dataset.corpus_rows import read_corpus
 from ie_store.store.dataset.handle import Dataset, find_dataset, open_dataset
 from ie_store.store.dataset.ledger import missing_shards, read_sessions
+from ie_store.store.dataset.texts import read_texts, row_texts
 from ie_store.store.files.open import open_storage
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import is_name_part
 from ie_store.store.format.metadata import read_document, require_store
 from ie_store.store.results.group import read_results_group
 
+SHOWN_ROWS = 3
+"""Rows whose text describes a dataset."""
 _DESCRIBED = ("identity", "corpus", "complete", "incomplete_reason", "audit")
 
 
@@ -107,7 +113,8 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
     Returns:
         ``store``, ``name``, ``identity``, ``corpus``, ``complete``, ``incomplete_reason``, ``audit``, ``sessions``,
         ``missing_shards`` and ``num_shards`` by level, ``bytes`` (``macro``, ``micro``, ``estimates``, ``total``, ``dense``,
-        and ``ratio`` = states on disk over dense states), ``estimates`` (group and estimator of each).
+        and ``ratio`` = states on disk over dense states), ``estimates`` (group and estimator of each), ``rows`` (``sequence``,
+        ``source_row``, ``tokens`` and, where it is stored, ``source_text`` of a few rows; none where no texts are stored).
 
     Raises:
         StoreError: no such store or dataset.
@@ -122,9 +129,31 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
         "missing_shards": {level: len(missing_shards(dataset, level)) for level in LEVELS},
         "bytes": _sizes(dataset),
         "estimates": [_described_results(dataset, group) for group in result_groups(dataset)],
+        "rows": _shown_rows(dataset),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain
+
+
+def _shown_rows(dataset: Dataset) -> list[dict[str, Any]]:
+    """A few rows as people read them, from the first to the last; none where no texts are stored or rows are damaged."""
+    try:
+        texts = read_texts(dataset, verify=True)
+        if texts is None:
+            return []
+        rows = read_corpus(dataset, verify=True)
+    except StoreError:  # `verify` says what
+        return []
+    chosen = np.unique(np.linspace(0, len(rows.tokens) - 1, SHOWN_ROWS).astype(int))
+    return [
+        {
+            "sequence": number,
+            "source_row": int(rows.source_row[number]),
+            "tokens": row_texts(texts, rows.tokens[number], rows.token_values).tolist(),
+            **({} if texts.source is None else {"source_text": texts.source[number]}),
+        }
+        for number in chosen.tolist()
+    ]
 
 
 def _described_results(dataset: Dataset, group: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ie_store.store.dataset.corpus_rows import corpus_fault, read_corpus
 from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.dataset.ledger import ledger_templates, read_sessions
 from ie_store.store.dataset.shard_check import ShardCheck, differing
+from ie_store.store.dataset.texts import read_texts
 from ie_store.store.format.arrays import coordinate_values, state_template
 from ie_store.store.format.metadata import read_array, read_document
 from ie_store.store.format.small_arrays import read_plain
@@ -89,6 +90,10 @@ def _array_faults(dataset: Dataset) -> Iterator[str]:
         if array in found and not np.array_equal(found[array], values):
             yield f"{dataset.address_of(array)} does not hold the values that follow from the layout and token_id"
     yield from _corpus_faults(dataset)
+    try:
+        read_texts(dataset, verify=True)
+    except StoreError as error:
+        yield str(error)
 
 
 def _corpus_faults(dataset: Dataset) -> Iterator[str]:

@@ -108,7 +108,7 @@ def test_a_plan_cannot_be_changed_and_a_finished_dataset_has_an_empty_one(make_s
 
 def test_an_unfinished_audit_is_planned(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = make_spec()
-    monkeypatch.setattr("ie_store.extract.run.audit", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("ie_store.extract.perform.audit", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         extract(spec)
     monkeypatch.undo()

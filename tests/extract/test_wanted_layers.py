@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_models import BLOCKS, prefix_rows, save_tiny
 
-import ie_store.extract.run
+import ie_store.extract.perform
 from ie_store.extract.model.decoder import Decoder
 from ie_store.extract.model.load import load_model
 from ie_store.extract.run import extract, plan_extract
@@ -30,17 +30,17 @@ def shard_bytes(store: Path) -> dict[str, bytes]:
 def block_calls(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     """For each forward after the model is prepared, the blocks that ran."""
     calls: list[set[int]] = []
-    prepare = ie_store.extract.run.prepare
+    prepare = ie_store.extract.perform.prepare
 
-    def watched(spec: ExtractSpec) -> Any:
-        job = prepare(spec)
+    def watched(spec: ExtractSpec, *lock: Any) -> Any:
+        job = prepare(spec, *lock)
         decoder = job.engine.model.decoder
         decoder.module.register_forward_pre_hook(lambda *_: calls.append(set()))
         for index, block in enumerate(decoder.blocks):
             block.register_forward_pre_hook(lambda *_, index=index: calls[-1].add(index))
         return job
 
-    monkeypatch.setattr("ie_store.extract.run.prepare", watched)
+    monkeypatch.setattr("ie_store.extract.perform.prepare", watched)
     return calls
 
 
@@ -77,9 +77,9 @@ def test_unneeded_weights_leave_memory_and_all_layers_need_all(llama_folder: Pat
 
 def test_the_audit_of_a_bfloat16_model_loads_and_ends_the_same_way(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[int | None] = []
-    audit = ie_store.extract.run.audit
+    audit = ie_store.extract.perform.audit
     monkeypatch.setattr(
-        "ie_store.extract.run.audit", lambda engine, *more: ends.append(engine.model.decoder.end) or audit(engine, *more)
+        "ie_store.extract.perform.audit", lambda engine, *more: ends.append(engine.model.decoder.end) or audit(engine, *more)
     )
     report = extract(make_spec(layers="1", compute_dtype="bfloat16"))
     assert ends == [1]

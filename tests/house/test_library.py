@@ -53,6 +53,6 @@ def test_a_stage_is_called_by_the_name_of_its_package(name):
 
 
 def test_every_public_function_says_what_it_takes_gives_and_raises():
-    for name in ("estimate", "extract", "mutual_information", "open_estimates", "open_store", "profile"):
+    for name in ("estimate", "extract", "mutual_information", "open_estimates", "open_store", "profile", "write_derived"):
         text = inspect.getdoc(getattr(ie_store, name))
         assert all(f"\n{part}:" in text for part in ("Args", "Raises")), name

@@ -144,6 +144,13 @@ class Dataset:
             sha.update(f"{name}\0{kind}\0{shape}\0".encode("ascii") + values.tobytes())
         return sha.hexdigest()
 
+    def texts(self, name: str) -> list[str]:
+        data, span = small_array(self.folder / f"{name}_bytes"), small_array(self.folder / f"{name}_span")
+        digest = json.loads((self.folder / f"{name}_span" / "zarr.json").read_text())["attributes"]["digest"]
+        head = f"{self.attributes['identity']['corpus_fingerprint']}\0{name}\0{len(span)}\0".encode("ascii")
+        assert hashlib.sha256(head + span.tobytes() + data.tobytes()).hexdigest() == digest
+        return [data.tobytes()[start:stop].decode() for start, stop in span]
+
     def source_row(self) -> np.ndarray:
         return small_array(self.folder / "source_row")
 
@@ -190,6 +197,18 @@ def test_a_reader_written_from_the_page_agrees_with_ours(made):
     np.testing.assert_array_equal(joined, ours.micro_state.sel(layer=1, position=2).values)
     assert theirs.label("kind").tolist() == ours.kind.values.tolist()
     np.testing.assert_array_equal(theirs.label("weight"), ours.weight.values)
+
+
+def test_texts_follow_from_the_page(tmp_path):
+    from made_store import make
+
+    from ie_store.texts import CorpusTexts, make_texts, shared_texts
+
+    words, sentences = [" é", "b", "", "\U0001f600", "c c", "\n", "g"], ["one.", "zwei é"]
+    texts = CorpusTexts(token=make_texts(words), source=shared_texts(sentences, np.arange(21) % 2))
+    theirs = Dataset(Path(make(tmp_path / "store", texts=texts).write().path))
+    assert theirs.texts("token_text") == words
+    assert theirs.texts("source_text") == ["one.", "zwei é"] * 10 + ["one."]
 
 
 def test_digests_and_fingerprint_follow_from_the_page(made):

@@ -10,6 +10,7 @@ from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec, DatasetIdentity, ModelSpec, StoreLayout
 from ie_store.store.dataset.writer import open_writer
 from ie_store.store.format.arrays import numpy_dtype
+from ie_store.texts import CorpusTexts
 
 
 @dataclass(repr=False)
@@ -24,6 +25,7 @@ class Made:
     tokens: np.ndarray
     states: dict[str, np.ndarray]
     labels: dict[str, np.ndarray] = field(default_factory=dict)
+    texts: CorpusTexts | None = None
 
     @property
     def path(self) -> str:
@@ -36,6 +38,7 @@ class Made:
             "tokens": self.tokens,
             "source_row": source_rows(len(self.tokens)),
             "labels": self.labels,
+            "texts": self.texts,
             "session": {"versions": {"numpy": np.__version__}},
         }
         return open_writer(self.store, self.name, **(arguments | changed))
@@ -78,7 +81,7 @@ def make(
     tokens = tokens[lexicographic_order(tokens)]
     num_tokens = len(np.unique(tokens))
     given = {"layers": tuple(range(num_layers)), "positions": tuple(range(num_positions)), "tokens_per_shard": 4} | changed
-    labels = given.pop("labels", {})
+    labels, texts = given.pop("labels", {}), given.pop("texts", None)
     layout = StoreLayout(
         num_layers=num_layers, num_positions=num_positions, num_sequences=rows, num_tokens=num_tokens, hidden_size=hidden,
         stored_dtype=dtype, rows_per_shard=size, shards_per_group=1, rows_per_batch=16, **given,
@@ -97,4 +100,4 @@ def make(
         "macro": states_of(rng, (num_layers, num_positions, rows, hidden), dtype),
         "micro": states_of(rng, (num_layers, num_tokens, hidden), dtype),
     }
-    return Made(str(store), name, layout, identity, corpus, tokens, states, labels)
+    return Made(str(store), name, layout, identity, corpus, tokens, states, labels, texts)

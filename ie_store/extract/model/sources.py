@@ -27,6 +27,13 @@ def require_source(spec: ExtractSpec) -> None:
         raise InputError(f"model folder {spec.model!r} holds no config.json" + _gguf_hint(folder))
 
 
+def model_id(spec: ExtractSpec) -> str:
+    """What a dataset calls the model of ``spec``: hub id or name of the folder, the GGUF file, the seed of random weights."""
+    name = Path(spec.model).resolve().name if Path(spec.model).is_dir() else spec.model
+    name = f"{name}/{spec.gguf_file}" if spec.gguf_file else name
+    return name if spec.weights_seed is None else f"{name}~random{spec.weights_seed}"
+
+
 def _gguf_hint(folder: Path, name: str | None = None) -> str:
     names = [name] if name else sorted(path.name for path in folder.glob("*.gguf"))
     found = [name for name in names if name.endswith(".gguf")]
@@ -55,3 +62,8 @@ def load_error(spec: ExtractSpec, error: Exception) -> InputError:
             "revision and the connection, or give a local folder"
         )
     return InputError(f"model {spec.model!r} cannot be loaded: {type(error).__name__}: {line}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,6 +1,7 @@
 """A tokenizer of transformers in the form corpora need: text to token ids, nothing added."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from transformers import AutoTokenizer
@@ -29,7 +30,7 @@ class PlainTokenizer:
         token = self.tokenizer.bos_token_id
         return None if token is None else int(token)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of its vocabulary, merges and settings."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)

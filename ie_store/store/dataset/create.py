@@ -18,6 +18,7 @@ from ie_store.store.format.arrays import LOCK_FOLDER, coordinate_values, state_t
 from ie_store.store.format.attributes import GroupAttributes, dataset_attributes
 from ie_store.store.format.metadata import read_dataset, read_document, read_group, write_document, write_group
 from ie_store.store.format.small_arrays import write_plain
+from ie_store.texts import CorpusTexts
 
 _LOCK = re.compile(rf"[^/]+/[^/]+/{LOCK_FOLDER}/\.lock")
 
@@ -80,13 +81,14 @@ def create_dataset(
     tokens: NDArray[np.int32],
     source_row: NDArray[np.int64],
     labels: dict[str, NDArray[Any]],
+    texts: CorpusTexts | None,
 ) -> Dataset:
     """Write a dataset without states, its own ``zarr.json`` last; its handle. The caller holds its lock.
 
     Until that last write there is no dataset, only leftovers that the next creation wipes.
     """
     layout = identity.layout
-    small_arrays = coordinate_values(layout, tokens, source_row, labels)
+    small_arrays = coordinate_values(layout, tokens, source_row, labels, texts)
     require_fingerprint(identity, corpus, tokens, source_row, labels)
     require_no_stranger(files, name)
     _write_parents(files, name)

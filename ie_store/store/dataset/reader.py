@@ -10,9 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,10 +24,15 @@ from ie_store.store.dataset.corpus_rows import CorpusArrays, read_corpus, texts_
 from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.dataset.shard_table import ShardTable
 from ie_store.store.dataset.slab_read import SlabRead, decoded, decoded_dtype
+from ie_store.store.dataset.texts import read_texts
 from ie_store.store.format.arrays import numpy_dtype
 from ie_store.store.format.attributes import DatasetAttributes
 from ie_store.store.format.codec import require_readable
 from ie_store.store.format.metadata import require_array
+from ie_store.texts import CorpusTexts
+
+if TYPE_CHECKING:
+    import dask.array
 
 MAX_DECODERS = 8
 
@@ -94,6 +98,11 @@ class DatasetReader:
     def labels(self) -> dict[str, NDArray[Any]]:
         """Labels of the source by name, each (sequence,) numbers or texts."""
         return {name: texts_of(label) for name, label in self._corpus_arrays.labels.items()}
+
+    @cached_property
+    def texts(self) -> CorpusTexts | None:
+        """What people read of the rows: text of tokens, and what rows were cut from; None where none is stored."""
+        return read_texts(self.dataset, self.verify)
 
     def missing_shards(self, level: Level) -> list[int]:
         """Shards of macro or micro that are not there, rising."""
@@ -174,18 +183,37 @@ class DatasetReader:
                     other.result()
         return out
 
-    def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> dask.array.Array:
+    def shard_read(self, slab: Slab) -> SlabRead:
+        """How to read one shard of a slab after another (`SlabRead.shard_rows`), in threads of the caller's.
+
+        Raises:
+            StoreError: not stored, not written yet, or an index is damaged.
+        """
+        self._require_stored(slab)
+        states, table = self.layout.level(slab.level), self._table(slab.level)
+        shards = range(states.num_shards)
+        extents = table.extents(slab.cell, shards, strict=True)
+        checksums = table.checksums(slab.cell, shards) if self.verify else None
+        nothing = np.empty((0, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype))
+        return SlabRead(
+            dataset=self.dataset, states=states, slab=slab, start=0, shards=shards, extents=extents, checksums=checksums,
+            out=nothing,
+        )  # fmt: skip
+
+    def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> "dask.array.Array":
         """All rows of one layer (and position) as a lazy Dask array (row, hidden), bfloat16 decoded to float32.
 
         Raises:
             StoreError: not stored, or, when computed, not written yet or damaged.
         """
+        from dask.array import from_array  # takes a second, which whoever reads slab by slab need not wait for
+
         self._require_stored(slab)
         num_rows = self.num_rows(slab.level)
         rows = ceil_div(num_rows, min(chunks_per_slab, num_rows))
         source = SlabSource(self, slab)
         name = f"slab-{uuid.uuid4().hex}"
-        array: dask.array.Array = dask.array.from_array(source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False)
+        array: dask.array.Array = from_array(source, chunks=(rows, self.layout.hidden_size), name=name, asarray=False)
         return array
 
     def _table(self, level: Level) -> ShardTable:

@@ -69,6 +69,16 @@ class SlabRead:
                 self._fill(shard, offset, scratch[:length].data)
                 self._decode(shard, scratch[:length], rows, first - shard * size, size)
 
+    def shard_rows(self, shard: int, into: NDArray[Any]) -> None:
+        """Fill ``into`` (row, hidden), as long as a whole shard, with the slab's rows of one shard that is there."""
+        offset, length = self.extents[shard - self.shards.start]
+        if length == self.states.chunk_bytes + HEADER_BYTES:
+            self._read_in_place(shard, offset, bytearray(HEADER_BYTES), into)
+        else:
+            encoded = np.empty(length, np.uint8)
+            self._fill(shard, offset, encoded.data)
+            decode_chunk(encoded, into, self._where(shard))
+
     def _key(self, shard: int) -> str:
         return self.dataset.key(self.states.shard_key(shard))
 

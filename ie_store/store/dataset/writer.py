@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace as replace_fields
 from types import TracebackType
 from typing import Any
@@ -37,6 +38,7 @@ from ie_store.store.format.attributes import Audit
 from ie_store.store.format.codec import encode_chunk
 from ie_store.store.format.metadata import write_group
 from ie_store.store.format.shard_index import CHUNK_ALIGNMENT, empty_index, index_bytes, pack_index
+from ie_store.texts import CorpusTexts
 
 MAX_ENCODERS = 4
 """Threads that encode chunks; more do not help: the disk is slower."""
@@ -54,7 +56,9 @@ def open_writer(
     source_row: NDArray[np.int64],
     labels: dict[str, NDArray[Any]],
     session: dict[str, Any],
+    texts: CorpusTexts | None = None,
     replace: bool = False,
+    lock: Lock | None = None,
 ) -> "DatasetWriter":
     """Create dataset ``name`` or resume it, holding its lock until the writer is closed.
 
@@ -66,8 +70,10 @@ def open_writer(
         tokens: (sequence, position), sorted lexicographically.
         source_row: (sequence,).
         labels: per name (sequence,), numbers or texts.
+        texts: what people read of the rows, where it is known; no part of the identity.
         session: provenance of this run (versions, device, threads, time); kept with the shards it writes.
         replace: remove a dataset of the same name and another identity first.
+        lock: the dataset's, where the caller holds it (`hold_dataset`); it stays the caller's.
 
     Raises:
         InputError: the name or the rows do not fit.
@@ -79,16 +85,36 @@ def open_writer(
     require_rows(identity, corpus, tokens, source_row, labels)
     require_creatable(files, dataset_name(name))
     _require_same(files, name, identity, replace)
-    lock = files.lock(lock_key(name))
+    own = files.lock(lock_key(name)) if lock is None else None
     try:
         dataset = _require_same(files, name, identity, replace)
         if dataset is None or identity.differences(dataset.identity):
-            dataset = create_dataset(files, name, identity, corpus, tokens, source_row, labels)
+            dataset = create_dataset(files, name, identity, corpus, tokens, source_row, labels, texts)
         sweep_temporaries(files, name)
     except BaseException:
-        lock.release()
+        if own is not None:
+            own.release()
         raise
-    return DatasetWriter(dataset, lock, session)
+    return DatasetWriter(dataset, own, session)
+
+
+@contextmanager
+def hold_dataset(files: Storage, name: str) -> Iterator[Lock]:
+    """Hold the right to write dataset ``name`` while open; where nothing came of it, nothing is left in the store.
+
+    Raises:
+        StoreError: something else stands there.
+        BusyError: a living process writes it.
+    """
+    require_creatable(files, dataset_name(name))
+    key = lock_key(name)
+    is_new = files.size(key) is None
+    with files.lock(key) as lock:
+        try:
+            yield lock
+        finally:
+            if is_new and set(files.list_keys(name)) == {key}:
+                lock.remove()
 
 
 def _require_same(files: Storage, name: str, identity: DatasetIdentity, replace: bool) -> Dataset | None:
@@ -102,7 +128,7 @@ def _require_same(files: Storage, name: str, identity: DatasetIdentity, replace:
 class DatasetWriter:
     """An open dataset that this process alone may write. `open_writer` makes it; close it to free the lock."""
 
-    def __init__(self, dataset: Dataset, lock: Lock, session: dict[str, Any]) -> None:
+    def __init__(self, dataset: Dataset, lock: Lock | None, session: dict[str, Any]) -> None:
         self.dataset, self.layout = dataset, dataset.layout
         self._lock, self._session = lock, session
         self._session_index: int | None = None
@@ -224,9 +250,10 @@ class DatasetWriter:
         write_group(dataset.files, dataset.name, self.dataset.attributes, scratch=dataset.key(LOCK_FOLDER))
 
     def close(self) -> None:
-        """Free the lock."""
+        """Free the lock, where it is the writer's own."""
         self._encoders.shutdown()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> "DatasetWriter":
         return self

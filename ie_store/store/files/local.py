@@ -9,6 +9,7 @@ import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -222,17 +223,21 @@ class LocalStorage:
 
     def lock(self, key: str) -> LocalLock:
         """Hold a lock file."""
+        is_new = not os.path.isdir(self.root)
         try:
-            return LocalLock(self.root, key, self._forget)
+            return LocalLock(self.root, key, partial(self._forget, with_root=is_new))
         except OSError as error:
             raise self._explained(error, self.address(key), 0) from error
 
-    def _forget(self, key: str) -> None:
-        """Remove a lock file and the folders above it that it leaves empty."""
+    def _forget(self, key: str, with_root: bool) -> None:
+        """Remove a lock file and the folders above it that it leaves empty; the root only where it was made for the lock."""
         with suppress(OSError, StoreError):
             self.delete(key)
         while key := key.rpartition("/")[0]:
             self.delete_empty_folder(key)
+        if with_root:
+            with suppress(OSError):
+                os.rmdir(self.root)
 
 
 def _require_regular(path: str, mode: int) -> None:

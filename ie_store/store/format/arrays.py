@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.errors import InputError
+from ie_store.fingerprint import fingerprint
 from ie_store.specs import Level, StoredDtype, StoreLayout
 from ie_store.store.format.codec import codec_document
+from ie_store.texts import CorpusTexts, Texts, texts_digest
 
 BFLOAT16_NAN_BITS = 32704
 NOT_STORED = 2**64 - 1
@@ -43,8 +45,13 @@ LONG_NAMES = {
 }
 """What the small arrays that every dataset has are."""
 _STATES_OF: dict[Level, str] = {"macro": "the prefix that ends at position", "micro": "a token fed to the model alone"}
+TEXT_OF = {"token_text": ("token", "the text of each token"), "source_text": ("sequence", "the text that each row was cut from")}
+"""Dimension that texts are over, by name, and what they are."""
+BYTES_SUFFIX, SPAN_SUFFIX = "_bytes", "_span"
+"""End the names of the two arrays that keep texts."""
+_TEXT_NAMES = {name + suffix for name in TEXT_OF for suffix in (BYTES_SUFFIX, SPAN_SUFFIX)}
 _STATE_NAMES = {"macro", "micro", "macro_bfloat16_bits", "micro_bfloat16_bits", "micro_state", "ledger", "estimates"}
-RESERVED = _STATE_NAMES | LONG_NAMES.keys() | {"hidden", "block", "all_token_id", "all_position"}
+RESERVED = _STATE_NAMES | _TEXT_NAMES | LONG_NAMES.keys() | {"hidden", "block", "all_token_id", "all_position"}
 FLOAT16_NOTE = (
     "float16: convert to float32 before sums, means and squares, which overflow at 65504; "
     "xarray.open_dataset(path, engine='ie_store') does"
@@ -150,7 +157,11 @@ def state_template(layout: StoreLayout, level: Level) -> ArrayTemplate:
 
 
 def coordinate_values(
-    layout: StoreLayout, tokens: NDArray[np.int32], source_row: NDArray[np.int64], labels: dict[str, NDArray[Any]]
+    layout: StoreLayout,
+    tokens: NDArray[np.int32],
+    source_row: NDArray[np.int64],
+    labels: dict[str, NDArray[Any]],
+    texts: CorpusTexts | None = None,
 ) -> dict[str, tuple[ArrayTemplate, NDArray[Any]]]:
     """Every small array of a dataset, by name: its template and its values."""
     common = {
@@ -163,6 +174,9 @@ def coordinate_values(
     }
     arrays = [_plain(name, values, dimensions, LONG_NAMES[name]) for name, (values, dimensions) in common.items()]
     arrays += [_label(name, values) for name, values in sorted(labels.items())]
+    if texts is not None:
+        found = fingerprint(tokens, source_row, labels)
+        arrays += [array for name, one in texts.named.items() if len(one.data) for array in _texts(name, one, found)]
     return {template.name: (template, values) for template, values in arrays}
 
 
@@ -180,6 +194,22 @@ def _plain(
         attributes={"long_name": long_name, **attributes},
     )
     return template, values
+
+
+def _texts(name: str, texts: Texts, corpus_fingerprint: str) -> list[tuple[ArrayTemplate, NDArray[Any]]]:
+    """Texts as their bytes and where each lies in them, with a digest that ties them to the corpus."""
+    dimension, what = TEXT_OF[name]
+    data, span = name + BYTES_SUFFIX, name + SPAN_SUFFIX
+    return [
+        _plain(data, texts.data, (f"{name}_byte",), f"text in UTF-8, cut by {span}"),
+        _plain(
+            span,
+            texts.span,
+            (dimension, "edge"),
+            f"start and stop in {data} of {what}",
+            digest=texts_digest(corpus_fingerprint, name, texts),
+        ),
+    ]
 
 
 def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]]:

@@ -24,7 +24,7 @@ def test_a_loaded_model_says_what_it_is(llama_folder: Path) -> None:
     model = load_model(spec_of(llama_folder))
     assert model.spec.id == "llama"
     assert (model.spec.num_blocks, model.spec.hidden_size, model.spec.vocab_size) == (BLOCKS, HIDDEN, VOCAB)
-    assert (model.spec.compute_dtype, model.spec.attention, model.max_positions) == ("float32", "sdpa", 64)
+    assert (model.spec.compute_dtype, model.spec.attention, model.opened.max_positions) == ("float32", "sdpa", 64)
     assert load_model(spec_of(llama_folder, attention="eager")).spec.attention == "eager"
     assert model.tokenizer is None
 

@@ -1,0 +1,61 @@
+"""Shards of a slab read into one buffer, each straight to its place: what rows are taken from in any order."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ie_store.specs import Slab
+from ie_store.store.dataset.buffers import acquire
+from ie_store.store.dataset.reader import MAX_DECODERS, DatasetReader
+from ie_store.store.dataset.slab_read import SlabRead
+from ie_store.store.format.arrays import numpy_dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardBuffer:
+    """Rows of some shards, in memory."""
+
+    shards: NDArray[np.int64]
+    """(shard,) rising."""
+    rows_per_shard: int
+    states: NDArray[Any]
+    """(shard * row, hidden) in the stored dtype, bfloat16 as its bits; rows past the last sequence are fill."""
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Index into ``states`` of sequences (row,)."""
+        shards, inside = np.divmod(rows, self.rows_per_shard)
+        found: NDArray[np.int64] = np.searchsorted(self.shards, shards) * self.rows_per_shard + inside
+        return found
+
+
+def shards_of(rows: NDArray[np.int64], rows_per_shard: int) -> NDArray[np.int64]:
+    """The shards that hold sequences (row,), rising."""
+    return np.flatnonzero(np.bincount(rows // rows_per_shard))
+
+
+def read_shards(reader: DatasetReader, slab: Slab, shards: NDArray[np.int64]) -> ShardBuffer:
+    """All rows of some shards of a slab.
+
+    Raises:
+        StoreError: not stored, not written yet, or damaged; says where.
+    """
+    layout = reader.layout
+    size = layout.level(slab.level).rows_per_shard
+    states = acquire((len(shards) * size, layout.hidden_size), numpy_dtype(layout.stored_dtype))
+    job, waiting = reader.shard_read(slab), iter(enumerate(shards.tolist()))  # shared: whoever is free takes the next
+    num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="shards") as pool:
+        for done in [pool.submit(_read, job, waiting, states) for _ in range(num_threads)]:
+            done.result()
+    return ShardBuffer(shards=shards, rows_per_shard=size, states=states)
+
+
+def _read(job: SlabRead, waiting: Iterator[tuple[int, int]], states: NDArray[Any]) -> None:
+    size = job.states.rows_per_shard
+    for place, shard in waiting:
+        job.shard_rows(shard, states[place * size : (place + 1) * size])

@@ -1,0 +1,182 @@
+"""An extraction once nothing is left to refuse: prepare, plan, compute and write, audit."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ie_store.errors import DiskSpaceError, IeStoreError, NonFiniteError, StoreError
+from ie_store.extract.audit import audit, reference_model, require_close
+from ie_store.extract.forecast import Forecast, make_forecast, require_room
+from ie_store.extract.forecast_speed import measure_speed
+from ie_store.extract.forward.states import HostBuffer
+from ie_store.extract.model.load import TORCH_DTYPES
+from ie_store.extract.model.quiet import quiet_logging
+from ie_store.extract.pipeline import ShardPipeline
+from ie_store.extract.plan import ExtractPlan, make_plan
+from ie_store.extract.prepare import PreparedExtract, prepare
+from ie_store.extract.report import ExtractReport
+from ie_store.extract.work import WorkItem
+from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
+from ie_store.specs import StoreLayout
+from ie_store.store.dataset.reader import open_reader
+from ie_store.store.dataset.repair import damaged_shards
+from ie_store.store.dataset.writer import DatasetWriter
+from ie_store.store.files.open import open_storage
+from ie_store.store.files.protocol import Lock
+from ie_store.store.format.arrays import coordinate_values
+
+OnPlan = Callable[[ExtractPlan, Forecast], None]
+
+
+def plan(spec: ExtractSpec) -> tuple[ExtractPlan, Forecast]:
+    """What `perform` would do, and what that should cost at the speed of a few batches. Writes nothing."""
+    with quiet_logging():
+        job = prepare(spec)
+        if spec.repair and job.stored_same is not None:
+            found = damaged_shards(job.stored_same.dataset, ignore_progress)
+            job = replace(job, damaged=found)
+        planned = make_plan(job)
+        return planned, _forecast(job, planned)
+
+
+def perform(spec: ExtractSpec, lock: Lock | None, on_progress: OnProgress, on_plan: OnPlan) -> ExtractReport:
+    """Do what ``spec`` asks; `run.extract` says how. ``lock`` is the dataset's, where it is held."""
+    with quiet_logging():
+        job = prepare(spec, lock)
+        if spec.repair and job.stored_same is not None:
+            job = _repaired(job, on_progress)
+        plan = make_plan(job)
+        forecast = _forecast(job, plan)
+        if job.stored_same is not None and job.stored_same.complete and not plan.items:
+            return _reused(job, plan, forecast)
+        require_room(forecast, open_storage(spec.store).address(job.name))
+        on_plan(plan, forecast)
+        with job.open_writer() as writer:
+            if job.stored_same is not None and job.stored_same.complete:
+                writer.mark_incomplete(f"{plan.missing_shards} shards were lost and are computed again")
+            return _run(job, plan, forecast, writer, on_progress)
+
+
+def _repaired(job: PreparedExtract, on_progress: OnProgress) -> PreparedExtract:
+    """The job once what is damaged is fixed or missing."""
+    corpus = job.corpus
+    with job.open_writer() as writer:
+        arrays = coordinate_values(writer.layout, corpus.tokens, corpus.source_row, corpus.labels, corpus.texts)
+        writer.repair(arrays, on_progress)
+    return replace(job, stored=open_reader(job.spec.store, job.name))
+
+
+def _forecast(job: PreparedExtract, plan: ExtractPlan) -> Forecast:
+    return make_forecast(plan, measure_speed(job.engine, job.corpus, plan.items, open_storage(job.spec.store)))
+
+
+@dataclass
+class _Clock:
+    """Where the time of a run went, in seconds."""
+
+    forward: float = 0.0
+    waiting: float = 0.0
+    audit: float = 0.0
+
+    @contextlib.contextmanager
+    def timing(self, what: str) -> Any:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.perf_counter() - start)
+
+
+def _run(
+    job: PreparedExtract, plan: ExtractPlan, forecast: Forecast, writer: DatasetWriter, on_progress: OnProgress
+) -> ExtractReport:
+    start, clock = time.perf_counter(), _Clock()
+    try:
+        num_bytes = _compute_and_write(job, plan.items, writer, on_progress, clock)
+        with clock.timing("audit"):
+            result = _audit(job, plan.audit_rows, on_progress)
+    except (NonFiniteError, DiskSpaceError, StoreError) as error:
+        with contextlib.suppress(IeStoreError, OSError):
+            writer.mark_incomplete(str(error))
+        raise
+    writer.mark_complete(result)
+    return ExtractReport(
+        name=job.name,
+        address=open_storage(job.spec.store).address(job.name),
+        plan=plan,
+        forecast=forecast,
+        reused=False,
+        num_rows=sum(item.num_rows for item in plan.items if item.level == "macro"),
+        num_shards=plan.missing_shards,
+        num_bytes=num_bytes,
+        forward_seconds=clock.forward,
+        waiting_seconds=clock.waiting,
+        audit_seconds=clock.audit,
+        seconds=time.perf_counter() - start,
+        audit=result,
+    )
+
+
+def _compute_and_write(
+    job: PreparedExtract, items: tuple[WorkItem, ...], writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
+) -> int:
+    layout, device = job.engine.layout, job.engine.model.device
+    dtype = TORCH_DTYPES[layout.stored_dtype]
+    size = max((_num_values(layout, item) for item in items), default=0)
+    buffers = [HostBuffer(size, dtype, device) for _ in range(min(2, len(items)))]
+    totals = {level: sum(item.num_rows for item in items if item.level == level) for level in ("micro", "macro")}
+    done = dict.fromkeys(totals, 0)
+    with ShardPipeline(writer, buffers) as pipeline:
+        for item in items:
+            with clock.timing("waiting"):
+                buffer = pipeline.free_buffer()
+
+            def tell(tokens: int, all_tokens: int, item: WorkItem = item) -> None:
+                rows = done[item.level] + item.num_rows * tokens // all_tokens
+                on_progress(_progress(f"{item.level} states", rows, totals[item.level], pipeline.num_bytes))
+
+            with clock.timing("forward"):
+                states = job.engine.fill(item, *item.rows(job.corpus), buffer, tell)
+            pipeline.write(item, buffer, states)
+            done[item.level] += item.num_rows
+        with clock.timing("waiting"):
+            pipeline.finish()
+        return pipeline.num_bytes
+
+
+def _num_values(layout: StoreLayout, item: WorkItem) -> int:
+    return len(layout.level(item.level).stored_cells) * item.num_rows * layout.hidden_size
+
+
+def _audit(job: PreparedExtract, num_rows: int, on_progress: OnProgress) -> dict[str, Any]:
+    engine = replace(job.engine, model=reference_model(job.spec, job.engine.model))
+    reader = open_reader(job.spec.store, job.name)
+    result = audit(engine, reader, num_rows, job.spec.seed, lambda done, total: on_progress(_progress("audit", done, total, 0)))
+    require_close(result, job.engine.model.spec.compute_dtype, reader.address)
+    return result
+
+
+def _progress(stage: str, done: int, total: int, num_bytes: int) -> Progress:
+    return Progress(stage=stage, done=done, total=total, unit="rows", num_bytes=num_bytes)
+
+
+def _reused(job: PreparedExtract, plan: ExtractPlan, forecast: Forecast) -> ExtractReport:
+    stored = job.stored_same
+    assert stored is not None, "the caller looked"
+    return ExtractReport(
+        name=job.name,
+        address=stored.address,
+        plan=plan,
+        forecast=forecast,
+        reused=True,
+        num_rows=0,
+        num_shards=0,
+        num_bytes=0,
+        forward_seconds=0.0,
+        waiting_seconds=0.0,
+        audit_seconds=0.0,
+        seconds=0.0,
+        audit=asdict(stored.attributes.audit) if stored.attributes.audit else {},
+    )
