@@ -36,7 +36,7 @@ def page(datasets: list[Dataset], sentences: list[str], sections: list[Section],
         _header(names, sections),
         tag("main", "".join([_headline(sentences), _run(datasets), *(_section(section, ids) for section in sections)])
             + _provenance(datasets) + _glossary()),
-        tag("footer", tag("p", text(f"Made by ie-store {version('ie-store')}; nothing is loaded from elsewhere."), class_="quiet")),
+        tag("footer", tag("p", text(f"Made by ie-store {version('ie-store')}, without anything from elsewhere."))),
         f'<script type="application/json" id="pictures">{embedded_json(specs)}</script>',
         f"<script>{bundle}</script><script>{script}</script>",
     ]  # fmt: skip
@@ -113,6 +113,6 @@ def _provenance(datasets: list[Dataset]) -> str:
 
 
 def _glossary() -> str:
-    plain = {word: re.sub(r"\[([^]]*)\]\([^)]*\)|`", r"\1", meaning) for word, meaning in WORDS.items()}
+    plain = {word: meaning.replace("`", "") for word, meaning in WORDS.items()}
     outcomes = [(f"outcome: {outcome.value}", outcome.advice) for outcome in Outcome]
     return _part("words", "Words", facts([*plain.items(), *outcomes]))

@@ -14,7 +14,6 @@ WORDS: dict[str, str] = {
     "layer": "0..L: what enters block 0, and the output of block l-1, before any final norm",
     "macro": "state of a whole prefix: that of its last token",
     "micro": "state of a token that is fed to the model alone",
-    "outcome": "how an estimate ended, from `exact` to `refused`; see [science](science.md#outcomes)",
     "position": "index of a token in its sequence",
     "reading": "of `show`: one estimator with its options on one dataset, a column of the table",
     "robust information": "what is left of the information in a state under noise of a given size",
