@@ -3,8 +3,8 @@
 import altair as alt
 import pandas as pd
 
-from ie_store.plot.marks import GREY, layer_color, layer_fill, tips, titled
-from ie_store.plot.values import MOST_CELLS, bits, label_of, node_with, position_of, tabled
+from ie_store.plot.marks import GREY, layer_color, layered, tips
+from ie_store.plot.values import MOST_CELLS, bits, label_of, node_with, position_of, rows_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import thinned
 
@@ -27,7 +27,7 @@ def curves(estimates: Estimates, position: int | None = None, estimator: str | N
         "sigma:Q", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(values=levels, title="sigma (noise level)", grid=False)
     )
     base = alt.Chart().encode(x=x, color=layer_color(), detail="layer:N")
-    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title="macro information (bits)"), y2="high:Q", fill=layer_fill())
+    band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title="macro information (bits)"), y2="high:Q")
     is_last = alt.condition(f"datum.layer == {table.layer.max()}", alt.value(2.5), alt.value(1))
     line = base.mark_line().encode(y="bits:Q", strokeWidth=is_last)
     shown = tips(table, "layer", "sigma", "position", "bits", "interval", "exact", "outcome")
@@ -35,14 +35,14 @@ def curves(estimates: Estimates, position: int | None = None, estimator: str | N
     exact = alt.Chart().mark_rule(strokeDash=[5, 4], color=GREY).encode(y="max(exact):Q", tooltip=tips(table, "position"))
     parts = (exact, band, line, points) if table.exact.notnull().any() else (band, line, points)
     title = f"{estimates.attrs['name']}, {label_of(estimates, name)}, position {table.position.iloc[0]}"
-    return titled(alt.layer(*parts, data=table), title)
+    return layered(table, list(parts), title)
 
 
 def curves_table(estimates: Estimates, name: str, position: int | None) -> pd.DataFrame:
     """``layer``, ``sigma``, ``position``, ``bits``, ``low``, ``high``, ``exact``, ``outcome``, ``interval``."""
     node = estimates[name].to_dataset()
     at = position_of(node.macro_curve_nats, position)
-    found = estimates[name].to_dataframe("layer", "position", "sigma")
+    found = rows_of(estimates, name, "layer", "position", "sigma")
     found = found[(found.position == at) & found.macro_curve_nats.notnull()]
     kept = thinned(sorted(set(found.layer)), MOST_CELLS // len(set(found.sigma)))
     ceilings = {int(block): float(bits(nats)) for block, nats in enumerate(node.ceiling_macro.sel(position=at).values)}

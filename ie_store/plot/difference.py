@@ -7,7 +7,7 @@ import pandas as pd
 
 from ie_store.errors import InputError
 from ie_store.estimators import estimator_row
-from ie_store.plot.marks import GREY, outcome_fill, outcome_shape, series_colors, tips, titled, whole_axis
+from ie_store.plot.marks import GREY, layered, outcome_fill, outcome_shape, series_colors, tips, whole_axis
 from ie_store.plot.values import bits, estimator_of, estimators_of, label_of, tabled, with_runs
 from ie_store.store.results.against import difference_of
 from ie_store.store.results.open_estimates import Estimates
@@ -45,14 +45,17 @@ def difference(
         y=y, shape=outcome_shape(table), fill=fill, fillOpacity=outcome_fill(), tooltip=shown
     )
     zero = alt.Chart().mark_rule(color=GREY, strokeDash=[5, 4]).encode(y=alt.datum(0, type="quantitative"))
-    chart = alt.layer(zero, band, whisker, base.mark_line(strokeWidth=1.5).encode(y=y), points, data=table)
-    return titled(chart, f"{label}, position {table.position.iloc[0]}")
+    return layered(
+        table,
+        [zero, band, whisker, base.mark_line(strokeWidth=1.5).encode(y=y), points],
+        f"{label}, position {table.position.iloc[0]}",
+    )
 
 
 def _common(estimates: Estimates, other: Estimates, estimator: str | None) -> tuple[str, str]:
     """Name and label of the node that is compared."""
-    theirs = {other[name].attrs["results"]: name for name in estimators_of(other)}
-    both = [name for name in estimators_of(estimates) if estimates[name].attrs["results"] in theirs]
+    theirs = {other.children[name].attrs["results"]: name for name in estimators_of(other)}
+    both = [name for name in estimators_of(estimates) if estimates.children[name].attrs["results"] in theirs]
     if estimator is not None and estimator not in both:
         raise InputError(
             f"not both have {estimator!r} with the same options; they have in common: {', '.join(both) or 'nothing'}"
@@ -66,8 +69,8 @@ def _common(estimates: Estimates, other: Estimates, estimator: str | None) -> tu
 
 def difference_table(estimates: Estimates, other: Estimates, name: str, label: str, position: int | None) -> pd.DataFrame:
     """``series``, ``block``, ``position``, ``bits``, ``low``, ``high``, ``outcome``, ``told_apart``, ``interval``."""
-    theirs = next(node for node in other.children.values() if node.attrs["results"] == estimates[name].attrs["results"])
-    mine_at, theirs_at = _entries(estimates[name]), _entries(theirs)
+    theirs = next(node for node in other.children.values() if node.attrs["results"] == estimates.children[name].attrs["results"])
+    mine_at, theirs_at = _entries(estimates.children[name]), _entries(theirs)
     places = [place for place in mine_at if place in theirs_at]
     positions = {at for _, at in places}
     if not places or (position is not None and position not in positions):

@@ -6,7 +6,7 @@ import altair as alt
 import xarray as xr
 
 from ie_store.errors import InputError
-from ie_store.plot.marks import series_colors, tips, titled, whole_axis
+from ie_store.plot.marks import layered, series_colors, tips, whole_axis
 from ie_store.plot.values import position_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 
@@ -47,8 +47,9 @@ def dimensions(estimates: Estimates, position: int | None = None) -> alt.LayerCh
     points = base.mark_circle(size=30).encode(
         y=y, tooltip=tips(table, "measure", "layer", "position", "value", "interval", "flags")
     )
-    chart = alt.layer(band, base.mark_line(strokeWidth=1.5).encode(y=y), points, data=table)
-    return titled(chart, f"{estimates.attrs['name']}, position {at}")
+    return layered(
+        table, [band, base.mark_line(strokeWidth=1.5).encode(y=y), points], f"{estimates.attrs['name']}, position {at}"
+    )
 
 
 def _rows(node: xr.Dataset, name: str, position: int) -> list[dict[str, Any]]:

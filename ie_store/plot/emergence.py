@@ -8,8 +8,8 @@ import pandas as pd
 import xarray as xr
 
 from ie_store.estimators import EXACT
-from ie_store.plot.marks import GREY, layer_color, layer_fill, outcome_fill, outcome_shape, tips, titled, whole_axis
-from ie_store.plot.values import MOST_CELLS, bits, estimators_of, label_of, node_with, tabled
+from ie_store.plot.marks import GREY, layer_color, layer_fill, layered, outcome_fill, outcome_shape, tips, whole_axis
+from ie_store.plot.values import MOST_CELLS, bits, estimators_of, label_of, node_with, rows_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import span, thinned
 
@@ -52,8 +52,8 @@ def emergence(estimates: Estimates, estimator: str | None = None) -> alt.LayerCh
         .transform_filter(is_exact)
     )
     if not table.block.notnull().any():
-        return titled(alt.layer(riser, tread, data=table), f"{estimates.attrs['name']}, exact")
-    base = alt.Chart().encode(x=alt.X("at:Q", axis=axis["axis"], scale=scale), color=layer_color("block"))
+        return layered(table, [riser, tread], f"{estimates.attrs['name']}, exact")
+    base = alt.Chart().encode(x=alt.X("at:Q", axis=axis["axis"], scale=scale), color=layer_color("block", legend=None))
     base = base.transform_filter("isValid(datum.block)")
     whisker = base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(y="low:Q", y2="high:Q")
     points = base.mark_point(size=26, strokeWidth=1.3).encode(
@@ -61,7 +61,7 @@ def emergence(estimates: Estimates, estimator: str | None = None) -> alt.LayerCh
         fillOpacity=outcome_fill(), tooltip=tips(table, "block", "position", "bits", "interval", "exact", "outcome", "flags"),
     )  # fmt: skip
     title = f"{estimates.attrs['name']}, {label_of(estimates, name)}"
-    return titled(alt.layer(riser, tread, whisker, points, data=table), title)
+    return layered(table, [riser, tread, whisker, points], title)
 
 
 def _dash(table: pd.DataFrame) -> alt.StrokeDash:
@@ -74,7 +74,7 @@ def _dash(table: pd.DataFrame) -> alt.StrokeDash:
 def emergence_table(estimates: Estimates, name: str) -> pd.DataFrame:
     """A row for each exact tread (``blocks``, ``left``, ``right``) and for each emergence (``block``, ``at``), in bits."""
     _, node = node_with(estimates, "ie", name, "estimate")
-    found = [] if name == EXACT else estimates[name].to_dataframe().to_dict("records")
+    found = [] if name == EXACT else rows_of(estimates, name).to_dict("records")
     found = [row for row in found if row["ie"] == row["ie"]]
     exact = estimates[EXACT].to_dataset().ie if EXACT in estimates.children else node.ceiling_ie
     last = max(int(exact.block[-1]), 1)

@@ -1,6 +1,6 @@
 """What all pictures share: colours that hold on light and on dark ground, shapes of outcomes, bands, axes, tooltips."""
 
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import pandas as pd
@@ -12,8 +12,8 @@ from ie_store.store.results.readings import thinned
 GREY = "#858585"
 COLORS = ("#3f7fd0", "#e0812d", "#2a9d74", "#a868c8", "#d1495b", "#8a7a2e", "#2b9aa8", "#c05f9a")
 """At least 3:1 on white and on near black."""
-LAYER_COLORS = ("#4a7fe0", "#1fa39a", "#d99a2b", "#d1495b")
-"""From the first layer to the last."""
+_LAYER_SCALE = alt.Scale(range=["#4a7fe0", "#1fa39a", "#d99a2b", "#d1495b"], interpolate="lab")
+LAYER_LEGEND = alt.Legend(orient="bottom", direction="horizontal", gradientLength=180, tickMinStep=1, format="d")
 WIDTH, HEIGHT = 560, 300
 MOST_TICKS = 9
 _SHAPES = {
@@ -27,12 +27,11 @@ _SHAPES = {
 READABLE_SHAPE, OTHER_SHAPE = "circle", "stroke"
 
 
-def titled(chart: alt.LayerChart, title: str) -> alt.LayerChart:
-    """The chart at its usual size under a title."""
-    made: alt.LayerChart = chart.properties(
-        width=WIDTH, height=HEIGHT, title=alt.Title(title, anchor="start", fontWeight="normal", fontSize=12, limit=WIDTH)
-    )
-    return made
+def layered(table: pd.DataFrame, layers: list[alt.Chart], title: str) -> alt.LayerChart:
+    """Layers over one table, at the usual size, under a title."""
+    heading = alt.Title(title, anchor="start", fontWeight="normal", fontSize=12, limit=WIDTH)
+    chart = cast(alt.LayerChart, alt.layer(*layers, data=table))
+    return chart.properties(width=WIDTH, height=HEIGHT, title=heading)
 
 
 def series_colors(field: str, names: list[str], grey: str | None = None) -> tuple[alt.Color, alt.Fill]:
@@ -41,22 +40,17 @@ def series_colors(field: str, names: list[str], grey: str | None = None) -> tupl
     found = {name: COLORS[place % len(COLORS)] for place, name in enumerate(colored)} | ({grey: GREY} if grey in names else {})
     scale = alt.Scale(domain=names, range=[found[name] for name in names])
     legend = alt.Legend(title=None, orient="bottom", symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=3)
-    return alt.Color(f"{field}:N", scale=scale, legend=legend), alt.Fill(f"{field}:N", scale=scale, legend=None)
+    return alt.Color(f"{field}:N", scale=scale, legend=legend), alt.Fill(f"{field}:N", scale=scale, legend=legend)
 
 
-def _layer_scale() -> alt.Scale:
-    return alt.Scale(range=list(LAYER_COLORS), interpolate="lab")
-
-
-def layer_color(field: str = "layer") -> alt.Color:
-    """From blue for the first to red for the last."""
-    legend = alt.Legend(orient="bottom", direction="horizontal", gradientLength=180, tickMinStep=1, format="d")
-    return alt.Color(f"{field}:Q", title=field, scale=_layer_scale(), legend=legend)
+def layer_color(field: str = "layer", legend: alt.Legend | None = LAYER_LEGEND) -> alt.Color:
+    """From blue for the first to red for the last; without a legend where `layer_fill` has it."""
+    return alt.Color(f"{field}:Q", title=field, scale=_LAYER_SCALE, legend=legend)
 
 
 def layer_fill(field: str = "layer") -> alt.Fill:
     """What marks are filled with, as `layer_color`."""
-    return alt.Fill(f"{field}:Q", scale=_layer_scale(), legend=None)
+    return alt.Fill(f"{field}:Q", title=field, scale=_LAYER_SCALE, legend=LAYER_LEGEND)
 
 
 def outcome_shape(table: pd.DataFrame) -> alt.Shape:

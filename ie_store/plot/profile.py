@@ -10,8 +10,8 @@ import xarray as xr
 
 from ie_store.errors import InputError
 from ie_store.estimators import EXACT
-from ie_store.plot.marks import outcome_fill, outcome_shape, series_colors, tips, titled, whole_axis
-from ie_store.plot.values import NO_OUTCOME, bits, estimators_of, label_of, position_of, tabled, with_runs
+from ie_store.plot.marks import layered, outcome_fill, outcome_shape, series_colors, tips, whole_axis
+from ie_store.plot.values import NO_OUTCOME, bits, estimators_of, known_positions, label_of, position_of, tabled, with_runs
 from ie_store.specs import Outcome
 from ie_store.store.results.open_estimates import Estimates
 
@@ -51,7 +51,7 @@ def profile(estimates: Estimates, position: int | None = None) -> alt.LayerChart
     exact = alt.Chart().mark_line(strokeWidth=1.5, strokeDash=[5, 4]).encode(x=x, y=y, color=color)
     exact = exact.transform_filter(f"datum.reading == '{EXACT}'")
     at = table.position.iloc[0]
-    return titled(alt.layer(band, whisker, line, points, exact, data=table), f"{estimates.attrs['name']}, position {at}")
+    return layered(table, [band, whisker, line, points, exact], f"{estimates.attrs['name']}, position {at}")
 
 
 def profile_table(estimates: Estimates, position: int | None = None) -> pd.DataFrame:
@@ -65,11 +65,6 @@ def profile_table(estimates: Estimates, position: int | None = None) -> pd.DataF
         position_of(estimates[names[0]].mi_macro, at)
     rows = [row for name in names if name != EXACT for row in _rows(estimates, name, at)]
     return with_runs(tabled([*_exact_rows(estimates, rows, at), *rows]), "reading", "layer")
-
-
-def known_positions(values: xr.DataArray) -> list[int]:
-    """Positions with a value."""
-    return [int(at) for at in values.position.values if bool(values.sel(position=at).notnull().any())]
 
 
 def _rows(estimates: Estimates, name: str, position: int) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from ie_store.plot.marks import layer_color, tips, titled
+from ie_store.plot.marks import layer_color, layered, tips
 from ie_store.plot.values import DIGITS, node_with, position_of
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import thinned
@@ -38,5 +38,8 @@ def spectrum(estimates: Estimates, position: int | None = None) -> alt.LayerChar
     y = alt.Y("share:Q", scale=alt.Scale(type="log"), axis=alt.Axis(title="share of the variance", format=".0e"))
     base = alt.Chart().encode(x=x, y=y, color=layer_color(), detail="layer:N")
     shown = [*tips(table, "layer", "rank", "position"), alt.Tooltip("share:Q", format=".2%")]
-    chart = alt.layer(base.mark_line(strokeWidth=1.5), base.mark_circle(size=16).encode(tooltip=shown), data=table)
-    return titled(chart, f"{estimates.attrs['name']}, position {at}")
+    return layered(
+        table,
+        [base.mark_line(strokeWidth=1.5), base.mark_circle(size=16).encode(tooltip=shown)],
+        f"{estimates.attrs['name']}, position {at}",
+    )

@@ -7,8 +7,8 @@ import pandas as pd
 
 from ie_store.errors import InputError
 from ie_store.estimators import EXACT
-from ie_store.plot.marks import MOST_TICKS, tips, titled
-from ie_store.plot.values import MOST_CELLS, bits, label_of, position_of, tabled
+from ie_store.plot.marks import MOST_TICKS, layered, tips
+from ie_store.plot.values import MOST_CELLS, bits, label_of, position_of, rows_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import thinned
 
@@ -44,7 +44,7 @@ def tokens(estimates: Estimates, position: int | None = None, estimator: str | N
     shown = tips(table, "layer", "token_position", "bits", "interval", "standard_error", "exact")
     cells = alt.Chart().mark_rect().encode(x=x, y=y, color=color, tooltip=shown)
     title = f"{estimates.attrs['name']}, {label_of(estimates, name)}, states at position {table.position.iloc[0]}"
-    return titled(alt.layer(cells, data=table), title)
+    return layered(table, [cells], title)
 
 
 def _ticks(numbers: pd.Series, **options: Any) -> alt.Axis:
@@ -54,7 +54,7 @@ def _ticks(numbers: pd.Series, **options: Any) -> alt.Axis:
 def tokens_table(estimates: Estimates, name: str, variable: str, position: int | None) -> pd.DataFrame:
     """``layer``, ``token_position``, ``position``, ``bits``, interval or standard error, and the token's ``exact`` entropy."""
     at = position_of(estimates[name].to_dataset()[variable], position)
-    found = estimates[name].to_dataframe("layer", "position", "token_position")
+    found = rows_of(estimates, name, "layer", "position", "token_position")
     found = found[(found.position == at) & found[variable].notnull()]
     past = thinned(sorted(set(map(int, found.token_position))), max(2, MOST_CELLS // len(set(found.layer))))
     found = found[found.token_position.isin(past)]

@@ -57,13 +57,22 @@ def position_of(values: xr.DataArray, position: int | None) -> int:
     Raises:
         InputError: nothing is known there.
     """
-    others = [dimension for dimension in values.dims if dimension != "position"]
-    known = [int(at) for at in values.position.values[np.isfinite(values).any(others).values]]
+    known = known_positions(values)
     if not known or (position is not None and position not in known):
         raise InputError(
             f"{values.name} has no values at position {position}; it has some at: {', '.join(map(str, known)) or '-'}"
         )
     return known[-1] if position is None else position
+
+
+def known_positions(values: xr.DataArray) -> list[int]:
+    """Positions with a value."""
+    return [int(at) for at in values.position.values if bool(values.sel(position=at).notnull().any())]
+
+
+def rows_of(estimates: Estimates, name: str, *dimensions: str) -> pd.DataFrame:
+    """The table of a node, see `Estimates.to_dataframe`."""
+    return estimates.children[name].to_dataframe(*dimensions)
 
 
 def bits(nats: Any) -> Any:

@@ -24,8 +24,9 @@ MAY_IMPORT = {
     "estimate": {"ground", "store", "estimate"},
     "access": {"ground", "store", "access"},
     "plot": {"ground", "store", "plot"},
+    "report": {"ground", "store", "plot", "report"},
     "door": {"ground", "store", "extract", "estimate", "access", "plot", "door"},
-    "cli": {"ground", "store", "corpus", "extract", "estimate", "door", "cli"},
+    "cli": {"ground", "store", "corpus", "extract", "estimate", "report", "door", "cli"},
 }
 """Rooms that a room may import from."""
 INSIDE: dict[str, tuple[str, ...]] = {
@@ -55,7 +56,8 @@ ONLY_IN = {
     "rich": {"cli"},
     "zarr": {"store"},
     "xarray": {"store", "estimate", "access", "plot", "door"},
-    "altair": {"plot"},
+    "altair": {"plot", "report"},
+    "vl_convert": {"report"},
     "dask": {"store", "estimate"},
 }
 """Packages of others that only these rooms may import."""
