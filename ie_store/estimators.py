@@ -72,6 +72,7 @@ _DECODE = (
     _at_problem("num_test", "held-out prefixes that were scored"),
     _at_problem("num_train", "distinct prefixes in the smallest fold's train rows"),
     _at_problem("unseen_share", "share of held-out prefixes with a token that its position never has in train rows", "1"),
+    _at_problem("trained_folds", "folds whose reader has trained heads, not those in closed form"),
     _at_problem("half_width_nats", "part of the interval that is due to drawing test rows", "nat"),
 )
 _PAPER = (
@@ -194,7 +195,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     Estimator(
         name="decode",
-        version=3,
+        version=4,
         summary="usable bits: what a linear reader of the state tells of prefixes that it was not trained on",
         options=DecodeOptions,
         guarantee="lower bound",

@@ -5,8 +5,8 @@ ln n: usable information of a linear family (Xu et al. 2020). q chooses among th
 each position (`decode_heads`, `decode_list`), and is mixed with a share of p: a reader that knows nothing has exactly 0, and
 no row can lose more than the logarithm of the share. The distinct prefix is the unit of the split::
 
-    train         states and tokens: heads in closed form
-    validation    kind of head, penalty, three coefficients a head, one temper a position, the share of p
+    train         states and tokens: heads in closed form, and of low rank trained from there on (`decode_training`)
+    validation    kind of head, penalty, passes of training, three coefficients a head, one temper a position, the share of p
     test          the score; of each prefix once, by the reader of its fold
 
 So much is claimed, of listed prefixes outside train and validation rows, and nothing of new text. A prefix of one token
@@ -160,6 +160,7 @@ def _read(
             "num_test": sum(len(reading.scored) for reading in found),
             "num_train": min((reading.num_train for reading in found), default=0),
             "unseen_share": float(weights @ np.array([reading.unseen_share for reading in found])),
+            "trained_folds": sum(reading.is_trained for reading in found),
             "half_width_nats": half_width,
             "wall_seconds": perf_counter() - started,
         },

@@ -69,7 +69,7 @@ def token_features(states: Tensor, shares: Tensor) -> Tensor:
 def fit_head(design: Design, column: Column, seen: Seen) -> Head:
     """The head of the best kind and penalty on validation rows."""
     candidates = _candidates(design.variances, column, seen)
-    return max((_calibrated(design, head) for head in candidates), key=lambda head: head.validation_nats)
+    return max((calibrate(design, head) for head in candidates), key=lambda head: head.validation_nats)
 
 
 def own_log_ratios(head: Head, scores: Tensor, tokens: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ def _one_hot(sums: Tensor, shares: Tensor, variances: Tensor) -> tuple[Tensor, T
     return weights.T.float(), norms.float()
 
 
-def _calibrated(design: Design, head: Head) -> Head:
+def calibrate(design: Design, head: Head) -> Head:
     """The coefficients that validation rows ask for: a convex problem, by Newton's method."""
     column, weights = head.column, design.validation_weights
     tokens = column.tokens[design.validation]

@@ -11,18 +11,16 @@ from torch import Tensor
 from ie_store.errors import InputError
 from ie_store.estimate.critics.folds import VALIDATION_EVERY, Fold, make_folds
 from ie_store.estimate.estimators.decode_design import Column, Design, make_design
-from ie_store.estimate.estimators.decode_heads import Head, fit_head, own_log_ratios, token_features
+from ie_store.estimate.estimators.decode_heads import Head, calibrate, fit_head, own_log_ratios, token_features
 from ie_store.estimate.estimators.decode_list import fit_tempers, log_ratios
+from ie_store.estimate.estimators.decode_share import SHARES, choose_share, is_clear, mix
+from ie_store.estimate.estimators.decode_training import train_heads
 from ie_store.estimate.estimators.decode_tree import PrefixTree, make_tree
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimator_options import DecodeOptions
 
-SHARES = (1.0, 0.5, 0.2, 0.1, 0.03, 0.01, 1e-3, 1e-4)
-"""Shares of p in q that validation rows choose from; 1 is the reader that knows nothing."""
-LEAST_GAIN_ERRORS = 2.0
-"""Standard errors by which validation rows must prefer a reader to the one that knows nothing."""
-FEWEST_TO_CHOOSE = 10
-"""Validation rows below which a standard error means nothing."""
+ENOUGH = 0.99
+"""Of what validation rows can give, from which heads in closed form are not trained."""
 ERROR_CHANCE = 0.05
 ROWS_AT_ONCE = 4096
 
@@ -53,6 +51,8 @@ class FoldReading:
     """(scored,) ln q(s|h) / p(s)"""
     num_train: int
     unseen_share: float
+    is_trained: bool
+    """Whether heads are trained ones, not those in closed form."""
 
 
 def list_prefixes(tokens: NDArray[np.int64], counts: NDArray[np.int64], lone_tokens: Tensor) -> Listed:
@@ -113,18 +113,17 @@ def read_fold(rows: Tensor, listed: Listed, fold: Fold, number: int, options: De
     """
     require_apart(fold)
     design = make_design(rows, fold, listed.columns)
-    heads = [fit_head(design, column, seen) for column, seen in zip(listed.columns, design.seen, strict=True)]
-    scores = [head.scores(design.validation_states) for head in heads]
-    columns = [column.tokens for column in listed.columns]
-    tempers = fit_tempers(listed.tree, scores, design.validation, design.validation_weights)
-    found = log_ratios(listed.tree, _tempered(scores, tempers), design.validation)
-    share = choose_share(found, design.validation_weights)
+    reader = _best_reader(design, listed, fold, options.seed)
+    share = reader.share
     own_shares = [
-        choose_share(own_log_ratios(head, part, head.column.tokens[design.validation]), design.validation_weights)
-        for head, part in zip(heads, scores, strict=True)
+        choose_share(
+            own_log_ratios(head, head.scores(design.validation_states), head.column.tokens[design.validation]),
+            design.validation_weights,
+        )
+        for head in reader.heads
     ]
     scored, weights, num_draws = draw_test_rows(fold, number, options)
-    ratios, own = _score(design, listed, heads, tempers, scored)
+    ratios, own = _score(design, listed, reader, scored)
     mixed = mix(ratios, share)
     nats = float(weights @ mixed)
     return FoldReading(
@@ -132,51 +131,73 @@ def read_fold(rows: Tensor, listed: Listed, fold: Fold, number: int, options: De
         half_width_nats=_half_width(mixed, weights, nats, num_draws, listed, share, options.folds),
         token_nats={
             head.column.position: float(weights @ mix(of_head, own_share))
-            for head, of_head, own_share in zip(heads, own, own_shares, strict=True)
+            for head, of_head, own_share in zip(reader.heads, own, own_shares, strict=True)
         },
         scored=scored.cpu().numpy(),
         ratios=mixed.cpu().numpy(),
         num_train=len(fold.train.rows),
-        unseen_share=_unseen_share(columns, fold),
+        unseen_share=_unseen_share(listed.columns, fold),
+        is_trained=reader.is_trained,
     )
 
 
-def _tempered(scores: list[Tensor], tempers: Tensor) -> list[Tensor]:
-    return [temper * part for temper, part in zip(tempers, scores, strict=True)]
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Heads with what validation rows chose for them together."""
+
+    heads: list[Head]
+    tempers: Tensor
+    """(level,)"""
+    share: float
+    """Of p."""
+    validation_ratios: Tensor
+    """ln q(s|h) / p(s) (row,) of validation rows"""
+    is_trained: bool
 
 
-def _score(design: Design, listed: Listed, heads: list[Head], tempers: Tensor, scored: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _list_ratios(listed: Listed, tempers: Tensor, scores: list[Tensor], own: Tensor) -> Tensor:
+    """ln q(s|h) / p(s) (row,) before mixing, for ``scores`` (row, token) of each head and ``own`` (row,) prefixes."""
+    return log_ratios(listed.tree, [temper * part for temper, part in zip(tempers, scores, strict=True)], own)
+
+
+def _best_reader(design: Design, listed: Listed, fold: Fold, seed: int) -> _Reader:
+    """The reader of heads in closed form or, if validation rows prefer it, of heads trained from there on."""
+    closed = _fit_reader(design, listed, [fit_head(design, c, s) for c, s in zip(listed.columns, design.seen, strict=True)])
+    weights = design.validation_weights.double()
+    if float(weights @ (closed.validation_ratios + ENOUGH * listed.shares[design.validation].log())) >= 0:
+        return closed
+
+    def score(heads: list[Head]) -> float:
+        ratios = _list_ratios(
+            listed, closed.tempers, [head.scores(design.validation_states) for head in heads], design.validation
+        )
+        return float(weights @ mix(ratios, SHARES[-1]))
+
+    heads = [calibrate(design, head) for head in train_heads(design, fold, closed.heads, seed, score)]
+    trained = _fit_reader(design, listed, heads, is_trained=True)
+    return trained if is_clear(trained.validation_ratios - closed.validation_ratios, weights) else closed
+
+
+def _fit_reader(design: Design, listed: Listed, heads: list[Head], *, is_trained: bool = False) -> _Reader:
+    scores = [head.scores(design.validation_states) for head in heads]
+    tempers = fit_tempers(listed.tree, scores, design.validation, design.validation_weights)
+    found = _list_ratios(listed, tempers, scores, design.validation)
+    share = choose_share(found, design.validation_weights)
+    return _Reader(heads=heads, tempers=tempers, share=share, validation_ratios=mix(found, share), is_trained=is_trained)
+
+
+def _score(design: Design, listed: Listed, reader: _Reader, scored: Tensor) -> tuple[Tensor, list[Tensor]]:
     """ln q(s|h) / p(s) (scored,) before mixing, of the list and of each head alone."""
     ratios: list[Tensor] = []
-    own: list[list[Tensor]] = [[] for _ in heads]
+    own: list[list[Tensor]] = [[] for _ in reader.heads]
     for start in range(0, len(scored), ROWS_AT_ONCE):
         chosen = scored[start : start + ROWS_AT_ONCE]
         states = design.states(chosen)
-        scores = [head.scores(states) for head in heads]
-        for found, head, part in zip(own, heads, scores, strict=True):
+        scores = [head.scores(states) for head in reader.heads]
+        for found, head, part in zip(own, reader.heads, scores, strict=True):
             found.append(own_log_ratios(head, part, head.column.tokens[chosen]).double())
-        ratios.append(log_ratios(listed.tree, _tempered(scores, tempers), chosen))
+        ratios.append(_list_ratios(listed, reader.tempers, scores, chosen))
     return torch.cat(ratios), [torch.cat(found) for found in own]
-
-
-def mix(ratios: Tensor, share: float) -> Tensor:
-    """ln((1 - share) q/p + share) from ln q/p, in float64."""
-    ratios = ratios.double()
-    if share == 1.0:
-        return torch.zeros_like(ratios)
-    return torch.logaddexp(ratios + log(1 - share), torch.full_like(ratios, log(share)))
-
-
-def choose_share(ratios: Tensor, weights: Tensor) -> float:
-    """The share of p with the best mean over validation rows; 1 unless they are enough and the gain is clear of its error."""
-    if len(ratios) < FEWEST_TO_CHOOSE:
-        return 1.0
-    weights = weights.double()
-    found = {share: mix(ratios, share) for share in SHARES}
-    best = max(found, key=lambda share: float(weights @ found[share]))
-    gain = float(weights @ found[best])
-    error = sqrt(float(weights.square() @ (found[best] - gain).square()))
-    return best if gain > LEAST_GAIN_ERRORS * error else 1.0
 
 
 def draw_test_rows(fold: Fold, number: int, options: DecodeOptions) -> tuple[Tensor, Tensor, int]:
@@ -199,8 +220,8 @@ def _half_width(mixed: Tensor, weights: Tensor, mean: float, num_draws: int, lis
     return sqrt(2 * variance * doubt / num_draws) + 7 * reach * doubt / (3 * (num_draws - 1))
 
 
-def _unseen_share(columns: list[Tensor], fold: Fold) -> float:
+def _unseen_share(columns: list[Column], fold: Fold) -> float:
     unseen = torch.zeros(len(fold.test.rows), dtype=torch.bool, device=fold.test.rows.device)
-    for tokens in columns:
-        unseen |= ~torch.isin(tokens[fold.test.rows], tokens[fold.train.rows])
+    for column in columns:
+        unseen |= ~torch.isin(column.tokens[fold.test.rows], column.tokens[fold.train.rows])
     return float(fold.test.probabilities @ unseen.double())

@@ -16,14 +16,8 @@ from ie_store.estimate.critics.held_out import student_95
 from ie_store.estimate.critics.scores import SplitPart
 from ie_store.estimate.estimators.decode import combine_folds
 from ie_store.estimate.estimators.decode_newton import maximise
-from ie_store.estimate.estimators.decode_reader import (
-    choose_share,
-    list_prefixes,
-    mix,
-    read_fold,
-    require_apart,
-    split_prefixes,
-)
+from ie_store.estimate.estimators.decode_reader import list_prefixes, read_fold, require_apart, split_prefixes
+from ie_store.estimate.estimators.decode_share import choose_share, mix
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimate.mutual_information import mutual_information
 from ie_store.estimate.run import estimate
