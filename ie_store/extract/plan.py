@@ -29,7 +29,7 @@ class ExtractPlan:
     audit_rows: int
     """Rows that are recomputed in the end."""
     largest_state: float | None
-    """Largest magnitude in the sample of states that the stored dtype was chosen by; None where it was given or is the store's."""
+    """Largest magnitude in the sample of states that the stored dtype was chosen by; None where it was given or found."""
 
     @property
     def layout(self) -> StoreLayout:
