@@ -24,9 +24,9 @@ def plan_extract(spec: ExtractSpec) -> "tuple[ExtractPlan, Forecast]":
         IdentityError: a dataset of the same name was made from something else.
     """
     require_startable(spec)
-    from ie_store.extract.perform import plan
+    from ie_store.extract.perform import plan_only
 
-    return plan(spec)
+    return plan_only(spec)
 
 
 def extract(
@@ -51,7 +51,7 @@ def extract(
         NonFiniteError: a state that cannot be stored; finished shards stay and the dataset says why it is incomplete.
         StoreError: the audit finds states that cannot be right.
     """
-    with require_startable(spec).held(spec) as lock:
+    with require_startable(spec).held(spec) as held:
         from ie_store.extract.perform import perform
 
-        return perform(spec, lock, on_progress, on_plan)
+        return perform(spec, held, on_progress, on_plan)
