@@ -47,6 +47,11 @@ def command(call: Callable[..., None], name: str, help_text: str, parameters: li
     return run
 
 
+def variable_of(name: str) -> str:
+    """The environment variable that gives an option its default."""
+    return f"IE_STORE_{name.upper()}"
+
+
 def _parameter(item: "Field[Any]", hint: Any, *, is_argument: bool, is_required: bool) -> Parameter:
     text = item.metadata.get("help", "")
     default = Parameter.empty if is_argument or is_required else item.default
@@ -56,10 +61,8 @@ def _parameter(item: "Field[Any]", hint: Any, *, is_argument: bool, is_required:
             item.name, Parameter.KEYWORD_ONLY, annotation=Annotated[hint, typer.Argument(help=text, metavar=metavar)]
         )
     flag = RENAMED.get(item.name, "--" + item.name.replace("_", "-"))
-    declarations = (flag,)
-    return Parameter(
-        item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, typer.Option(*declarations, help=text)]
-    )
+    option = typer.Option(flag, help=text, envvar=variable_of(item.name), show_envvar=False)
+    return Parameter(item.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option])
 
 
 def _optional(item: "Field[Any]", hint: Any, prefix: str) -> Parameter:
@@ -70,6 +73,8 @@ def _optional(item: "Field[Any]", hint: Any, prefix: str) -> Parameter:
         "--" + item.name.replace("_", "-"),
         help=f"{prefix}: {item.metadata.get('help', '')}",
         show_default=shown,
+        envvar=variable_of(item.name),
+        show_envvar=False,
         parser=_parse_floats if is_list else None,
         metavar="X,Y,..." if is_list else None,
     )

@@ -1,10 +1,12 @@
 """The ``ie-store`` command: its groups of commands and the one place where errors become exit codes."""
 
+import json
 import signal
 import sys
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
+import click
 import typer
 from typer.core import TyperGroup
 
@@ -12,6 +14,7 @@ from ie_store.errors import IeStoreError
 from ie_store.printable import printable_lines
 
 from . import estimate, extract, profile, report, store
+from .session import ASKED, asked, options, session
 
 STOPPED = "stopped: what was finished is kept; the same command goes on from there"
 
@@ -26,32 +29,48 @@ class Terminated(SystemExit):
 class Door(TyperGroup):
     """Turns our errors into a message and an exit code; anything else is a bug and keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Keep what was asked for: whether errors are to be JSON, and what the log says began."""
+        ctx.meta[ASKED] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
+        as_json = "--json" in asked(ctx)
         try:
-            return super().invoke(ctx)
-        except IeStoreError as error:
-            typer.echo(f"error: {printable_lines(str(error))}", err=True)
+            result = super().invoke(ctx)
+            session().log("ended: done")
+            return result
+        except (IeStoreError, click.UsageError) as error:
+            session().log(f"ended: {type(error).__name__}: {error}")
+            if isinstance(error, click.UsageError) and not as_json:
+                raise
+            _tell(error, as_json)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
+            session().log("ended: stopped")
             typer.echo(STOPPED, err=True)
             raise typer.Exit(130) from None
         except Terminated:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` and others send it twice
+            session().log("ended: stopped")
             typer.echo(STOPPED, err=True)
             raise typer.Exit(128 + signal.SIGTERM) from None
         except BrokenPipeError:
             raise typer.Exit(141) from None
 
 
-app = typer.Typer(
-    cls=Door,
-    name="ie-store",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Hidden states of language models in Zarr, and the Information Emergence measured from them.",
-)
+def _tell(error: IeStoreError | click.UsageError, as_json: bool) -> None:
+    """Say on standard error what is wrong: as a sentence, or as one JSON object."""
+    message = error.format_message() if isinstance(error, click.UsageError) else str(error)
+    if as_json:
+        found = {"kind": type(error).__name__, "message": message, "exit_code": error.exit_code}
+        typer.echo(json.dumps({"error": found}), err=True)
+    else:
+        typer.echo(f"error: {printable_lines(message)}", err=True)
+
+
+app = typer.Typer(cls=Door, name="ie-store", no_args_is_help=True, pretty_exceptions_enable=False, callback=options)
 for module in (extract, estimate, profile, report, store):
     module.register(app)
 

@@ -15,6 +15,7 @@ from ie_store.printable import printable
 from ie_store.specs import NATS_PER_BIT, MIEstimate, Problem
 
 from .render.text import duration
+from .session import session
 
 SECONDS_BETWEEN_LINES = 10.0
 MOST_VALUES = 4
@@ -56,14 +57,14 @@ class ProgressBar:
     """An `OnProgress` callback: one bar per stage, with units/s and bytes/s, and values as they are found."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console, self._session = Console(stderr=True), session()
         self._live = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[text]}", markup=False),
             TimeElapsedColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=self._session.quiet or not console.is_terminal,
         )
         self._is_terminal = console.is_terminal
         self._tasks: dict[str, TaskID] = {}
@@ -84,11 +85,14 @@ class ProgressBar:
         at = time.monotonic()
         stage = self._stage(progress, at)
         self._found += found_values(progress.found)
-        if self._is_terminal:
+        if self._is_terminal and not self._session.quiet:
             self._show(stage, at)
-        elif at - self._last_line > SECONDS_BETWEEN_LINES:
+        if at - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = at
-            print(self._line(stage, at), file=sys.stderr, flush=True)
+            line = self._line(stage, at)
+            self._session.log(line)
+            if not self._is_terminal and not self._session.quiet:
+                print(line, file=sys.stderr, flush=True)
 
     def _stage(self, progress: Progress, at: float) -> Stage:
         stage = self._stages.get(progress.stage)

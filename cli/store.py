@@ -1,8 +1,9 @@
 """``ie-store ls``, ``info``, ``verify`` and ``rm``: what is in a store."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,21 +13,46 @@ from ie_store.printable import printable
 from .progress import ProgressBar
 from .render import store as render
 
+if TYPE_CHECKING:
+    from ie_store.store.catalog import DatasetSummary
+
 Store = Annotated[str, typer.Argument(metavar="STORE", help="the store: a local folder or an s3:// address")]
 Name = Annotated[str, typer.Argument(metavar="MODEL/CORPUS", help="dataset inside the store, as 'ie-store ls' prints it")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of a table")]
 
 
-def ls(store: Store, as_json: Json = False) -> None:
+Order = Literal["name", "written", "size", "sequences"]
+Sort = Annotated[Order, typer.Option("--sort", help="by name, or the latest, the largest or the longest first")]
+Matching = Annotated[
+    str, typer.Option("--matching", metavar="TEXT", help="only those whose name, model, corpus or user has this text in it")
+]
+
+
+def ls(store: Store, sort: Sort = "name", matching: Matching = "", as_json: Json = False) -> None:
     """List the activation datasets of a store."""
     from ie_store.store.catalog import list_datasets
 
     whole, damaged = list_datasets(store)
+    whole = [one for one in whole if any(matching.lower() in part.lower() for part in _texts(one))]
+    damaged = [one for one in damaged if matching.lower() in one.name.lower()]
+    whole.sort(key=SORTS[sort], reverse=sort != "name")
     if as_json:
         found = {"datasets": [asdict(dataset) for dataset in whole], "damaged": [asdict(dataset) for dataset in damaged]}
         typer.echo(json.dumps({"store": store, **found}))
     else:
         render.datasets(whole, damaged)
+
+
+def _texts(one: "DatasetSummary") -> tuple[str, ...]:
+    return one.name, one.model, one.recipe, one.user or ""
+
+
+SORTS: "dict[Order, Callable[[DatasetSummary], Any]]" = {
+    "name": lambda one: one.name,
+    "written": lambda one: one.written or "",
+    "size": lambda one: one.disk_bytes,
+    "sequences": lambda one: one.num_sequences,
+}
 
 
 def info(store: Store, name: Name, as_json: Json = False) -> None:

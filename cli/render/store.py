@@ -23,14 +23,17 @@ def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]")
     table.add_column("dataset", no_wrap=True)
     table.add_column("model", overflow="fold")
     table.add_column("sequences", justify="right")
-    for heading in ("positions x layers x hidden", "dtype", "on disk", "state"):
+    for heading in ("positions x layers x hidden", "dtype", "on disk", "state", "written", "by", "ie-store"):
         table.add_column(heading)
     for one in summaries:
         shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
         state = "complete" if one.complete else "incomplete"
-        add_row(table, one.name, one.model, f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
+        facts_of = (f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
+        add_row(
+            table, one.name, one.model, *facts_of, (one.written or "-")[:10], one.user or "-", one.versions.get("ie-store", "-")
+        )
     for broken in damaged:
-        add_row(table, broken.name, "", "", "", "", "", "damaged")
+        add_row(table, broken.name, "", "", "", "", "", "damaged", "", "", "")
     if table.row_count:
         console.print(table)
     else:

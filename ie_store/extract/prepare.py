@@ -27,6 +27,7 @@ from ie_store.extract.stored_dtype import choose_stored_dtype, largest_state
 from ie_store.extract.work import WorkItem, missing_items
 from ie_store.grid import parse_selection
 from ie_store.options import ExtractSpec
+from ie_store.provenance import user_name
 from ie_store.specs import LEVELS, DatasetIdentity, Level, StoredDtype
 from ie_store.store.dataset.handle import require_identity
 from ie_store.store.dataset.reader import DatasetReader, open_reader
@@ -211,5 +212,6 @@ def session_facts(device: torch.device, sharing: Sharing) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device} ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
+        "user": user_name(),
         "forward": "prefix-shared" if sharing.shared else f"plain: {sharing.reason}",
     }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,12 @@ class DatasetSummary:
     incomplete_reason: str | None
     estimates: tuple[str, ...]
     """Names of the results' groups."""
+    written: str | None = None
+    """When the last session that wrote shards began, ISO 8601 in UTC; None where none did."""
+    user: str | None = None
+    """Who ran it, where that is known."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Its package versions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +100,20 @@ def _summary(dataset: Dataset) -> DatasetSummary:
         complete=attributes.complete,
         incomplete_reason=attributes.incomplete_reason,
         estimates=tuple(result_groups(dataset)),
+        **_last_session(dataset),
     )
+
+
+def _last_session(dataset: Dataset) -> dict[str, Any]:
+    """``written``, ``user`` and ``versions`` of the last session, as far as it says them."""
+    sessions = read_sessions(dataset)
+    last = sessions[-1] if sessions else {}
+    written, user, versions = (last.get(name) for name in ("started", "user", "versions"))
+    return {
+        "written": written if isinstance(written, str) else None,
+        "user": user if isinstance(user, str) else None,
+        "versions": {str(name): str(found) for name, found in versions.items()} if isinstance(versions, dict) else {},
+    }
 
 
 def _bytes_below(files: Storage, prefix: str) -> int:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GROUND = (
     "errors", "estimator_options", "estimators", "fields", "fingerprint", "grid", "levels", "options", "prefixes", "printable",
-    "profile_options", "profiles", "specs", "texts", "variables",
+    "profile_options", "profiles", "provenance", "specs", "texts", "variables",
 )  # fmt: skip
 DOOR = ("calls",)
 """Modules that stand in the door beside ie_store/__init__.py: what users import and call."""

@@ -1,6 +1,5 @@
 """A user's own variables of a dataset, into the same home as estimates: dimensions checked, lineage kept, written once."""
 
-import getpass
 import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from ie_store.errors import InputError
 from ie_store.estimators import NAMES
 from ie_store.profiles import PROFILE_NAMES
+from ie_store.provenance import user_name
 from ie_store.specs import digest
 from ie_store.store.dataset.handle import Dataset
 from ie_store.store.format.arrays import is_name_part
@@ -138,14 +138,7 @@ _OTHERWISE = "give the method another version, which makes results beside these"
 def _session() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "user": _user(),
+        "user": user_name(),
         "python": platform.python_version(),
         **{package: version(package) for package in ("ie-store", "numpy", "xarray")},
     }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container whose user has no name
-        return "unknown"
