@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from ie_store.errors import IeStoreError
 from ie_store.printable import printable_lines
 
-from . import estimate, extract, profile, report, store
+from . import estimate, extract, profile, report, show, store
 
 STOPPED = "stopped: what was finished is kept; the same command goes on from there"
 
@@ -52,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Hidden states of language models in Zarr, and the Information Emergence measured from them.",
 )
-for module in (extract, estimate, profile, report, store):
+for module in (extract, estimate, show, profile, report, store):
     module.register(app)
 
 
