@@ -1,4 +1,4 @@
-"""``ie-store estimate``, ``show`` and ``check``: stage two."""
+"""``ie-store estimate`` and ``check``: stage two."""
 
 import json
 from dataclasses import asdict
@@ -14,10 +14,8 @@ from ie_store.options import CheckSpec, EstimateSpec
 from .from_spec import command, optional_parameters, spec_parameters
 from .progress import ProgressBar
 from .render import estimate_report as render_report
-from .render.against import against as render_against
 from .render.checks import verdicts as render_verdicts
-from .render.estimates import estimates as render_estimates
-from .store import Name, Store
+from .show import show
 
 Estimators = Annotated[
     list[str],
@@ -92,31 +90,6 @@ def _owners() -> dict[str, list[str]]:
     return found
 
 
-def show(
-    store: Store,
-    name: Name,
-    against: Annotated[
-        str,
-        typer.Option("--against", metavar="MODEL/CORPUS", help="another dataset of the same corpus: both, and their difference"),
-    ] = "",
-    everything: Annotated[
-        bool, typer.Option("--all", help="every line of the table, and the emergence of each estimator")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object; its names say the unit")] = False,
-) -> None:
-    """Show every estimate of a dataset beside its exact ceiling, in bits; or two datasets of one corpus side by side."""
-    from ie_store.store.results.against import show_against
-    from ie_store.store.results.show import show_results
-
-    shown = show_against(store, name, against) if against else show_results(store, name)
-    if as_json:
-        typer.echo(json.dumps(shown))
-    elif against:
-        render_against(shown, everything)
-    else:
-        render_estimates(shown, everything)
-
-
 def _parameters(spec_type: type, default: tuple[str, ...]) -> list[Parameter]:
     """Options of a stage-two spec, with ``--estimator`` and the estimators' own options in place of ``estimators``."""
     chosen = Parameter("estimator", Parameter.KEYWORD_ONLY, default=list(default), annotation=Estimators)
@@ -137,8 +110,7 @@ def _estimator_parameters() -> list[Parameter]:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of stage two."""
+    """Add the commands."""
     planned = Parameter("plan", Parameter.KEYWORD_ONLY, default=False, annotation=Plan)
     app.command()(command(estimate, "estimate", estimate.__doc__ or "", [*_parameters(EstimateSpec, DEFAULTS), planned]))
-    app.command()(show)
     app.command()(command(check, "check", check.__doc__ or "", _parameters(CheckSpec, (DEFAULT,))))

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from ie_store.errors import IeStoreError
 from ie_store.printable import printable_lines
 
-from . import estimate, extract, profile, report, store
+from . import estimate, extract, profile, report, show, store
 from .session import ASKED, asked, options, session
 
 STOPPED = "stopped: what was finished is kept; the same command goes on from there"
@@ -71,7 +71,7 @@ def _tell(error: IeStoreError | click.UsageError, as_json: bool) -> None:
 
 
 app = typer.Typer(cls=Door, name="ie-store", no_args_is_help=True, pretty_exceptions_enable=False, callback=options)
-for module in (extract, estimate, profile, report, store):
+for module in (extract, estimate, show, profile, report, store):
     module.register(app)
 
 

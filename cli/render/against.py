@@ -2,24 +2,24 @@
 
 from typing import Any
 
-from ie_store.store.results.readings import Entry, Reading, readings_of, short_bits
+from ie_store.store.results.readings import Entry, Place, Reading, readings_of, short_bits
 from ie_store.store.results.sentences import against_sentences, readings_sentences
 
-from .estimates import at_position, cell, headings, legend, line_names, one_screen, say_thinned, titled
+from .estimates import at_position, cell, chosen_lines, headings, legend, line_names, places_of, say_thinned, titled
 from .text import add_columns, add_row, console, light_table, say, tell
 
 MOST_LINES = 6
 """Of a reading's table: there is one for each, on one screen."""
 
 
-def against(shown: dict[str, Any], everything: bool = False) -> None:
+def against(shown: dict[str, Any], everything: bool = False, is_sorted: bool = False) -> None:
     """The object of ``show --against --json``: a table for each reading, then what they say."""
     mine = readings_of(shown["estimates"])
     theirs = readings_of([_other_side(entry) for entry in shown["estimates"]])
     say(("A", "bold"), ": ", titled(shown["name"], shown["weights"]))
     say(("B", "bold"), ": ", titled(shown["against"], shown["against_weights"]))
     for one, other in zip(mine, theirs, strict=True):
-        _table(one, other, everything)
+        _table(one, other, everything, places_of(shown["estimates"]) if is_sorted else None)
     legend(mine)
     held = [f"{one.label} {1 - error:.0%}" for one in mine if (error := _error(one)) is not None]
     if held:
@@ -46,9 +46,9 @@ def _random(shown: dict[str, Any]) -> tuple[bool, bool]:
     return shown["weights"] != "stored weights", shown["against_weights"] != "stored weights"
 
 
-def _table(mine: Reading, theirs: Reading, everything: bool) -> None:
+def _table(mine: Reading, theirs: Reading, everything: bool, order: list[Place] | None) -> None:
     places = sorted(mine.at)
-    lines = places if everything else one_screen(places, [mine], MOST_LINES)
+    lines = chosen_lines(places, [mine], everything, order, MOST_LINES)
     positions = sorted({position for position, _ in places})
     table = light_table(f"{mine.label}{at_position(positions)}: macro information in bits")
     add_columns(table, *headings(positions), justify="right", no_wrap=True)

@@ -23,12 +23,15 @@ FEW_BLOCKS = 4
 EMERGENCE_IS_POSITIVE = "IE is positive because it averages the micro terms."
 
 
-def estimates(shown: dict[str, Any], everything: bool = False) -> None:
-    """The estimates of a dataset (the object of ``show --json``); thinned to one screen unless ``everything`` is asked for."""
+def estimates(shown: dict[str, Any], everything: bool = False, is_sorted: bool = False) -> None:
+    """The estimates of a dataset (the object of ``show --json``); thinned to one screen unless ``everything`` is asked for.
+
+    Lines stand by position and block, or as the estimates stand where ``is_sorted``.
+    """
     readings = readings_of(shown["estimates"])
     say((titled(f"{shown['model']}/{shown['corpus']}", shown["weights"]), "bold"))
     if readings:
-        _macro_tables(readings, everything)
+        _macro_tables(readings, everything, places_of(shown["estimates"]) if is_sorted else None)
         legend(readings)
     if everything and readings:
         for reading in readings:
@@ -44,11 +47,25 @@ def titled(name: str, weights: str) -> str:
     return name if weights == "stored weights" else f"{name} ({weights})"
 
 
-def _macro_tables(readings: list[Reading], everything: bool) -> None:
+def places_of(entries: list[Entry]) -> list[Place]:
+    """The places of estimates, in their order."""
+    return list(dict.fromkeys((entry["position"], entry["block"]) for entry in entries))
+
+
+def chosen_lines(
+    places: list[Place], readings: list[Reading], everything: bool, order: list[Place] | None, most: int
+) -> list[Place]:
+    """The places that a table shows, in order: all, or those that fit one screen."""
+    if order is None:
+        return places if everything else one_screen(places, readings, most)
+    return [place for place in order if place in places][: None if everything else most]
+
+
+def _macro_tables(readings: list[Reading], everything: bool, order: list[Place] | None) -> None:
     for start in range(0, len(readings), READINGS_A_TABLE):
         some = readings[start : start + READINGS_A_TABLE]
         places = sorted({place for reading in some for place in reading.at})
-        lines = places if everything else one_screen(places, some)
+        lines = chosen_lines(places, some, everything, order, MOST_LINES)
         positions = sorted({position for position, _ in places})
         table = light_table(f"Macro information{at_position(positions)}, in bits")
         add_columns(table, *headings(positions), justify="right", no_wrap=True)

@@ -13,7 +13,7 @@ GREY = "#858585"
 COLORS = ("#3f7fd0", "#e0812d", "#2a9d74", "#a868c8", "#d1495b", "#8a7a2e", "#2b9aa8", "#c05f9a")
 """At least 3:1 on white and on near black."""
 _LAYER_SCALE = alt.Scale(range=["#4a7fe0", "#1fa39a", "#d99a2b", "#d1495b"], interpolate="lab")
-LAYER_LEGEND = alt.Legend(orient="bottom", direction="horizontal", gradientLength=180, tickMinStep=1, format="d")
+LAYER_LEGEND = alt.Legend(orient="bottom", type="gradient", direction="horizontal", gradientLength=180, tickMinStep=1, format="d")
 WIDTH, HEIGHT = 560, 300
 MOST_TICKS = 9
 _SHAPES = {

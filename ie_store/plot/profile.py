@@ -38,7 +38,7 @@ def profile(estimates: Estimates, position: int | None = None) -> alt.LayerChart
     table = profile_table(estimates, position)
     names = list(dict.fromkeys(table.reading))
     x = alt.X("layer:Q", **whole_axis(list(table.layer), "layer"))
-    y = alt.Y("bits:Q", title=_TITLE, scale=alt.Scale(zero=True))
+    y = alt.Y("bits:Q", title=_TITLE, scale=alt.Scale(zero=True, padding=8))
     color, fill = series_colors("reading", names, grey=EXACT)
     others = alt.Chart().encode(x=x, color=color, detail="run:N").transform_filter(f"datum.reading != '{EXACT}'")
     band = others.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=_TITLE), y2="high:Q")

@@ -48,7 +48,7 @@ def tokens(estimates: Estimates, position: int | None = None, estimator: str | N
 
 
 def _ticks(numbers: pd.Series, **options: Any) -> alt.Axis:
-    return alt.Axis(values=thinned(sorted(set(map(int, numbers))), 2 * MOST_TICKS), grid=False, **options)
+    return alt.Axis(values=thinned(sorted(set(map(int, numbers))), MOST_TICKS), grid=False, **options)
 
 
 def tokens_table(estimates: Estimates, name: str, variable: str, position: int | None) -> pd.DataFrame:

@@ -82,6 +82,13 @@ def test_texts_of_strangers_stay_texts(planted):
     assert "document.title=&#x27;broken" in own
 
 
+def test_show_prints_them_as_visible_characters(planted):
+    for options in ([], ["--csv"], ["--json"], ["--estimator", "infonce"]):
+        shown = ie_store("show", planted.parent / "store", "model/corpus", *options)
+        assert shown.exit_code == 0
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown.stdout)
+
+
 def test_json_in_a_page_ends_no_element():
     text = embedded_json({NASTY: [NASTY, 1.5, None]})
     assert "<" not in text

@@ -8,28 +8,19 @@ import numpy as np
 import pytest
 import xarray as xr
 from made_store import make
+from planted_results import plant
 
 import ie_store
 from ie_store.errors import InputError, StoreError
 from ie_store.estimators import estimator_spec
 from ie_store.profiles import profile_method
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
-from ie_store.store.dataset.handle import open_dataset
 from ie_store.store.results.estimate_variables import CURVE_VALUES, emergence_pieces, estimate_pieces
 from ie_store.store.results.group import group_name
-from ie_store.store.results.records import Record
-from ie_store.store.results.writer import open_results
 from ie_store.variables import Variable, coordinate, piece
 
 NOISE, STRONG, MINE = estimator_spec("noise"), estimator_spec("noise", sigma=8.0), estimator_spec("mine", steps=50)
 FLAG = "macro: few\x1b[31m"
-
-
-def plant(made, method, pieces, derived=(), flags=None):
-    results = open_results(open_dataset(made.store, made.name), method)
-    with results.hold_run():
-        results.commit(Record(item="all", session={}, flags=flags or {}, pieces=tuple(pieces)))
-        results.assemble(lambda arrays, known: (list(derived), flags or {}))
 
 
 def plant_estimates(made, spec, nats, outcome=Outcome.CERTIFIED, flags=None, pieces=()):
