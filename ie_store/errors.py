@@ -30,6 +30,10 @@ class BusyError(IeStoreError):
     """Another living process holds the dataset."""
 
 
+class ClusterError(IeStoreError):
+    """The workers of a run, or their scheduler, are gone or cannot be reached."""
+
+
 class DiskSpaceError(IeStoreError):
     """The planned or attempted write does not fit on the disk."""
 

@@ -128,9 +128,15 @@ class EstimateSpec:
         None, "end after so long with what is done, for example 90s, 30m or 2h; the same command goes on from there"
     )
 
+    workers: int = described(0, "processes of this machine that share the work and its cores; 0: this process alone")
+    scheduler: str | None = described(None, "address of a Dask scheduler whose workers do the work, for example tcp://host:8786")
+
     def __post_init__(self) -> None:
         if not self.estimators:
             raise InputError("no estimator was asked for; give at least one, for example estimator_spec('mine')")
+        require_at_least("workers", self.workers, 0)
+        if self.workers and self.scheduler:
+            raise InputError(f"workers is {self.workers} and scheduler is {self.scheduler!r}; give one of them")
         _ = self.time_limit_seconds
 
     @property

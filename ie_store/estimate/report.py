@@ -22,7 +22,8 @@ class EstimateReport:
     seconds: float
     """From the first item to the last array; to compare with ``forecast.seconds``."""
     peak_bytes: int | None
-    """Most memory of the process meanwhile; to compare with ``forecast.peak_bytes``. None where the system does not say."""
+    """Most memory of the process meanwhile; to compare with ``forecast.peak_bytes``. None where the system does not say, or
+    workers did the work."""
     forecast: EstimateForecast | None
     """None for a run that is over before a forecast would be made."""
 

@@ -15,6 +15,7 @@ import torch
 
 from ie_store.errors import InputError
 from ie_store.estimate.costs import rows_of
+from ie_store.estimate.crew import open_crew
 from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import derive_emergences, grid_emergences
@@ -22,6 +23,7 @@ from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.forecast import EstimateForecast, is_worth_a_forecast, make_forecast
+from ie_store.estimate.hand_out import HandOut
 from ie_store.estimate.memory import peak_bytes, reset_peak
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
@@ -64,6 +66,7 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
 def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> EstimateReport:
     """As `estimate`, and how the run ended; flags raise nothing here."""
     started = monotonic()
+    crew = open_crew(spec.workers, spec.scheduler)
     job = _prepare(spec)
     workplace = Workplace(corpus=job.corpus, device=job.device, session=describe_session(job.device))
     with ExitStack() as held:
@@ -72,7 +75,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         exact = job.groups[estimator_spec(EXACT)]
         exact.commit(exact_record(job.corpus, job.reader.layout, job.reader.corpus, workplace.session))
         exact.assemble(partial(derive_emergences, EXACT))
-        worth = is_worth_a_forecast(job.plan, job.corpus)
+        worth = crew is None and is_worth_a_forecast(job.plan, job.corpus)
         forecast = make_forecast(job.plan, job.reader, job.corpus, job.device) if worth else None
         reset_peak()
         began = monotonic()
@@ -86,7 +89,11 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         )
         try:
             with suppress(TimeIsUp):
-                _carry_out(job.plan, job.groups, job.reader, workplace, watch)
+                if crew is None or not job.plan.items:
+                    _carry_out(job.plan, job.groups, job.reader, workplace, watch)
+                else:
+                    with crew:
+                        HandOut(job.plan, job.groups, job.reader, spec, crew, watch).run()
         finally:
             for one, group in job.groups.items():
                 group.assemble(partial(derive_emergences, one.name))
@@ -96,7 +103,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         num_done=job.num_problems - job.plan.num_problems + watch.num_done,
         num_done_now=watch.num_done,
         seconds=monotonic() - began,
-        peak_bytes=peak_bytes(),
+        peak_bytes=peak_bytes() if crew is None else None,
         forecast=forecast,
     )
 

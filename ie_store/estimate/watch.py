@@ -34,7 +34,6 @@ class Watch:
         num_known: int,
         deadline: float | None,
         on_progress: OnProgress,
-        at_once: int = 1,
     ) -> None:
         """Begin.
 
@@ -45,9 +44,10 @@ class Watch:
             num_known: problems that were done before.
             deadline: on the clock of `monotonic`; None for no limit.
             on_progress: told of every item.
-            at_once: items that are worked on at a time.
         """
-        self._groups, self._on_progress, self._deadline, self._at_once = groups, on_progress, deadline, at_once
+        self.at_once = 1
+        """Items that are worked on at a time."""
+        self._groups, self._on_progress, self._deadline = groups, on_progress, deadline
         self._left = dict.fromkeys(plan.items)
         self._costs = Costs(rows)
         self._num_known, self._num_problems = num_known, plan.num_problems
@@ -68,13 +68,14 @@ class Watch:
         self.require_time()
         self._on_progress(progress)
 
-    def finished(self, item: WorkItem, seconds: float) -> None:
-        """An item has its record.
+    def finished(self, item: WorkItem, seconds: float | None) -> None:
+        """An item has its record, after ``seconds``; None where nobody knows.
 
         Raises:
             TimeIsUp: and others are left.
         """
-        self._costs.add(item, seconds)
+        if seconds is not None:
+            self._costs.add(item, seconds)
         del self._left[item]
         group = self._groups[item.estimator]
         values = values_of(group.arrays_of(item.key))
@@ -84,6 +85,10 @@ class Watch:
             self._assembled = monotonic()
         if self._left:
             self.require_time()
+
+    def seconds_to_go(self) -> float | None:
+        """Until the time limit; None where there is none."""
+        return None if self._deadline is None else self._deadline - monotonic()
 
     def require_time(self) -> None:
         """Raise `TimeIsUp` where it is."""
@@ -99,7 +104,7 @@ class Watch:
                 total=self._num_known + self._num_problems,
                 unit="problems",
                 is_whole_run=True,
-                seconds_left=None if left is None else left / self._at_once,
+                seconds_left=None if left is None else left / self.at_once,
                 found=found,
             )
         )

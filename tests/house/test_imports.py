@@ -59,6 +59,7 @@ ONLY_IN = {
     "altair": {"plot", "report"},
     "vl_convert": {"report"},
     "dask": {"store", "estimate"},
+    "distributed": {"estimate"},
 }
 """Packages of others that only these rooms may import."""
 

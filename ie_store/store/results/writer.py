@@ -23,7 +23,7 @@ from ie_store.store.format.metadata import read_document, write_document, write_
 from ie_store.store.format.small_arrays import with_checksum
 from ie_store.store.results.group import checksum_of, group_name, is_document, read_results_group, result_template
 from ie_store.store.results.holds import hold_results, patiently, require_states
-from ie_store.store.results.records import Record, read_record, record_items, write_record
+from ie_store.store.results.records import Record, read_record, record_items, record_key, write_record
 from ie_store.variables import Flags, Piece, Variable, WholeArrays, assemble, coordinate
 
 WAIT_SECONDS = 120.0
@@ -83,6 +83,16 @@ class ResultGroup:
         for item in record_items(self._files, self.key):
             if item not in self._records:
                 self._records[item] = read_record(self._files, self.key, item, self._dataset.identity_digest)
+
+    def find(self, item: str) -> bool:
+        """True where an item has a record; one that others have written meanwhile is read.
+
+        Raises:
+            StoreError: it is damaged, or was made from other states.
+        """
+        if item not in self._records and self._files.size(record_key(self.key, item)) is not None:
+            self._records[item] = read_record(self._files, self.key, item, self._dataset.identity_digest)
+        return item in self._records
 
     @property
     def items(self) -> frozenset[str]:

@@ -1,0 +1,100 @@
+"""One item of work in a process of a Dask cluster: it opens the dataset, reads its slabs, and writes the record itself.
+
+What is sent is an address and specs; nothing comes back. A process works on one errand at a time, with as many threads as Dask
+counts it for, and keeps the dataset and the last slabs open for the next one.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+import dask
+import torch
+
+from ie_store.errors import StoreError
+from ie_store.estimate.device import choose_device, describe_session
+from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.execute import Workplace, execute
+from ie_store.estimate.plan import WorkItem
+from ie_store.estimate.read import SlabStates, open_complete, read_states
+from ie_store.estimate.watch import TimeIsUp
+from ie_store.estimators import EstimatorSpec
+from ie_store.options import Progress
+from ie_store.specs import Slab
+from ie_store.store.open import DatasetReader
+from ie_store.store.results.writer import ResultGroup, open_results
+
+_ONE_AT_A_TIME = Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What a worker is told."""
+
+    store: str
+    name: str
+    """MODEL/CORPUS."""
+    activations_digest: str
+    """Of the identity of the dataset that was planned for."""
+    device: str
+    item: WorkItem
+    threads: int
+    seconds: float | None
+    """Time limit; None for none."""
+
+
+class Desk:
+    """What a worker keeps between errands on one dataset."""
+
+    def __init__(self, reader: DatasetReader) -> None:
+        self.reader = reader
+        self.corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+        self._slabs: dict[Slab, SlabStates] = {}
+        self._groups: dict[EstimatorSpec[Any], ResultGroup] = {}
+
+    def slabs(self, item: WorkItem) -> dict[Slab, SlabStates]:
+        """Those of an item; what the one before had too is not read again, and the others are let go."""
+        self._slabs = {slab: states for slab, states in self._slabs.items() if slab in item.slabs}
+        for slab in item.slabs:
+            if slab not in self._slabs:
+                self._slabs[slab] = read_states(self.reader, slab)
+        return dict(self._slabs)
+
+    def group(self, estimator: EstimatorSpec[Any]) -> ResultGroup:
+        """Where the records of an estimator go."""
+        if estimator not in self._groups:
+            self._groups[estimator] = open_results(self.reader.dataset, estimator.identity)
+        return self._groups[estimator]
+
+
+def run_errand(errand: Errand) -> None:
+    """Carry out an item, unless it has a record already. Nothing comes back: a result would be lost with its worker.
+
+    Raises:
+        StoreError, NonFiniteError, InputError: as in a run without workers.
+        TimeIsUp: and there is no record.
+    """
+    with _ONE_AT_A_TIME, dask.config.set(scheduler="synchronous"):  # else a slab would be read by another task, elsewhere
+        started = monotonic()
+        torch.set_num_threads(errand.threads)
+        desk = _desk(errand.store, errand.name, errand.activations_digest)
+        group = desk.group(errand.item.estimator)
+        if not group.find(errand.item.key):
+            device = choose_device(errand.device)
+            workplace = Workplace(corpus=desk.corpus, device=device, session=describe_session(device))
+
+            def require_time(progress: Progress) -> None:
+                if errand.seconds is not None and monotonic() - started > errand.seconds:
+                    raise TimeIsUp
+
+            group.commit(execute(errand.item, desk.slabs(errand.item), workplace, require_time))
+
+
+@lru_cache(maxsize=1)
+def _desk(store: str, name: str, activations_digest: str) -> Desk:
+    reader = open_complete(store, name)
+    if reader.dataset.identity_digest != activations_digest:
+        raise StoreError(f"{reader.address} was replaced meanwhile; look at it with 'ie-store info', then estimate again")
+    return Desk(reader)
