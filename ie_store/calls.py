@@ -4,6 +4,7 @@ Each loads what it needs when it is called. The stages themselves take a spec: `
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from ie_store.store.dataset.decoded import ShownDtype
     from ie_store.variables import WholeArrays
 
+StorePath = str | os.PathLike[str]
+"""A local folder, or s3://BUCKET/PREFIX."""
+
 
 def extract(
-    store: str,
+    store: StorePath,
     *,
     model: str,
     corpus: str,
@@ -69,7 +73,7 @@ def extract(
         BusyError, DiskSpaceError, NonFiniteError, StoreError: as `ie_store.extract.run.extract`.
     """
     spec = ExtractSpec(
-        store=store, model=model, corpus=corpus, gguf_file=gguf_file, revision=revision, weights=weights, name=name,
+        store=os.fspath(store), model=model, corpus=corpus, gguf_file=gguf_file, revision=revision, weights=weights, name=name,
         positions=positions, layers=layers, dtype=dtype, compute_dtype=compute_dtype, bos=bos, attention=attention,
         device=device, batch_size=batch_size, num_sequences=num_sequences, seed=seed, replace=replace, repair=repair,
         trust_remote_code=trust_remote_code, audit_rows=audit_rows,
@@ -80,7 +84,7 @@ def extract(
 
 
 def estimate(
-    store: str,
+    store: StorePath,
     name: str,
     *,
     estimators: Iterable[str | EstimatorSpec[Any]] = DEFAULTS,
@@ -122,7 +126,7 @@ def estimate(
     """
     asked = tuple(estimator_spec(one) if isinstance(one, str) else one for one in _listed(estimators))
     spec = EstimateSpec(
-        store=store, name=name, estimators=asked, blocks=blocks, positions=positions, device=device, strict=strict, yes=yes,
+        store=os.fspath(store), name=name, estimators=asked, blocks=blocks, positions=positions, device=device, strict=strict, yes=yes,
         time_limit=time_limit, workers=workers, scheduler=scheduler,
     )  # fmt: skip
     from ie_store.estimate.run import estimate as run
@@ -131,7 +135,7 @@ def estimate(
 
 
 def profile(
-    store: str,
+    store: StorePath,
     name: str,
     *,
     profiles: Iterable[str | ProfileMethod] = PROFILE_NAMES,
@@ -161,7 +165,7 @@ def profile(
         StoreError, NonFiniteError, BusyError: as `ie_store.estimate.profile.profile`.
     """
     asked = tuple(profile_method(one) if isinstance(one, str) else one for one in _listed(profiles))
-    spec = ProfileSpec(store=store, name=name, profiles=asked, layers=layers, positions=positions, device=device)
+    spec = ProfileSpec(store=os.fspath(store), name=name, profiles=asked, layers=layers, positions=positions, device=device)
     from ie_store.estimate.profile import profile as run
 
     return run(spec, on_progress=on_progress)
@@ -173,11 +177,13 @@ def _listed(chosen: Any) -> tuple[Any, ...]:
 
 
 @overload
-def open_store(store: str, *, chunks: Any = ..., dtype: "ShownDtype" = ..., verify: bool = ...) -> "xr.DataTree": ...
+def open_store(store: StorePath, *, chunks: Any = ..., dtype: "ShownDtype" = ..., verify: bool = ...) -> "xr.DataTree": ...
 @overload
-def open_store(store: str, name: str, *, chunks: Any = ..., dtype: "ShownDtype" = ..., verify: bool = ...) -> "xr.Dataset": ...
 def open_store(
-    store: str,
+    store: StorePath, name: str, *, chunks: Any = ..., dtype: "ShownDtype" = ..., verify: bool = ...
+) -> "xr.Dataset": ...
+def open_store(
+    store: StorePath,
     name: str | None = None,
     *,
     chunks: Any = {},  # noqa: B006  (never changed; {} is xarray's word for "the engine's own chunks")
@@ -218,8 +224,8 @@ def open_store(
     from ie_store.store import open as opening
 
     if name is None:
-        return opening.open_tree(store, chunks=chunks, dtype=dtype, verify=verify)
-    return opening.open_lazily(store, name, chunks=chunks, dtype=dtype, verify=verify)
+        return opening.open_tree(os.fspath(store), chunks=chunks, dtype=dtype, verify=verify)
+    return opening.open_lazily(os.fspath(store), name, chunks=chunks, dtype=dtype, verify=verify)
 
 
 def callable_package(name: str, function: Callable[..., Any]) -> ModuleType:

@@ -58,7 +58,8 @@ def test_trees(made, tmp_path):
         with opened as found:
             assert np.array_equal(found[made.name].macro, tree[made.name].macro)
             (group,) = tree[f"{made.name}/estimates"].children
-            assert np.array_equal(found[f"{made.name}/estimates/{group}"].ie, tree[f"{made.name}/estimates/{group}"].ie)
+            place = f"{made.name}/estimates/{group}/ie"
+            assert np.array_equal(found[place], tree[place])
     ie_store.open_estimates(made.store, made.name).to_netcdf(tmp_path / "e.nc", engine="h5netcdf")
 
 

@@ -143,10 +143,10 @@ def test_plain_readers_see_the_results_beside_the_states(store, tokens):
     codes = dict(zip(group.outcome_macro.attrs["flag_values"], meanings, strict=True))
     assert codes[int(group.outcome_macro[0, 0])] == "not_estimated"
     assert codes[int(group.outcome_macro[0, 2])] == "certified"
-    assert (group.ie_low <= group.ie).values[:, 2].all()
+    assert (group.ie_low <= group["ie"]).values[:, 2].all()
     tree = xr.open_datatree(store, engine="zarr", consolidated=False)
     leaf = tree[results_key(NAME, NOISE)]
-    assert leaf.ie.sel(block=1, position=2).item() == pytest.approx(values[1, 2] - group.ie_micro.values[1, 2])
+    assert leaf["ie"].sel(block=1, position=2).item() == pytest.approx(values[1, 2] - group.ie_micro.values[1, 2])
 
 
 def test_lineage_is_kept(store):

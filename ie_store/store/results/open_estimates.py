@@ -1,6 +1,7 @@
 """The results of a dataset by the name of what made them: a tree with a node for each estimator and each profile."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _all_dimensions(found: xr.Dataset) -> list[str]:
     return sorted({f"({', '.join(map(str, variable.dims))})" for variable in found.data_vars.values()})
 
 
-def open_estimates(store: str, name: str) -> Estimates:
+def open_estimates(store: str | os.PathLike[str], name: str) -> Estimates:
     """All results of dataset ``name``, by the name of the estimator or profile that made them.
 
     ``estimates["noise"]`` is what `noise` found, with its variables as they are stored: information in nats over (block,
@@ -114,6 +115,7 @@ def open_estimates(store: str, name: str) -> Estimates:
         InputError: no such dataset, or one without results.
         StoreError, IdentityError: damaged results, or results of other states.
     """
+    store = os.fspath(store)
     dataset = open_dataset(store, name)
     nodes = dict(_named(list(_groups(dataset))))
     if not nodes:
