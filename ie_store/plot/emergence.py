@@ -30,7 +30,7 @@ def emergence(estimates: Estimates, estimator: str | None = None) -> alt.LayerCh
     Raises:
         InputError: no such node, or one without emergences.
     """
-    name = estimator or max(estimators_of(estimates), key=lambda one: int(estimates[one].ie.count()), default=EXACT)
+    name = estimator or max(estimators_of(estimates), key=lambda one: int(estimates[one]["ie"].count()), default=EXACT)
     table = emergence_table(estimates, name)
     positions = sorted(set(table.position))
     axis = whole_axis(positions, "position")
@@ -76,7 +76,7 @@ def emergence_table(estimates: Estimates, name: str) -> pd.DataFrame:
     _, node = node_with(estimates, "ie", name, "estimate")
     found = [] if name == EXACT else rows_of(estimates, name).to_dict("records")
     found = [row for row in found if row["ie"] == row["ie"]]
-    exact = estimates[EXACT].to_dataset().ie if EXACT in estimates.children else node.ceiling_ie
+    exact = estimates[EXACT].to_dataset()["ie"] if EXACT in estimates.children else node.ceiling_ie
     last = max(int(exact.block[-1]), 1)
     known = [int(position) for position in exact.position.values[exact.notnull().any("block").values]]
     kept = set(thinned(sorted({*known, *(row["position"] for row in found)}), max(2, MOST_CELLS // (last + 4))))

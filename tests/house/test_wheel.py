@@ -18,6 +18,8 @@ assert ie_store.__file__.startswith(sys.argv[1]), ie_store.__file__
 x = np.random.default_rng(0).standard_normal((400, 2))
 print(ie_store.mutual_information(x, x + 0.5 * x[:, ::-1] ** 2 + 1, estimator="cca").outcome)
 from importlib import import_module
+from importlib.resources import files
+assert all(files("ie_store.report").joinpath(name).is_file() for name in ("page.css", "page.js"))
 for path in sorted(__import__("pathlib").Path(sys.argv[1]).rglob("*.py")):
     import_module(".".join(path.relative_to(sys.argv[1]).with_suffix("").parts))
 """

@@ -1,5 +1,8 @@
 """Pictures against the values that were planted: the table behind each, and that its specification is a valid one."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import vl_convert
@@ -161,6 +164,12 @@ def test_what_is_not_there_is_said_with_the_command_that_makes_it(tmp_path, esti
             getattr(plot, name)(alone)
     with pytest.raises(InputError, match="not of one corpus"):
         plot.difference(estimates, alone)
+
+
+def test_without_altair_the_message_says_what_to_install():
+    code = "import sys; sys.modules['altair'] = None; import ie_store; ie_store.plot"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "InputError: pictures need the package altair; install it with: pip install 'ie-store[plot]'" in found.stderr
 
 
 def test_deep_models_and_long_rows_stay_below_altairs_limit():

@@ -176,8 +176,9 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(browser, written, 
 
 @pytest.mark.slow
 @in_chromium
-def test_hover_shows_the_interval_and_outcome(browser, written):
-    visit = Visit(browser, written)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1600), ("dark", 360)])
+def test_hover_shows_the_interval_and_outcome(browser, written, scheme, width):
+    visit = Visit(browser, written, scheme, width)
     visit.draw_all()
     frame = visit.page.locator("#picture-profile-0")
     frame.scroll_into_view_if_needed()
@@ -188,6 +189,9 @@ def test_hover_shows_the_interval_and_outcome(browser, written):
     text = shown.inner_text()
     assert re.search(r"95% interval, bits\s*\d\.\d\d to \d\.\d\d", text)
     assert re.search(r"outcome\s*certified", text)
+    box = shown.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
     visit.context.close()
 
 
