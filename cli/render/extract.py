@@ -36,9 +36,16 @@ def plan(planned: "ExtractPlan", forecast: "Forecast") -> None:
             ("blocks", f"{planned.num_blocks_run} of {model.num_blocks} run"),
             ("shards", f"{planned.missing_shards} to write of {planned.num_shards}, {layout.rows_per_shard:,} sequences each"),
             ("forecast bytes", f"{size(forecast.encoded_bytes)} to write ({size(planned.dense_bytes)} dense); {free} free"),
-            ("forecast time", f"{duration(forecast.seconds)}; the limit is the {forecast.bottleneck}"),
+            ("forecast time", f"{_span(forecast)}; the limit is the {forecast.bottleneck}"),
         ]
     )
+
+
+def _span(forecast: "Forecast") -> str:
+    """The forecast time, with the span it lies in where that is wide: other processes may come and go."""
+    low, high = map(duration, forecast.seconds_span)
+    now = duration(forecast.seconds)
+    return now if low == high else f"{now} ({low} to {high})"
 
 
 def _dtype(planned: "ExtractPlan") -> str:
@@ -57,7 +64,7 @@ def extract_report(report: "ExtractReport") -> None:
     table.add_column("")
     table.add_column("forecast", justify="right")
     table.add_column("measured", justify="right")
-    add_row(table, "time", duration(report.forecast.seconds), duration(report.seconds))
+    add_row(table, "time", _span(report.forecast), duration(report.seconds))
     add_row(table, "the model's part", duration(report.forecast.forward_seconds), duration(report.forward_seconds))
     add_row(table, "bytes", size(report.forecast.encoded_bytes), size(report.num_bytes))
     add_row(

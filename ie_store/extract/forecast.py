@@ -31,16 +31,23 @@ class Forecast:
     write_seconds: float | None
     audit_seconds: float
     seconds: float
-    """With writing behind computing."""
+    """With writing behind computing, at the speed that was measured."""
+    seconds_span: tuple[float, float]
+    """With the machine to itself, and at the lowest speed that was measured."""
     bottleneck: Literal["model", "disk", "nothing"]
 
 
 def make_forecast(plan: ExtractPlan, speed: Speed) -> Forecast:
     """What ``plan`` should cost at ``speed``."""
     encoded_bytes = sum(encoded_bytes_of(plan.layout, item) for item in plan.items)
-    forward_seconds = sum(cost(item.tiles) for item in plan.items) / speed.cost_per_second
+    forward_cost = sum(cost(item.tiles) for item in plan.items)
+    audit_cost = audit_cost_of(plan)
+    forward_seconds = forward_cost / speed.model.mean
     write_seconds = encoded_bytes / speed.disk_bytes_per_second if speed.disk_bytes_per_second else None
-    audit_seconds = plan.audit_rows * (plan.layout.num_positions + 2 * STEP_OVERHEAD) / speed.cost_per_second
+
+    def seconds(rate: float) -> float:
+        return max(forward_cost / rate, write_seconds or 0.0) + audit_cost / rate
+
     bottleneck: Literal["model", "disk"] = "disk" if write_seconds and write_seconds > forward_seconds else "model"
     return Forecast(
         tokens=plan.tokens_computed,
@@ -48,10 +55,16 @@ def make_forecast(plan: ExtractPlan, speed: Speed) -> Forecast:
         free_bytes=speed.free_bytes,
         forward_seconds=forward_seconds,
         write_seconds=write_seconds,
-        audit_seconds=audit_seconds,
-        seconds=max(forward_seconds, write_seconds or 0.0) + audit_seconds,
+        audit_seconds=audit_cost / speed.model.mean,
+        seconds=seconds(speed.model.mean),
+        seconds_span=(seconds(speed.model.alone), seconds(speed.model.lowest)),
         bottleneck=bottleneck if plan.items else "nothing",
     )
+
+
+def audit_cost_of(plan: ExtractPlan) -> int:
+    """What the audit costs, in tokens: a forward for each row and each lone token."""
+    return plan.audit_rows * (plan.layout.num_positions + 2 * STEP_OVERHEAD)
 
 
 def encoded_bytes_of(layout: StoreLayout, item: WorkItem) -> int:

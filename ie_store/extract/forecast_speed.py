@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +30,21 @@ def cost(tiles: tuple[Tile, ...]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelSpeed:
+    """Tokens of `cost` through the model per second, measured on a few batches."""
+
+    mean: float
+    lowest: float
+    """Of a single measurement."""
+    alone: float
+    """With the machine to itself: of the best measurement, or, on a CPU, by the processor time of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed:
     """Measured on a few batches and one file."""
 
-    cost_per_second: float
-    """Tokens of `cost` through the model."""
+    model: ModelSpeed
     disk_bytes_per_second: float | None
     """None where the store is no local folder."""
     free_bytes: int | None
@@ -44,29 +55,54 @@ def measure_speed(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...], f
     """Run a few batches of the last of ``items`` and write a file beside the store; nothing is measured without items."""
     local = items and files.storage_options is None
     return Speed(
-        cost_per_second=_measure_items(engine, corpus, items) if items else math.inf,
+        model=_measure_items(engine, corpus, items) if items else ModelSpeed(mean=math.inf, lowest=math.inf, alone=math.inf),
         disk_bytes_per_second=measure_disk(files.address()) if local else None,
         free_bytes=files.free_bytes(),
     )
 
 
-def _measure_items(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...]) -> float:
+def _measure_items(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...]) -> ModelSpeed:
     work = sum(cost(item.tiles) for item in items)
     return measure_model(engine, items[-1].level, items[-1].rows(corpus)[0], enough=work // 4)
 
 
-def measure_model(engine: Engine, level: Level, tokens: NDArray[np.int32], enough: int) -> float:
-    """Tokens of cost per second: a few batches of rows ``tokens`` (row, position) are run, and their states dropped.
+def measure_model(engine: Engine, level: Level, tokens: NDArray[np.int32], enough: int) -> ModelSpeed:
+    """Run a few batches of rows ``tokens`` (row, position) and drop their states.
 
     ``enough`` tokens of cost end it too, so that measuring a short run does not take longer than the run.
     """
     rows = tokens[: 2 * engine.layout.rows_per_batch]
     _run(engine, level, rows[: max(1, len(rows) // 8)])
-    start, repeats, tokens_of_cost = time.perf_counter(), 0, 0
-    while repeats == 0 or (repeats < _MOST_REPEATS and tokens_of_cost < enough and time.perf_counter() - start < _LEAST_SECONDS):
-        tokens_of_cost += _run(engine, level, rows)
-        repeats += 1
-    return tokens_of_cost / (time.perf_counter() - start)
+    timings: list[Timing] = []
+    while not timings or (
+        len(timings) < _MOST_REPEATS and sum(t.cost for t in timings) < enough and sum(t.wall for t in timings) < _LEAST_SECONDS
+    ):
+        wall, processor = time.perf_counter(), time.process_time()
+        done = _run(engine, level, rows)
+        timings.append(Timing(done, time.perf_counter() - wall, time.process_time() - processor))
+    return summarise(timings, torch.get_num_threads() if engine.model.device.type == "cpu" else None)
+
+
+class Timing(NamedTuple):
+    """One measurement: tokens of cost, and the seconds they took."""
+
+    cost: int
+    wall: float
+    processor: float
+    """Of all threads together."""
+
+
+def summarise(timings: list[Timing], num_threads: int | None) -> ModelSpeed:
+    """The speed that measurements tell; on a CPU with the ``num_threads`` of the model, None elsewhere.
+
+    Where other processes take part of the machine, a thread's processor time stands still while it waits for its turn: divided by
+    the number of threads it is what the wall would show if they were gone.
+    """
+    rates, total = [t.cost / t.wall for t in timings], sum(t.cost for t in timings)
+    alone = max(rates)
+    if num_threads is not None:
+        alone = max(alone, total * num_threads / max(sum(t.processor for t in timings), 1e-9))
+    return ModelSpeed(mean=total / sum(t.wall for t in timings), lowest=min(rates), alone=alone)
 
 
 def _run(engine: Engine, level: Level, rows: NDArray[np.int32]) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ie_store.errors import DiskSpaceError, IeStoreError, NonFiniteError, StoreError
 from ie_store.extract.audit import audit, reference_model, require_close
-from ie_store.extract.forecast import Forecast, make_forecast, require_room
-from ie_store.extract.forecast_speed import measure_speed
+from ie_store.extract.forecast import Forecast, audit_cost_of, make_forecast, require_room
+from ie_store.extract.forecast_speed import cost, measure_speed
 from ie_store.extract.forward.states import HostBuffer
 from ie_store.extract.model.load import TORCH_DTYPES
 from ie_store.extract.model.quiet import quiet_logging
@@ -17,6 +17,7 @@ from ie_store.extract.pipeline import ShardPipeline
 from ie_store.extract.plan import ExtractPlan, make_plan
 from ie_store.extract.prepare import PreparedExtract, prepare
 from ie_store.extract.report import ExtractReport
+from ie_store.extract.time_left import TimeLeft
 from ie_store.extract.work import WorkItem
 from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import StoreLayout
@@ -30,7 +31,7 @@ from ie_store.store.format.arrays import coordinate_values
 OnPlan = Callable[[ExtractPlan, Forecast], None]
 
 
-def plan(spec: ExtractSpec) -> tuple[ExtractPlan, Forecast]:
+def plan_only(spec: ExtractSpec) -> tuple[ExtractPlan, Forecast]:
     """What `perform` would do, and what that should cost at the speed of a few batches. Writes nothing."""
     with quiet_logging():
         job = prepare(spec)
@@ -94,7 +95,7 @@ def _run(
 ) -> ExtractReport:
     start, clock = time.perf_counter(), _Clock()
     try:
-        num_bytes = _compute_and_write(job, plan.items, writer, on_progress, clock)
+        num_bytes = _compute_and_write(job, plan, writer, on_progress, clock)
         with clock.timing("audit"):
             result = _audit(job, plan.audit_rows, on_progress)
     except (NonFiniteError, DiskSpaceError, StoreError) as error:
@@ -120,27 +121,37 @@ def _run(
 
 
 def _compute_and_write(
-    job: PreparedExtract, items: tuple[WorkItem, ...], writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
+    job: PreparedExtract, plan: ExtractPlan, writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
 ) -> int:
-    layout, device = job.engine.layout, job.engine.model.device
+    layout, device, items = job.engine.layout, job.engine.model.device, plan.items
     dtype = TORCH_DTYPES[layout.stored_dtype]
     size = max((_num_values(layout, item) for item in items), default=0)
     buffers = [HostBuffer(size, dtype, device) for _ in range(min(2, len(items)))]
     totals = {level: sum(item.num_rows for item in items if item.level == level) for level in ("micro", "macro")}
-    done = dict.fromkeys(totals, 0)
+    done, work_done = dict.fromkeys(totals, 0), 0.0
+    work = sum(cost(item.tiles) for item in items)
+    time_left = TimeLeft(work + audit_cost_of(plan))
     with ShardPipeline(writer, buffers) as pipeline:
         for item in items:
             with clock.timing("waiting"):
                 buffer = pipeline.free_buffer()
 
-            def tell(tokens: int, all_tokens: int, item: WorkItem = item) -> None:
+            def tell(tokens: int, all_tokens: int, item: WorkItem = item, before: float = work_done) -> None:
+                so_far = before + cost(item.tiles) * tokens / all_tokens
+                on_progress(
+                    Progress(
+                        stage="extraction", done=round(so_far), total=work, unit="tokens of cost", num_bytes=pipeline.num_bytes,
+                        is_whole_run=True, seconds_left=time_left.seconds(so_far),
+                    )
+                )  # fmt: skip
                 rows = done[item.level] + item.num_rows * tokens // all_tokens
-                on_progress(_progress(f"{item.level} states", rows, totals[item.level], pipeline.num_bytes))
+                on_progress(_progress(f"{item.level} states", rows, totals[item.level]))
 
             with clock.timing("forward"):
                 states = job.engine.fill(item, *item.rows(job.corpus), buffer, tell)
             pipeline.write(item, buffer, states)
             done[item.level] += item.num_rows
+            work_done += cost(item.tiles)
         with clock.timing("waiting"):
             pipeline.finish()
         return pipeline.num_bytes
@@ -153,13 +164,13 @@ def _num_values(layout: StoreLayout, item: WorkItem) -> int:
 def _audit(job: PreparedExtract, num_rows: int, on_progress: OnProgress) -> dict[str, Any]:
     engine = replace(job.engine, model=reference_model(job.spec, job.engine.model))
     reader = open_reader(job.spec.store, job.name)
-    result = audit(engine, reader, num_rows, job.spec.seed, lambda done, total: on_progress(_progress("audit", done, total, 0)))
+    result = audit(engine, reader, num_rows, job.spec.seed, lambda done, total: on_progress(_progress("audit", done, total)))
     require_close(result, job.engine.model.spec.compute_dtype, reader.address)
     return result
 
 
-def _progress(stage: str, done: int, total: int, num_bytes: int) -> Progress:
-    return Progress(stage=stage, done=done, total=total, unit="rows", num_bytes=num_bytes)
+def _progress(stage: str, done: int, total: int) -> Progress:
+    return Progress(stage=stage, done=done, total=total, unit="rows")
 
 
 def _reused(job: PreparedExtract, plan: ExtractPlan, forecast: Forecast) -> ExtractReport:

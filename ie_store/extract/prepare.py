@@ -54,7 +54,7 @@ class PreparedExtract:
     lock: Lock | None = None
     """The dataset's, where it is held for this run."""
     largest_state: float | None = None
-    """Largest magnitude in the sample of states that the dtype was chosen by; None where it was given or is the store's."""
+    """Largest magnitude in the sample of states that the dtype was chosen by; None where it was given or found."""
 
     @property
     def stored_same(self) -> DatasetReader | None:

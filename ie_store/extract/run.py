@@ -24,9 +24,9 @@ def plan_extract(spec: ExtractSpec) -> "tuple[ExtractPlan, Forecast]":
         IdentityError: a dataset of the same name was made from something else.
     """
     require_startable(spec)
-    from ie_store.extract.perform import plan
+    from ie_store.extract.perform import plan_only
 
-    return plan(spec)
+    return plan_only(spec)
 
 
 def extract(

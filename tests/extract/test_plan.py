@@ -12,7 +12,7 @@ from tiny_models import BLOCKS, HIDDEN, prefix_rows
 
 from ie_store.extract.engine import Engine
 from ie_store.extract.forecast import encoded_bytes_of, make_forecast
-from ie_store.extract.forecast_speed import Speed
+from ie_store.extract.forecast_speed import ModelSpeed, Speed, Timing, summarise
 from ie_store.extract.forward.batches import Batch
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.tiles import STEP_OVERHEAD, plan_tiles
@@ -119,13 +119,25 @@ def test_an_unfinished_audit_is_planned(make_spec: MakeSpec, monkeypatch: pytest
 
 def test_a_forecast_is_arithmetic_over_a_plan_and_a_speed(make_spec: MakeSpec) -> None:
     plan, _ = plan_extract(make_spec(dtype="float32"))
-    fast = make_forecast(plan, Speed(cost_per_second=1000.0, disk_bytes_per_second=None, free_bytes=None))
-    slow_disk = make_forecast(plan, Speed(cost_per_second=1000.0, disk_bytes_per_second=1.0, free_bytes=5))
+    model = ModelSpeed(mean=1000.0, lowest=500.0, alone=4000.0)
+    fast = make_forecast(plan, Speed(model=model, disk_bytes_per_second=None, free_bytes=None))
+    slow_disk = make_forecast(plan, Speed(model=model, disk_bytes_per_second=1.0, free_bytes=5))
     assert fast.forward_seconds == (plan.tokens_computed + STEP_OVERHEAD * plan.num_batches) / 1000
     assert (fast.write_seconds, fast.bottleneck) == (None, "model")
     assert (slow_disk.write_seconds, slow_disk.bottleneck) == (slow_disk.encoded_bytes, "disk")
     assert slow_disk.seconds == slow_disk.encoded_bytes + slow_disk.audit_seconds
+    assert fast.seconds_span == (fast.seconds / 4, 2 * fast.seconds)
+    assert slow_disk.seconds_span[0] == slow_disk.encoded_bytes + slow_disk.audit_seconds / 4
     assert asdict(fast).items() >= {"tokens": plan.tokens_computed, "encoded_bytes": slow_disk.encoded_bytes}.items()
+
+
+def test_a_speed_spans_from_the_lowest_to_that_of_an_idle_machine() -> None:
+    """Two threads that got half of a processor each: with the machine to themselves they are four times as fast."""
+    timings = [Timing(100, wall=2.0, processor=1.0), Timing(100, wall=4.0, processor=2.0)]
+    speed = summarise(timings, num_threads=2)
+    assert (speed.mean, speed.lowest, speed.alone) == (200 / 6, 25.0, 200 * 2 / 3.0)
+    assert summarise(timings, num_threads=None).alone == 50.0
+    assert summarise([Timing(100, wall=1.0, processor=4.0)], num_threads=2).alone == 100.0
 
 
 def test_forecast_bytes_count_states_that_differ_from_the_row_above(make_spec: MakeSpec) -> None:
