@@ -13,7 +13,7 @@ from tiny_models import BLOCKS, HIDDEN, prefix_rows, save_tiny
 
 import ie_store.extract.prepare as job
 from ie_store.errors import REPAIR, StoreError
-from ie_store.extract import run
+from ie_store.extract import perform
 from ie_store.extract.layout import choose_layout
 from ie_store.store.format.shard_index import parse_index
 from ie_store.store.open import open_reader
@@ -141,17 +141,17 @@ def test_a_plan_with_repair_counts_damaged_shards_and_touches_nothing(made, stor
 def test_repair_that_is_cut_off_leaves_an_incomplete_dataset_that_resumes(store, extract, monkeypatch):
     before = tree(store)
     flipped(store)
-    real = run._compute_and_write
+    real = perform._compute_and_write
 
     def stop(*arguments):
         raise StoreError("pulled")
 
-    monkeypatch.setattr(run, "_compute_and_write", stop)
+    monkeypatch.setattr(perform, "_compute_and_write", stop)
     assert extract("--repair").exit_code == 2
     reader = open_reader(str(store), NAME)
     assert not reader.complete
     assert reader.missing_shards("macro") == [2]
-    monkeypatch.setattr(run, "_compute_and_write", real)
+    monkeypatch.setattr(perform, "_compute_and_write", real)
     assert extract().exit_code == 0
     assert tree(store) == before
 

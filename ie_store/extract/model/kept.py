@@ -24,10 +24,11 @@ MOST_OF_THE_DISK = 0.1
 
 def kept_folder() -> Path | None:
     """Where entries are kept; None where nothing is to be."""
-    told = os.environ.get(VARIABLE)
-    if told is None:
-        return Path.home() / ".cache" / "ie-store"
-    return Path(told).expanduser() if told else None
+    told = os.environ.get(VARIABLE, "~/.cache/ie-store")
+    try:
+        return Path(told).expanduser() if told else None
+    except RuntimeError:  # nobody's home
+        return None
 
 
 def key_of(*parts: str) -> str:
