@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
 
 from ie_store.estimators import DEFAULTS, EstimatorSpec, estimator_spec
-from ie_store.options import Attention, EstimateSpec, ExtractSpec, OnProgress, ProfileSpec, ignore_progress
+from ie_store.options import Attention, DtypeChoice, EstimateSpec, ExtractSpec, OnProgress, ProfileSpec, ignore_progress
 from ie_store.profiles import PROFILE_NAMES, ProfileMethod, profile_method
 from ie_store.specs import BosPolicy, Emergence, StoredDtype
 
@@ -34,7 +34,7 @@ def extract(
     name: str | None = None,
     positions: str = "all",
     layers: str = "all",
-    dtype: StoredDtype = "float16",
+    dtype: DtypeChoice = "auto",
     compute_dtype: StoredDtype | None = None,
     bos: BosPolicy = "none",
     attention: Attention = "auto",

@@ -80,7 +80,7 @@ def test_a_run_stores_what_it_says(make_spec: MakeSpec) -> None:
     assert asdict(reader.attributes.audit) == report.audit
     assert max(report.audit["relative_error"].values()) < 1e-6
     stages = [progress.stage for progress in told]
-    assert sorted(set(stages), key=stages.index) == ["micro states", "macro states", "audit"]
+    assert sorted(set(stages), key=stages.index) == ["extraction", "micro states", "macro states", "audit"]
     assert all(0 < progress.done <= progress.total for progress in told)
     dataset = xr.open_zarr(report.address, consolidated=False)
     assert np.array_equal(dataset.macro.values, states)

@@ -54,7 +54,7 @@ def test_overflow_names_its_place_and_finished_shards_stay(
     model = gpt2_folder(tmp_path, position_value=40000.0, token_value=40000.0)
     place = r"layer 0, position 6, source row 7, hidden dimension 5 is 80000, more than float16 can hold \(65504\)"
     with pytest.raises(NonFiniteError, match=place + r"; store as --dtype bfloat16 or float32"):
-        extract(make_spec(model=model, corpus=corpus))
+        extract(make_spec(model=model, corpus=corpus, dtype="float16"))
     reader = open_reader(str(tmp_path / "store"), "broken/rows")
     assert not reader.complete
     assert "more than float16 can hold" in reader.attributes.incomplete_reason
@@ -69,7 +69,7 @@ def test_overflow_names_its_place_and_finished_shards_stay(
 
 def test_a_large_value_that_fits_is_stored(make_spec: MakeSpec, corpus: str, tmp_path: Path) -> None:
     model = gpt2_folder(tmp_path, position_value=32000.0, token_value=33500.0)
-    report = extract(make_spec(model=model, corpus=corpus))
+    report = extract(make_spec(model=model, corpus=corpus, dtype="float16"))
     assert open_reader(str(tmp_path / "store"), report.name).complete
 
 
@@ -84,7 +84,7 @@ def test_what_is_not_a_number_in_the_model_is_not_stored(make_spec: MakeSpec, co
 def test_a_fault_in_a_lone_token_names_the_token(make_spec: MakeSpec, corpus: str, tmp_path: Path) -> None:
     model = gpt2_folder(tmp_path, position_value=0.0, token_value=70000.0)
     with pytest.raises(NonFiniteError, match=r"layer 0, position 0, lone token 60, hidden dimension 5 is (69999|70000)"):
-        extract(make_spec(model=model, corpus=corpus))
+        extract(make_spec(model=model, corpus=corpus, dtype="float16"))
 
 
 def test_wrong_states_in_the_store_are_found_by_the_audit(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,7 @@ def largest_of_all(model: Path, positions: slice = slice(None)) -> float:
 @pytest.mark.parametrize(("part", "dtype"), [(0.4, "float16"), (0.6, "bfloat16"), (40.0, "bfloat16")])
 def test_the_dtype_follows_from_the_largest_state(make_spec: MakeSpec, tmp_path: Path, part: float, dtype: str) -> None:
     """The sample is all rows here, so that its largest state is known from outside."""
-    model = scaled(tmp_path, 1.0)
-    model = scaled(tmp_path, part * FLOAT16_END / largest_of_all(model))
+    model = scaled(tmp_path, part * FLOAT16_END / (largest_of_all(scaled(tmp_path, 1e4)) / 1e4))
     expected = largest_of_all(model)
     assert expected == pytest.approx(part * FLOAT16_END, rel=0.05)
     spec = make_spec(model=str(model), layers=BEFORE_LAST)
@@ -63,9 +62,10 @@ def test_layers_and_positions_that_are_not_stored_are_not_looked_at(make_spec: M
 
 
 def test_the_sample_is_a_seeded_part_of_many_rows(make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ie_store.extract.stored_dtype.SAMPLED_TOKENS", 1)
+    for what in ("ROWS", "TOKENS"):
+        monkeypatch.setattr(f"ie_store.extract.stored_dtype.SAMPLED_{what}", 1)
     np.save(tmp_path / "rows.npy", prefix_rows(num_rows=500))
-    seen = [plan_extract(make_spec(seed=seed))[0].largest_state for seed in (0, 0, 1, 2)]
+    seen = [plan_extract(make_spec(seed=seed))[0].largest_state for seed in (0, 0, 1, 2, 3)]
     assert seen[0] == seen[1]
     assert len(set(seen)) > 1
 
