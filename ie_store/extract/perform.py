@@ -25,7 +25,7 @@ from ie_store.store.dataset.reader import open_reader
 from ie_store.store.dataset.repair import damaged_shards
 from ie_store.store.dataset.writer import DatasetWriter
 from ie_store.store.files.open import open_storage
-from ie_store.store.files.protocol import Lock
+from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import coordinate_values
 
 OnPlan = Callable[[ExtractPlan, Forecast], None]
@@ -42,10 +42,10 @@ def plan_only(spec: ExtractSpec) -> tuple[ExtractPlan, Forecast]:
         return planned, _forecast(job, planned)
 
 
-def perform(spec: ExtractSpec, lock: Lock | None, on_progress: OnProgress, on_plan: OnPlan) -> ExtractReport:
-    """Do what ``spec`` asks; `run.extract` says how. ``lock`` is the dataset's, where it is held."""
+def perform(spec: ExtractSpec, held: Storage | None, on_progress: OnProgress, on_plan: OnPlan) -> ExtractReport:
+    """Do what ``spec`` asks; `run.extract` says how. ``held`` is the storage through which the dataset is held, where it is."""
     with quiet_logging():
-        job = prepare(spec, lock)
+        job = prepare(spec, held)
         if spec.repair and job.stored_same is not None:
             job = _repaired(job, on_progress)
         plan = make_plan(job)

@@ -31,7 +31,7 @@ from ie_store.specs import LEVELS, DatasetIdentity, Level, StoredDtype
 from ie_store.store.dataset.handle import require_identity
 from ie_store.store.dataset.reader import DatasetReader, open_reader
 from ie_store.store.dataset.writer import DatasetWriter, open_writer
-from ie_store.store.files.protocol import Lock
+from ie_store.store.files.protocol import Storage
 
 MOST_TOKEN_IDS = 2**31
 """Where a configuration does not say how many there are; the loaded model does."""
@@ -51,8 +51,8 @@ class PreparedExtract:
     """A dataset of the same name, whatever it was made from."""
     damaged: dict[Level, list[int]] = field(default_factory=dict)
     """Stored shards that a plan counts as missing."""
-    lock: Lock | None = None
-    """The dataset's, where it is held for this run."""
+    held: Storage | None = None
+    """The storage through which the dataset is held for this run, where it is."""
     largest_state: float | None = None
     """Largest magnitude in the sample of states that the dtype was chosen by; None where it was given or found."""
 
@@ -83,17 +83,17 @@ class PreparedExtract:
             texts=self.corpus.texts,
             session=session_facts(self.engine.model.device, self.engine.sharing),
             replace=self.spec.replace,
-            lock=self.lock,
+            held=self.held,
         )
 
 
 @gguf_parsed_once()
-def prepare(spec: ExtractSpec, lock: Lock | None = None) -> PreparedExtract:
+def prepare(spec: ExtractSpec, held: Storage | None = None) -> PreparedExtract:
     """Make the corpus and load the model, cheapest checks first: the weights come last.
 
     Args:
         spec: what to do.
-        lock: the dataset's, where the caller holds it.
+        held: the storage through which the caller holds the dataset, where it does.
 
     Raises:
         InputError: something in ``spec`` cannot be used as given.
@@ -127,7 +127,7 @@ def prepare(spec: ExtractSpec, lock: Lock | None = None) -> PreparedExtract:
                 model=model.spec, corpus_fingerprint=corpus.spec.fingerprint, recipe=corpus.spec.recipe, layout=layout
             ),
             stored=stored,
-            lock=lock,
+            held=held,
             largest_state=largest,
         )
 

@@ -13,7 +13,7 @@ from ie_store.options import ExtractSpec
 from ie_store.store.dataset.handle import Dataset, find_dataset, require_identity
 from ie_store.store.dataset.writer import hold_dataset
 from ie_store.store.files.open import open_storage
-from ie_store.store.files.protocol import Lock, Storage
+from ie_store.store.files.protocol import Storage
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Place:
     """MODEL/CORPUS."""
     stored: Dataset | None
 
-    def held(self, spec: ExtractSpec) -> AbstractContextManager[Lock | None]:
+    def held(self, spec: ExtractSpec) -> AbstractContextManager[Storage | None]:
         """Hold the place from here on, so that whoever comes second loads no model; a complete dataset is only looked at.
 
         Raises:

@@ -51,7 +51,7 @@ def extract(
         NonFiniteError: a state that cannot be stored; finished shards stay and the dataset says why it is incomplete.
         StoreError: the audit finds states that cannot be right.
     """
-    with require_startable(spec).held(spec) as lock:
+    with require_startable(spec).held(spec) as held:
         from ie_store.extract.perform import perform
 
-        return perform(spec, lock, on_progress, on_plan)
+        return perform(spec, held, on_progress, on_plan)

@@ -84,7 +84,7 @@ def test_too_large_a_batch_for_the_device_is_an_error_to_mend(make_spec: MakeSpe
 
     spec = make_spec()
     job = ie_store.extract.prepare.prepare(spec)
-    monkeypatch.setattr("ie_store.extract.perform.prepare", lambda spec, lock: replace(job, lock=lock))
+    monkeypatch.setattr("ie_store.extract.perform.prepare", lambda spec, held: replace(job, held=held))
     monkeypatch.setattr(job.engine.model.decoder.module, "forward", full)
     with pytest.raises(InputError, match="smaller --batch-size"):
         extract(spec)

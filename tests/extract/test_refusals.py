@@ -12,8 +12,10 @@ import pytest
 from tiny_models import prefix_rows
 
 from ie_store.errors import BusyError, IdentityError, InputError
+from ie_store.extract.prepare import prepare
 from ie_store.extract.run import extract, plan_extract
 from ie_store.options import ExtractSpec
+from ie_store.store.dataset.remove import lock_key
 from ie_store.store.dataset.writer import hold_dataset
 from ie_store.store.files.open import open_storage
 
@@ -74,8 +76,8 @@ def test_of_many_that_start_together_one_loads_a_model(make_spec: MakeSpec, monk
     spec, num_processes = make_spec(), 10
     loading, refused, may_end = [], [], threading.Event()
 
-    def load(spec: ExtractSpec, lock: Any, *more: Any) -> None:
-        loading.append(lock)
+    def load(spec: ExtractSpec, held: Any, *more: Any) -> None:
+        loading.append(held)
         may_end.wait(60)
 
     def start() -> None:
@@ -94,6 +96,18 @@ def test_of_many_that_start_together_one_loads_a_model(make_spec: MakeSpec, monk
         thread.join()
     assert (len(loading), len(refused)) == (1, num_processes - 1)
     assert not list(Path(spec.store).rglob("*"))
+
+
+def test_a_held_dataset_is_written_through_the_storage_that_holds_it_and_stays_held(make_spec: MakeSpec) -> None:
+    """A claim in a bucket guards what is written through the storage that took it, and through no other."""
+    spec = make_spec()
+    files = open_storage(spec.store)
+    with hold_dataset(files, "llama/rows") as held:
+        with prepare(spec, held).open_writer() as writer:
+            assert writer.dataset.files is files
+        with pytest.raises(BusyError):
+            files.lock(lock_key("llama/rows"))
+    files.lock(lock_key("llama/rows")).release()
 
 
 @pytest.fixture

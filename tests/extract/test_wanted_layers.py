@@ -32,8 +32,8 @@ def block_calls(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     calls: list[set[int]] = []
     prepare = ie_store.extract.perform.prepare
 
-    def watched(spec: ExtractSpec, *lock: Any) -> Any:
-        job = prepare(spec, *lock)
+    def watched(spec: ExtractSpec, *held: Any) -> Any:
+        job = prepare(spec, *held)
         decoder = job.engine.model.decoder
         decoder.module.register_forward_pre_hook(lambda *_: calls.append(set()))
         for index, block in enumerate(decoder.blocks):

@@ -58,7 +58,7 @@ def open_writer(
     session: dict[str, Any],
     texts: CorpusTexts | None = None,
     replace: bool = False,
-    lock: Lock | None = None,
+    held: Storage | None = None,
 ) -> "DatasetWriter":
     """Create dataset ``name`` or resume it, holding its lock until the writer is closed.
 
@@ -73,7 +73,7 @@ def open_writer(
         texts: what people read of the rows, where it is known; no part of the identity.
         session: provenance of this run (versions, device, threads, time); kept with the shards it writes.
         replace: remove a dataset of the same name and another identity first.
-        lock: the dataset's, where the caller holds it (`hold_dataset`); it stays the caller's.
+        held: the storage through which the caller holds the dataset already (`hold_dataset`), and goes on to.
 
     Raises:
         InputError: the name or the rows do not fit.
@@ -81,11 +81,11 @@ def open_writer(
         IdentityError: a dataset of another identity stands there.
         BusyError: a living process writes it.
     """
-    files = open_storage(store)
+    files = open_storage(store) if held is None else held
     require_rows(identity, corpus, tokens, source_row, labels)
     require_creatable(files, dataset_name(name))
     _require_same(files, name, identity, replace)
-    own = files.lock(lock_key(name)) if lock is None else None
+    own = files.lock(lock_key(name)) if held is None else None
     try:
         dataset = _require_same(files, name, identity, replace)
         if dataset is None or identity.differences(dataset.identity):
@@ -99,8 +99,8 @@ def open_writer(
 
 
 @contextmanager
-def hold_dataset(files: Storage, name: str) -> Iterator[Lock]:
-    """Hold the right to write dataset ``name`` while open; where nothing came of it, nothing is left in the store.
+def hold_dataset(files: Storage, name: str) -> Iterator[Storage]:
+    """Hold the right to write dataset ``name`` through ``files`` while open; where nothing came of it, the store is as it was.
 
     Raises:
         StoreError: something else stands there.
@@ -111,7 +111,7 @@ def hold_dataset(files: Storage, name: str) -> Iterator[Lock]:
     is_new = files.size(key) is None
     with files.lock(key) as lock:
         try:
-            yield lock
+            yield files
         finally:
             if is_new and set(files.list_keys(name)) == {key}:
                 lock.remove()
