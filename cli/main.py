@@ -6,7 +6,6 @@ import sys
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -17,6 +16,8 @@ from . import estimate, extract, profile, report, show, store
 from .session import ASKED, asked, options, session
 
 STOPPED = "stopped: what was finished is kept; the same command goes on from there"
+UsageError = typer.BadParameter.__mro__[1]
+"""A command line that cannot be parsed; typer has click's, or one of its own, and names neither."""
 
 
 class Terminated(SystemExit):
@@ -41,9 +42,9 @@ class Door(TyperGroup):
             result = super().invoke(ctx)
             session().log("ended: done")
             return result
-        except (IeStoreError, click.UsageError) as error:
+        except (IeStoreError, UsageError) as error:
             session().log(f"ended: {type(error).__name__}: {error}")
-            if isinstance(error, click.UsageError) and not as_json:
+            if isinstance(error, UsageError) and not as_json:
                 raise
             _tell(error, as_json)
             raise typer.Exit(error.exit_code) from None
@@ -60,9 +61,9 @@ class Door(TyperGroup):
             raise typer.Exit(141) from None
 
 
-def _tell(error: IeStoreError | click.UsageError, as_json: bool) -> None:
+def _tell(error: Any, as_json: bool) -> None:
     """Say on standard error what is wrong: as a sentence, or as one JSON object."""
-    message = error.format_message() if isinstance(error, click.UsageError) else str(error)
+    message = error.format_message() if isinstance(error, UsageError) else str(error)
     if as_json:
         found = {"kind": type(error).__name__, "message": message, "exit_code": error.exit_code}
         typer.echo(json.dumps({"error": found}), err=True)

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from ie_store.errors import InputError
@@ -35,16 +34,17 @@ class Session:
             raise InputError(f"log file {self.log_file} cannot be written: {error.strerror or error}; give another") from None
 
 
-def asked(context: click.Context) -> list[str]:
+def asked(context: typer.Context) -> list[str]:
     """What was written on the command line, after the name of the program."""
     return list(context.find_root().meta.get(ASKED, []))
 
 
 def session() -> Session:
     """That of the command that runs."""
-    context = click.get_current_context(silent=True)
-    found = context.find_root().obj if context is not None else None
-    return found if isinstance(found, Session) else Session()
+    return _session[-1]
+
+
+_session = [Session()]
 
 
 def _tell_version(asked: bool) -> None:
@@ -73,5 +73,7 @@ def options(
 
     Options of commands take their defaults from the environment: IE_STORE_DEVICE is that of --device.
     """
-    context.obj = Session(quiet=quiet, log_file=log_file)
-    context.obj.log(f"began: {shlex.join(['ie-store', *asked(context)])}")
+    _session[:] = [Session(quiet=quiet)]
+    logging = Session(quiet=quiet, log_file=log_file)
+    logging.log(f"began: {shlex.join(['ie-store', *asked(context)])}")
+    _session[:] = [logging]  # once it is known that the file can be written

@@ -52,7 +52,7 @@ def test_the_shell_completes_commands_and_options(words, found):
         (["info", "model/none"], "StoreError", "is not a dataset"),
         (["info", "none"], "InputError", "is not MODEL/CORPUS"),
         (["show", "model/corpus", "--against"], "UsageError", ""),
-        (["estimate", "model/corpus", "--estimator", "mine", "--folds", "many"], "UsageError", "many"),
+        (["estimate", "model/corpus", "--estimator", "mine", "--folds", "many"], "UsageError", "--folds"),
     ],
 )
 def test_errors_are_json_where_json_is_asked_for(made, arguments, kind, message):
