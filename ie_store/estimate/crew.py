@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 
-from ie_store.errors import ClusterError, InputError
+from ie_store.errors import ClusterError, IeStoreError, InputError
 from ie_store.estimate.errand import Errand, run_errand
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ class Crew:
             f"the Dask scheduler {self._scheduler or 'of this run'} is gone; what was finished is kept: the same command goes on"
         )
 
-    def send(self, errand: Errand, worker: str, name: str) -> "Future[None]":
+    def send(self, errand: Errand, worker: str, name: str) -> "Future[IeStoreError | None]":
         """Hand an errand to one worker and to no other."""
-        future: Future[None] = self._client.submit(
+        future: Future[IeStoreError | None] = self._client.submit(
             run_errand, errand, key=name, workers=[worker], allow_other_workers=False, pure=False
         )
         future.add_done_callback(lambda _: self._ended.set())
@@ -135,7 +135,7 @@ class Crew:
         self._ended.wait(seconds)
         self._ended.clear()
 
-    def forget(self, future: "Future[None]") -> None:
+    def forget(self, future: "Future[IeStoreError | None]") -> None:
         """Let go of an errand that nobody will finish."""
         with suppress(Exception):
             self._client.cancel([future], force=True)

@@ -1,7 +1,7 @@
 """One item of work in a process of a Dask cluster: it opens the dataset, reads its slabs, and writes the record itself.
 
-What is sent is an address and specs; nothing comes back. A process works on one errand at a time, with as many threads as Dask
-counts it for, and keeps the dataset and the last slabs open for the next one.
+What is sent is an address and specs; what comes back is an error at most. A process works on one errand at a time, with as many
+threads as Dask counts it for, and keeps the dataset and the last slabs open for the next one.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 import dask
 import torch
 
-from ie_store.errors import StoreError
+from ie_store.errors import IeStoreError, StoreError
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.execute import Workplace, execute
@@ -69,13 +69,22 @@ class Desk:
         return self._groups[estimator]
 
 
-def run_errand(errand: Errand) -> None:
-    """Carry out an item, unless it has a record already. Nothing comes back: a result would be lost with its worker.
+def run_errand(errand: Errand) -> IeStoreError | None:
+    """Carry out an item, unless it has a record already.
 
-    Raises:
-        StoreError, NonFiniteError, InputError: as in a run without workers.
-        TimeIsUp: and there is no record.
+    Returns:
+        None, or what stood against it, as a run without workers raises it; raised here, Dask would print a traceback of it.
     """
+    try:
+        _carry_out(errand)
+    except IeStoreError as error:
+        return error
+    except TimeIsUp:  # the run that sent it knows
+        return None
+    return None
+
+
+def _carry_out(errand: Errand) -> None:
     with _ONE_AT_A_TIME, dask.config.set(scheduler="synchronous"):  # else a slab would be read by another task, elsewhere
         started = monotonic()
         torch.set_num_threads(errand.threads)

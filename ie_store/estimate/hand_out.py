@@ -5,12 +5,13 @@ any worker for long is started anew.
 """
 
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from ie_store.errors import ClusterError
+from ie_store.errors import ClusterError, IeStoreError
 from ie_store.estimate.crew import Crew
 from ie_store.estimate.errand import Errand
 from ie_store.estimate.plan import EstimatePlan, WorkItem
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 """Between two looks at the workers while no errand ends."""
+RESULT_SECONDS = 10.0
+"""For what an errand met to arrive."""
 LONELY_SECONDS = 30.0
 """Without a worker for so long, a cluster of our own is started anew."""
 MOST_LOSSES = 20
@@ -34,7 +37,7 @@ class Sent:
     """An item in a worker's hands."""
 
     item: WorkItem
-    future: "Future[None]"
+    future: "Future[IeStoreError | None]"
     began: float | None
     """None for a worker's first, which opens the dataset too: it tells nothing of what items take."""
 
@@ -100,8 +103,13 @@ class HandOut:
                 raise error
         if sent.future.status == "finished" and self._groups[sent.item.estimator].find(sent.item.key):
             self._watch.finished(sent.item, None if sent.began is None else monotonic() - sent.began)
-        else:
-            self._lose(sent)
+            return
+        if sent.future.status == "finished":
+            with suppress(TimeoutError, OSError):  # lost with its worker: then another meets the same
+                if (met := sent.future.result(timeout=RESULT_SECONDS)) is not None:
+                    raise met
+            sleep(POLL_SECONDS)  # a network's file system may show the record later
+        self._lose(sent)
 
     def _lose(self, sent: Sent) -> None:
         """A worker is gone with an item; it may have written the record before."""

@@ -202,6 +202,11 @@ class Future:
     def exception(self, timeout):
         return self._value
 
+    def result(self, timeout):
+        if self._value == "gone":
+            raise TimeoutError
+        return self._value
+
 
 class UnreliableCrew:
     """Workers as far as the loop sees them; what becomes of each errand is drawn."""
@@ -227,7 +232,7 @@ class UnreliableCrew:
         return dict(self._alive)
 
     def send(self, errand, worker, name):
-        fate = self._chance.choice(["done", "done", "lies", "hangs", "cancelled", "lost", "killed"])
+        fate = self._chance.choice(["done", "done", "lies", "gone", "hangs", "cancelled", "lost", "killed"])
         if fate in ("done", "hangs"):
             from ie_store.estimate.errand import run_errand
 
@@ -239,7 +244,7 @@ class UnreliableCrew:
             from distributed import KilledWorker
 
             return Future("error", KilledWorker(name, None, 3))
-        return Future("finished" if fate in ("done", "lies") else fate)
+        return Future("finished", "gone") if fate == "gone" else Future("finished" if fate in ("done", "lies") else fate)
 
     def wait(self, seconds):
         pass

@@ -105,8 +105,9 @@ class ResultGroup:
         return assemble([piece for record in self._records.values() for piece in record.pieces], self._sizes)
 
     def arrays_of(self, item: str) -> WholeArrays:
-        """All arrays of one record that is known, by name."""
-        return assemble(list(self._records[item].pieces), self._sizes)
+        """Arrays over (block, position) of one record that is known, by name; no others, which may be large."""
+        pieces = [part for part in self._records[item].pieces if part.variable.dimensions == ("block", "position")]
+        return assemble(pieces, self._sizes)
 
     @property
     def flags(self) -> Flags:
