@@ -16,7 +16,7 @@ from . import estimate, extract, profile, report, show, store
 from .session import ASKED, asked, options, session
 
 STOPPED = "stopped: what was finished is kept; the same command goes on from there"
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 """A command line that cannot be parsed; typer has click's, or one of its own, and names neither."""
 
 

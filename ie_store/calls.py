@@ -126,8 +126,8 @@ def estimate(
     """
     asked = tuple(estimator_spec(one) if isinstance(one, str) else one for one in _listed(estimators))
     spec = EstimateSpec(
-        store=os.fspath(store), name=name, estimators=asked, blocks=blocks, positions=positions, device=device, strict=strict, yes=yes,
-        time_limit=time_limit, workers=workers, scheduler=scheduler,
+        store=os.fspath(store), name=name, estimators=asked, blocks=blocks, positions=positions, device=device, strict=strict,
+        yes=yes, time_limit=time_limit, workers=workers, scheduler=scheduler,
     )  # fmt: skip
     from ie_store.estimate.run import estimate as run
 
