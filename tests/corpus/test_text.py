@@ -97,6 +97,7 @@ def test_standard_input(tmp_path, packed):
         "from ie_store.corpus.make import make_corpus\n"
         "class Bytes:\n"
         "    encode = staticmethod(lambda text: list(text.encode()))\n"
+        "    decode = staticmethod(lambda tokens: bytes(tokens).decode())\n"
         "print(make_corpus('text:-?length=3', tokenizer=Bytes(), vocab_size=256).tokens.tolist())\n"
     )
     given = gzip.compress(b"abcd\nabc\n", mtime=0) if packed else b"abcd\nabc\n"
