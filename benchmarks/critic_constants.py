@@ -52,6 +52,7 @@ CONSTANTS: dict[str, tuple[Any, ...]] = {
     "base.ROWS_TO_CHOOSE": (256, 1024),
     "base.ROWS_TO_VALIDATE": (512, 2048),
     "scores.MOST_REFERENCES": (1000, 2000),
+    "base.ROWS_TO_CENTRE": (2048, 8192),
     "base.BY_ROW_GAIN_NATS": (0.025, 0.1),
     "bounds.SATURATED_SHARE": (0.7, 0.925),
     "bounds.SMILE_CLIP": (2.5, 10.0),

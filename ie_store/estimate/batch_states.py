@@ -47,6 +47,10 @@ class BatchStates:
         """The slab of a layer."""
         return self.slabs[Slab.of(self.batch.level, layer, self.batch.position)]
 
+    def on_device(self, layer: int) -> Tensor:
+        """(slab row, hidden) the slab of a layer on the device, stored dtype; bfloat16 as float32."""
+        return torch.from_numpy(self.states(layer).rows).to(self.device)
+
     def table(self, layer: int, outcomes: DistinctPrefixes) -> Tensor:
         """(outcome, hidden) one row per outcome, on the device; the slab itself where its rows are the outcomes."""
         rows, first_rows = self.states(layer).rows, outcomes.first_rows

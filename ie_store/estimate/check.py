@@ -8,6 +8,7 @@ import torch
 
 from ie_store.errors import InputError
 from ie_store.estimate import self_consistency
+from ie_store.estimate.critics.rows import PairedSlabs
 from ie_store.estimate.device import choose_device
 from ie_store.estimate.estimators.cross_fit import cross_fit
 from ie_store.estimate.mutual_information import mutual_information
@@ -117,9 +118,10 @@ def _shuffled(estimator: EstimatorSpec[Any], x: Rows, y: Rows, spec: CheckSpec, 
     left, right = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
     estimates: list[MIEstimate] = []
     for start in range(0, len(orders), SHUFFLES_AT_ONCE):
-        together = torch.stack([right[torch.from_numpy(order).to(device)] for order in orders[start : start + SHUFFLES_AT_ONCE]])
-        same = left.expand(len(together), *left.shape)
-        estimates += cross_fit(same, together, estimator, groups=np.arange(len(x)))
+        together = [right[torch.from_numpy(order).to(device)] for order in orders[start : start + SHUFFLES_AT_ONCE]]
+        numbers = tuple(range(len(together)))
+        pairs = PairedSlabs(slabs=(left, *together), x=(0,) * len(numbers), y=tuple(number + 1 for number in numbers))
+        estimates += cross_fit(pairs, estimator, groups=np.arange(len(x)))
     return estimates
 
 

@@ -37,7 +37,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
     "extract.model": (),
     "extract.forward": ("extract.model",),
     "estimate.exact": ("store",),
-    "estimate.critics": ("estimate.exact",),
+    "estimate.critics": ("estimate.exact", "estimate.device"),
     "estimate.profiles": ("store", "estimate.exact", "estimate.read"),
     "estimate.estimators": (
         "store",

@@ -10,7 +10,7 @@ by row      row i's own constant ln mean_r exp T_ir over reference columns r, ta
             Read on held-out rows this is the contrastive bound of van den Oord et al. 2018 with fresh negatives.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import log
 
@@ -20,8 +20,10 @@ from torch import Tensor
 from ie_store.estimate.critics.bounds import SATURATED_SHARE, Bound, PairStatistics, validation_nats
 from ie_store.estimate.critics.canonical_correlations import LinearCritic, fit_linear
 from ie_store.estimate.critics.folds import Fold
-from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
-from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, log_means, pair_means, soft_cap
+from ie_store.estimate.critics.pair_means import Scores, joint_scores, log_means, over_rows, pair_means, scored
+from ie_store.estimate.critics.pairing import Pairing
+from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
+from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, soft_cap
 
 STRENGTHS = (1.0, 0.95, 0.8)
 """Factors on all canonical correlations. Varied by ``benchmarks/critic_constants.py``."""
@@ -40,61 +42,65 @@ ROWS_TO_CHOOSE = 512
 ROWS_TO_VALIDATE = 1024
 """Validation rows, and train rows that normalise them, while training; in the end all of them do, up to `MOST_REFERENCES`
 of `scores`. Varied by ``benchmarks/critic_constants.py``."""
+ROWS_TO_CENTRE = 4096
+"""Validation rows whose pairs are centred before training; the constant that a value needs comes from more in the end.
+Varied by ``benchmarks/critic_constants.py``."""
 BY_ROW_GAIN_NATS = 0.05
 """Normalising by row must be better than one constant by this, relative to 1 nat or to the value where it is more.
 Varied by ``benchmarks/critic_constants.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Normal scores of all rows of a stack of problems."""
-
-    x: Tensor
-    """(problem, row, x dimension)"""
-    y: Tensor
-    """(problem, row, y dimension)"""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The chosen linear scores of all rows, and how scores on top of them are to be read."""
+    """The chosen linear scores, and how scores on top of them are to be read."""
 
-    factors: SeparableScores
-    """Of all rows, tempered and centred by one constant."""
+    critic: LinearCritic
+    temper: Tensor
+    """(problem,) factor on all scores"""
+    constant: Tensor
+    """(problem, 1) nats on top"""
     by_row: Tensor
     """(problem,) bool: rows are normalised by reference columns."""
     saturated: Tensor
     """(problem,) bool: pairs are all but recognised already, so that validation rows cannot tell what training adds."""
     plain_cap: float
 
+    def factors(self, x: Tensor, y: Tensor) -> SeparableScores:
+        """Scores of rows ``x`` and ``y`` (problem, row, dimension), tempered and centred by one constant."""
+        return self.critic.factors(x, y).scaled(self.temper).shifted(self.constant)
+
     def cap(self, reference: SplitPart) -> Tensor:
         """The cap (problem,) when the rows of ``reference`` normalise a row."""
-        by_row = torch.full_like(self.factors.row[:, 0], row_cap(reference, self.plain_cap))
+        by_row = torch.full_like(self.temper, row_cap(reference, self.plain_cap))
         return torch.where(self.by_row, by_row, self.plain_cap)
 
+    def where(self, chosen: Tensor, other: "Baseline") -> "Baseline":
+        """This one for the problems in ``chosen`` (problem,), ``other`` for the rest."""
+        return Baseline(
+            critic=self.critic.where(chosen, other.critic),
+            temper=torch.where(chosen, self.temper, other.temper),
+            constant=torch.where(chosen[:, None], self.constant, other.constant),
+            by_row=torch.where(chosen, self.by_row, other.by_row),
+            saturated=torch.where(chosen, self.saturated, other.saturated),
+            plain_cap=self.plain_cap,
+        )
 
-def score_rows(x: Tensor, y: Tensor, train: SplitPart) -> Rows:
-    """Fit the marginals on train rows of ``x`` and ``y`` (problem, row, dimension), `MOST_REFERENCES` of a draw, and map all."""
-    seen = train.references()
-    scores = [normal_scores(fit_marginals(values[:, seen.rows], seen.probabilities), values) for values in (x, y)]
-    return Rows(x=scores[0].float(), y=scores[1].float())
 
-
-def statistics(factors: SeparableScores, side: SplitPart, cap: Tensor) -> PairStatistics:
-    """Joint scores and pair means of a separable critic on one side; ``factors`` are those of the side's rows."""
-    means, pairing = pair_means(factors, side, cap), side.pairing(factors.row.dtype)
+def statistics(scores: Scores, side: SplitPart, cap: Tensor, bound: Bound) -> PairStatistics:
+    """Joint scores and pair means of a separable critic on one side; InfoNCE has a mean for every row."""
+    means = pair_means(scores, side, cap, all_meet=bound == "infonce")
     return PairStatistics(
-        joint=soft_cap(factors.diagonal(), cap),
+        joint=means.joint,
         row_means=means.row_means,
         column_means=means.column_means,
-        pairing=pairing,
-        contrast_means=means.contrast_means if pairing.is_thinned else None,
+        pairing=means.pairing,
+        contrast_means=means.contrast_means,
     )
 
 
 def matrix_statistics(scores: Tensor, side: SplitPart, cap: Tensor) -> tuple[PairStatistics, Tensor]:
     """`statistics` of a few rows from their scores (problem, row, row), and its exponentials, 0 for a draw's own pairs."""
-    pairing = side.pairing(scores.dtype, len(side.rows))
+    pairing = Pairing.of(side.probabilities.to(scores.dtype), side.is_weighted, len(side.rows))
     exponentials = capped_exp(scores, cap)
     if not side.is_weighted:
         exponentials = exponentials * (1 - torch.eye(len(side.rows), dtype=scores.dtype, device=scores.device))
@@ -107,12 +113,18 @@ def matrix_statistics(scores: Tensor, side: SplitPart, cap: Tensor) -> tuple[Pai
     return found, exponentials
 
 
-def normalised(factors: SeparableScores, reference: SeparableScores, side: SplitPart, by_row: Tensor) -> SeparableScores:
-    """``factors`` with every row's mean of exp(score) against the ``reference`` rows of ``side`` made 1, where ``by_row``."""
+def normalised(scorer: Scorer, rows: Rows, side: SplitPart, by_row: Tensor) -> Scorer:
+    """``scorer`` with every row's mean of exp(score) against the rows of ``side`` made 1, where ``by_row`` (problem,)."""
     if not bool(by_row.any()):
-        return factors
-    log_probabilities = side.probabilities.log().to(factors.row.dtype)
-    return factors.shifted(torch.where(by_row[:, None], -log_means(factors, reference, log_probabilities), 0.0))
+        return scorer
+    reference = scored(scores_at(rows, scorer), side.rows, len(by_row))
+    log_probabilities = side.probabilities.log().to(reference.row.dtype)
+
+    def normalise(x: Tensor, y: Tensor) -> SeparableScores:
+        factors = scorer(x, y)
+        return factors.shifted(torch.where(by_row[:, None], -log_means(factors, reference, log_probabilities), 0.0))
+
+    return normalise
 
 
 def plain_cap(bound: Bound, fold: Fold) -> float:
@@ -132,42 +144,49 @@ def choose_baseline(rows: Rows, fold: Fold, bound: Bound) -> Baseline:
 
     A few rows choose among candidates of one kind of constant; all validation rows choose the kind.
     """
-    cap = torch.full((len(rows.x),), plain_cap(bound, fold), device=rows.x.device)
+    device = rows.pairs.device
+    cap = torch.full((rows.pairs.num_problems,), plain_cap(bound, fold), device=device)
     plain, by_row = _best_candidates(rows, fold, bound, cap)
     bases = []
     for best, normalise in ((plain, False), (by_row, True)):
-        factors = best.chosen.factors(rows.x, rows.y).scaled(best.temper)
-        factors = factors.shifted(_constant(factors.at(fold.validation.rows), fold.validation, cap))
-        kind = torch.full_like(cap, normalise, dtype=torch.bool)
-        bases.append(Baseline(factors=factors, by_row=kind, saturated=torch.zeros_like(kind), plain_cap=float(cap[0])))
+        kind, zero = torch.full_like(cap, normalise, dtype=torch.bool), torch.zeros_like(cap)
+        base = Baseline(
+            critic=best.chosen,
+            temper=best.temper,
+            constant=zero[:, None],
+            by_row=kind,
+            saturated=torch.zeros_like(kind),
+            plain_cap=float(cap[0]),
+        )
+        bases.append(replace(base, constant=_constant(scores_at(rows, base.factors), fold.validation.head(ROWS_TO_CENTRE), cap)))
     if bound == "infonce":
         return bases[0]
-    plain_nats, by_row_nats = (baseline_nats(base, fold, bound) for base in bases)
-    reference = fold.train.head(ROWS_TO_VALIDATE)
+    plain_nats, by_row_nats = (baseline_nats(rows, base, fold, bound) for base in bases)
+    reference = fold.looks(ROWS_TO_VALIDATE)[1]
     # Beyond it pairs are all but recognised, and what one constant gives is chance.
     saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_weighted)
     is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
-    factors = bases[1].factors.where(is_by_row, bases[0].factors)
-    return Baseline(factors=factors, by_row=is_by_row, saturated=saturated, plain_cap=float(cap[0]))
+    return replace(bases[1].where(is_by_row, bases[0]), saturated=saturated)
 
 
-def baseline_nats(base: Baseline, fold: Fold, bound: Bound) -> Tensor:
+def baseline_nats(rows: Rows, base: Baseline, fold: Fold, bound: Bound) -> Tensor:
     """Value (problem,) of the `Bound` on validation rows."""
-    side, reference = fold.validation.head(ROWS_TO_VALIDATE), fold.train.head(ROWS_TO_VALIDATE)
-    factors = normalised(base.factors.at(side.rows), base.factors.at(reference.rows), reference, base.by_row)
-    return validation_nats(bound, statistics(factors, side, base.cap(reference)))
+    side, reference = fold.looks(ROWS_TO_VALIDATE)
+    scorer = normalised(base.factors, rows, reference, base.by_row)
+    return validation_nats(bound, statistics(scores_at(rows, scorer), side, base.cap(reference), bound))
 
 
 def _best_candidates(rows: Rows, fold: Fold, bound: Bound, cap: Tensor) -> "tuple[_Best, _Best]":
     """The best candidates of either kind of constant: plain, and by row."""
-    validation, reference = fold.validation.head(ROWS_TO_CHOOSE), fold.train.head(ROWS_TO_CHOOSE)
-    log_p, log_r = (side.probabilities.log().to(rows.x.dtype) for side in (validation, reference))
+    validation, reference = fold.looks(ROWS_TO_CHOOSE)
+    log_p, log_r = (side.probabilities.log().to(cap.dtype) for side in (validation, reference))
+    looks = [rows.at(side.rows) for side in (validation, reference)]
     by_row_cap = torch.full_like(cap, row_cap(reference, float(cap[0])))
     plain, by_row = _Best(), _Best()
-    for fitted, strength in product(fit_linear(rows.x, rows.y, fold.train, fold.validation), STRENGTHS):
+    for fitted, strength in product(fit_linear(rows, fold.train, fold.validation), STRENGTHS):
         critic = fitted.weakened(strength)
-        seen, references = (critic.factors(rows.x[:, side.rows], rows.y[:, side.rows]) for side in (validation, reference))
-        among, against = (seen.pairwise(0, len(validation.rows), other) for other in (seen, references))
+        seen, references = (critic.factors(x, y) for x, y in looks)
+        among, against = (seen.against(other) for other in (seen, references))
         for temper in TEMPERS:
             scores = among * temper
             constant = torch.logsumexp((scores + log_p + log_p[:, None]).flatten(1), 1)
@@ -188,28 +207,29 @@ def _matrix_nats(bound: Bound, scores: Tensor, side: SplitPart, cap: Tensor) -> 
 def linear_nats(rows: Rows, fold: Fold) -> tuple[Tensor, Tensor, Tensor]:
     """The Gaussian value by canonical correlations, on test and on train rows (problem,), and its test scores (problem, row).
 
-    Ridge and strength are those of the highest mean score on validation rows; nothing is capped or normalised.
+    Ridge and strength are those of the highest mean score on validation rows; nothing is capped or normalised. The train
+    value is that of as many rows as there are references.
     """
     best = _Best()
-    side = fold.validation
-    for fitted, strength in product(fit_linear(rows.x, rows.y, fold.train, side), STRENGTHS):
+    for fitted, strength in product(fit_linear(rows, fold.train, fold.validation), STRENGTHS):
         critic = fitted.weakened(strength)
-        scores = critic.factors(rows.x[:, side.rows], rows.y[:, side.rows]).diagonal()
-        best.offer(scores @ side.probabilities.to(scores.dtype), critic, 1.0)
-    scores = best.chosen.factors(rows.x, rows.y).diagonal()
-    test, train = (scores[:, part.rows] @ part.probabilities.to(scores.dtype) for part in (fold.test, fold.train))
-    return test, train, scores[:, fold.test.rows]
+        scores = joint_scores(scores_at(rows, critic.factors), fold.validation.references())
+        best.offer(scores @ fold.validation.references().probabilities.to(scores.dtype), critic, 1.0)
+    test, train = fold.test, fold.train.references()
+    of_test, of_train = (joint_scores(scores_at(rows, best.chosen.factors), side) for side in (test, train))
+    return of_test @ test.probabilities.to(of_test.dtype), of_train @ train.probabilities.to(of_train.dtype), of_test
 
 
-def _constant(factors: SeparableScores, side: SplitPart, cap: Tensor) -> Tensor:
+def _constant(scores: Scores, side: SplitPart, cap: Tensor) -> Tensor:
     """Constant (problem, 1) that makes the mean of exp(capped score) over a side's pairs 1.
 
     First by all pairs, uncapped and with the joint ones among them, so that the scores that matter lie below the cap.
     """
-    rows = side.probabilities.log().to(factors.row.dtype)
-    columns = side.references().probabilities.log().to(factors.row.dtype)
-    first = -torch.logsumexp(log_means(factors, factors.first(len(columns)), columns) + rows, 1, keepdim=True)
-    return first - statistics(factors.shifted(first), side, cap).log_marginal[:, None]
+    factors = scored(scores, side.rows, len(cap))
+    probabilities = side.probabilities.log().to(factors.row.dtype)
+    logs = over_rows(lambda here: log_means(factors.part(here), factors, probabilities), len(side.rows), len(cap), cap.device)
+    first = -torch.logsumexp(torch.cat(list(logs), 1) + probabilities, 1, keepdim=True)
+    return first - statistics(lambda index: scores(index).shifted(first), side, cap, "mine").log_marginal[:, None]
 
 
 class _Best:

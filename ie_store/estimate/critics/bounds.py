@@ -32,9 +32,9 @@ class PairStatistics:
     joint: Tensor
     """(problem, row) scores of the pairs (i, i)"""
     row_means: Tensor
-    """(problem, row) mean of exp(score) of row i against columns"""
+    """(problem, row) mean of exp(score) of row i against columns; of rows that meet none, the mean of all"""
     column_means: Tensor
-    """(problem, row) mean of exp(score) of rows against column j"""
+    """(problem, row) mean of exp(score) of rows against column j, likewise"""
     pairing: Pairing
     contrast_means: Tensor | None = None
     """(problem, row) what each row adds as a column to InfoNCE's means, where some rows are no columns"""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ie_store.estimate.critics.moments import Moments, moments
+from ie_store.estimate.critics.rows import PairedSlabs, Rows
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart
 
 RIDGES = (1e-3, 0.1)
@@ -61,58 +63,53 @@ class LinearCritic:
         return LinearCritic(**merged)
 
 
-def fit_linear(x: Tensor, y: Tensor, train: SplitPart, validation: SplitPart) -> tuple[LinearCritic, ...]:
-    """One `LinearCritic` per ridge for ``x`` and ``y`` (problem, row, dimension); which is best, the caller measures."""
-    x_mean, x_values, x_vectors = _principal(x, train)
-    y_mean, y_values, y_vectors = _principal(y, train)
-    weights = train.probabilities[:, None]
-    cross = (x[:, train.rows].double() * weights).transpose(1, 2) @ y[:, train.rows].double() - x_mean.transpose(1, 2) @ y_mean
+def fit_linear(rows: Rows, train: SplitPart, validation: SplitPart) -> tuple[LinearCritic, ...]:
+    """One `LinearCritic` per ridge, all from one eigendecomposition per slab; which is best, the caller measures."""
+    fitted, seen = moments(rows, train), moments(rows, validation)
+    principal = [torch.linalg.eigh(covariance) for covariance in fitted.covariances]
     critics = []
     for ridge in RIDGES:
-        x_white = x_vectors * _inverse_root(x_values, ridge)
-        y_white = y_vectors * _inverse_root(y_values, ridge)
-        left, _, right = torch.linalg.svd((x_white.transpose(1, 2) @ cross @ y_white).float(), full_matrices=False)
-        x_map = x_white.float() @ left[..., :MOST_DIRECTIONS]
-        y_map = y_white.float() @ right[:, :MOST_DIRECTIONS].transpose(1, 2)
-        critics.append(_validated(x, y, x_map, y_map, validation))
+        white = [vectors * _inverse_root(values.clamp_min(0), ridge) for values, vectors in principal]
+        x_white, y_white = (torch.stack([white[slab] for slab in slabs]) for slabs in (rows.pairs.x, rows.pairs.y))
+        left, _, right = torch.linalg.svd((x_white.transpose(1, 2) @ fitted.cross @ y_white).float(), full_matrices=False)
+        x_map = x_white @ left[..., :MOST_DIRECTIONS].double()
+        y_map = y_white @ right[:, :MOST_DIRECTIONS].transpose(1, 2).double()
+        critics.append(_validated(x_map, y_map, seen, rows.pairs))
     return tuple(critics)
 
 
-def _principal(values: Tensor, side: SplitPart) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted mean (problem, 1, dimension), eigenvalues and eigenvectors of the covariance of a side's rows."""
-    rows, weights = values[:, side.rows].double(), side.probabilities[:, None]
-    mean = (rows * weights).sum(1, keepdim=True)
-    centred = rows - mean
-    eigenvalues, eigenvectors = torch.linalg.eigh((centred * weights).transpose(1, 2) @ centred)
-    return mean, eigenvalues.clamp_min(0), eigenvectors
-
-
 def _inverse_root(eigenvalues: Tensor, ridge: float) -> Tensor:
-    """(problem, 1, direction) whitening factors; 0 along directions without variance."""
-    factors = torch.where(eigenvalues > 1e-9, (eigenvalues + ridge).rsqrt(), 0.0)
-    return factors[:, None]
+    """(direction,) whitening factors; 0 along directions without variance."""
+    return torch.where(eigenvalues > 1e-9, (eigenvalues + ridge).rsqrt(), 0.0)
 
 
-def _validated(x: Tensor, y: Tensor, x_map: Tensor, y_map: Tensor, side: SplitPart) -> LinearCritic:
-    """Scale every direction to unit variance on validation rows, and take its correlation there."""
-    weights = side.probabilities.float()
-    u, v = x[:, side.rows] @ x_map, y[:, side.rows] @ y_map
-    u_mean, v_mean = weights @ u, weights @ v
-    u_scale = (weights @ (u - u_mean[:, None]).square()).sqrt().clamp_min(1e-6)
-    v_scale = (weights @ (v - v_mean[:, None]).square()).sqrt().clamp_min(1e-6)
-    products = (u - u_mean[:, None]) * (v - v_mean[:, None])
+def _validated(x_map: Tensor, y_map: Tensor, seen: Moments, pairs: PairedSlabs) -> LinearCritic:
+    """Scale every direction to unit variance on validation rows, whose moments are ``seen``, and take its correlation there."""
+    x_mean, y_mean = (torch.stack([seen.means[slab] for slab in slabs])[:, None] for slabs in (pairs.x, pairs.y))
+    x_scale, y_scale = (
+        torch.stack([_variances(side[problem], seen.covariances[slab]) for problem, slab in enumerate(slabs)])
+        .sqrt()
+        .clamp_min(1e-6)
+        for side, slabs in ((x_map, pairs.x), (y_map, pairs.y))
+    )
+    products = ((seen.cross @ y_map) * x_map).sum(1)
     # Train correlations are biased upward, most of all where there are nearly as many dimensions as rows; validation rows
     # shrink a direction of noise to 0. Directions come in the order of their train correlations: that the true
     # ones fall likewise is all that is assumed.
-    correlations = decreasing_isotonic((weights @ products) / (u_scale * v_scale)).clamp(0, LARGEST_CORRELATION)
+    correlations = decreasing_isotonic(products / (x_scale * y_scale)).clamp(0, LARGEST_CORRELATION)
     # The direction itself is rescaled: the score is a density ratio only of unit-variance directions.
     return LinearCritic(
-        x_map=x_map / u_scale[:, None],
-        y_map=y_map / v_scale[:, None],
-        x_shift=u_mean / u_scale,
-        y_shift=v_mean / v_scale,
-        correlations=correlations,
+        x_map=(x_map / x_scale[:, None]).float(),
+        y_map=(y_map / y_scale[:, None]).float(),
+        x_shift=((x_mean @ x_map)[:, 0] / x_scale).float(),
+        y_shift=((y_mean @ y_map)[:, 0] / y_scale).float(),
+        correlations=correlations.float(),
     )
+
+
+def _variances(directions: Tensor, covariance: Tensor) -> Tensor:
+    """(direction,) variances along ``directions`` (dimension, direction)."""
+    return ((covariance @ directions) * directions).sum(0).clamp_min(0)
 
 
 def decreasing_isotonic(values: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ def bound_value(bound: Bound, found: SplitStatistics, test: SplitPart) -> FoldVa
         train_nats = found.train.mean_joint - found.train.log_marginal
     else:
         (nats, influence), (train_nats, _) = (tuba(side, log_constant) for side in (found.test, found.train))
+    num_meeting = len(test.rows) if bound == "infonce" else test.num_references
     own = 0 if test.is_weighted else test.num_references
     return FoldValue(
         nats=nats,
@@ -65,7 +66,7 @@ def bound_value(bound: Bound, found: SplitStatistics, test: SplitPart) -> FoldVa
         train_nats=train_nats,
         num_test=test.num_sequences,
         num_references=_resolution(test),
-        num_negatives=len(test.rows) * test.num_references - own,
+        num_negatives=num_meeting * test.num_references - own,
     )
 
 

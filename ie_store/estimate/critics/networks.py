@@ -1,6 +1,7 @@
 """The trained critics, stacked over problems: two encoders (separable), and the published network over pairs.
 
 Parameters are dictionaries of explicit tensors with the leading dimension `problem`; every layer is one batched matmul.
+All problems of a stack start alike, so that none depends on which others it met.
 """
 
 from itertools import pairwise
@@ -55,7 +56,7 @@ def _encode(parameters: Parameters, name: str, values: Tensor) -> Tensor:
 
 def _xavier(num_problems: int, inputs: int, outputs: int, generator: torch.Generator, fan_in: int | None = None) -> Tensor:
     deviation = sqrt(2 / ((fan_in or inputs) + outputs))
-    return torch.randn(num_problems, inputs, outputs, generator=generator) * deviation
+    return (torch.randn(1, inputs, outputs, generator=generator) * deviation).repeat(num_problems, 1, 1)
 
 
 def make_pair_network(num_problems: int, x_size: int, y_size: int, generator: torch.Generator) -> Parameters:

@@ -1,20 +1,23 @@
 """How the rows of one side meet its columns under the product of the marginals, and with which weights.
 
-Of n rows the first r are the columns, its references; r is n where n is small. The other rows meet them all the same, so
-that time is linear in the rows::
+Of n rows the first r are the columns, its references; r is n where n is small. A bound's mean over the product needs no more
+than those rows too, so that it takes the same time however many rows there are; InfoNCE, which has a mean for every row,
+lets all rows meet the columns::
 
                  column 0 ... r-1
     row 0        [ -              ]      a draw leaves out its own pair (i, i): x and y of one sequence are no draw
       ...        [     -          ]      of the product
     row r-1      [              - ]
-    row r        [                ]      further rows have no column of their own
-      ...        [                ]
+    row r          . . . . . . . .       further rows have no column of their own, and meet columns for InfoNCE alone
+      ...          . . . . . . . .
 
-Every pair that is counted has x and y of different sequences, so a mean over them is unbiased whatever r; what few columns
-cost is variance. It is counted: what a column adds enters the influence of its own row, as heavily as it enters the mean.
+Every pair that is counted has x and y of different sequences, so a mean over them is unbiased whatever r; what few rows and
+columns cost is variance. It is counted: what a row adds, as a row and as a column, enters its influence as heavily as it
+enters the mean.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,68 +29,74 @@ class Pairing:
     """Weights of rows and columns."""
 
     rows: Tensor
-    """(row,) probabilities"""
+    """(row,) probabilities of all rows"""
+    meeting: Tensor
+    """(meeting row,) probabilities of the first rows, that meet the columns"""
     columns: Tensor
     """(column,) probabilities of the first rows, as columns"""
     is_weighted: bool
     """A table of distinct rows, which meets all pairs, its own among them."""
 
     @staticmethod
-    def of(probabilities: Tensor, is_weighted: bool, num_columns: int) -> "Pairing":
-        """Rows with ``probabilities`` (row,), the first ``num_columns`` of which are the columns."""
-        is_thinned = num_columns < len(probabilities)
-        columns = probabilities[:num_columns] / probabilities[:num_columns].sum() if is_thinned else probabilities
-        return Pairing(rows=probabilities, columns=columns, is_weighted=is_weighted)
+    def of(probabilities: Tensor, is_weighted: bool, num_columns: int, num_meeting: int | None = None) -> "Pairing":
+        """Rows with ``probabilities`` (row,), the first of which are columns, and the first of which meet them.
 
-    @property
-    def is_thinned(self) -> bool:
-        """Some rows are no columns."""
-        return len(self.columns) < len(self.rows)
+        By default as many meet them as there are columns.
+        """
+        meeting, columns = (_of_first(probabilities, count) for count in (num_meeting or num_columns, num_columns))
+        return Pairing(rows=probabilities, meeting=meeting, columns=columns, is_weighted=is_weighted)
 
-    @property
+    @cached_property
     def left_out(self) -> Tensor:
         """Probability of the pairs that are left out."""
-        shared = (self.rows[: len(self.columns)] * self.columns).sum()
+        shared = (self.meeting[: len(self.columns)] * self.columns).sum()
         return torch.zeros_like(shared) if self.is_weighted else shared
 
-    @property
+    @cached_property
     def others(self) -> Tensor:
         """(column,) weights of the columns that a row meets."""
         return self.columns / (1 - self.left_out)
 
-    @property
+    @cached_property
     def by_row(self) -> Tensor:
-        """(row,) weights of the rows that a column meets."""
-        return self.rows / (1 - self.left_out)
+        """(meeting row,) weights of the rows that a column meets."""
+        return self.meeting / (1 - self.left_out)
 
-    @property
+    @cached_property
     def own(self) -> Tensor:
-        """(row,) weight of a row's own pair beside those of its columns, where it is counted."""
-        return self.rows / self.rows[: len(self.columns)].sum() if self.is_thinned else self.rows
+        """(meeting row,) weight of a row's own pair beside those of its columns, where it is counted."""
+        if len(self.columns) == len(self.rows):
+            return self.rows
+        return (self.rows / self.rows[: len(self.columns)].sum())[: len(self.meeting)]
 
-    @property
+    @cached_property
     def more(self) -> Tensor:
-        """(row,) what counting the own pair adds to the weights: nothing, but for rows that are no columns."""
-        is_column = torch.arange(len(self.rows), device=self.rows.device) < len(self.columns)
+        """(meeting row,) what counting the own pair adds to the weights: nothing, but for rows that are no columns."""
+        is_column = torch.arange(len(self.meeting), device=self.rows.device) < len(self.columns)
         return torch.where(is_column, 0.0, self.own)
 
     def with_own(self, means: Tensor, joint: Tensor, here: slice = slice(None)) -> Tensor:
         """Means (problem, row) over columns with the own pair of score ``joint`` (problem, row) among them, as InfoNCE has it.
 
-        ``here`` are the rows that are given.
+        ``here`` are the meeting rows that are given.
         """
         if self.is_weighted:
             return means
         return (means * (1 - self.left_out) + self.own[here] * joint.exp()) / (1 + self.more[here])
 
-    def spread(self, columns: Tensor) -> Tensor:
-        """What each row (problem, row) adds as a column, from means of ``columns`` (problem, column) over rows.
+    def spread(self, values: Tensor) -> Tensor:
+        """What each row (problem, row) adds, from ``values`` (problem, first row) of the rows that meet, or of the columns.
 
-        Where all rows are columns, those means. Otherwise a column's distance from the overall mean counts as often as the
-        rows it stands for, and a row that is no column adds the mean.
+        Where these are all rows, the values themselves. Otherwise their distance from the overall mean counts as often as
+        the rows they stand for, and the rows beyond add the mean.
         """
-        if not self.is_thinned:
-            return columns
-        mean = (columns @ self.columns)[:, None]
-        apart = self.columns / self.rows[: len(self.columns)] * (columns - mean)
-        return mean + pad(apart, (0, len(self.rows) - len(self.columns)))
+        size = values.shape[1]
+        if size == len(self.rows):
+            return values
+        weights = _of_first(self.rows, size)
+        mean = (values @ weights)[:, None]
+        return mean + pad(weights / self.rows[:size] * (values - mean), (0, len(self.rows) - size))
+
+
+def _of_first(probabilities: Tensor, size: int) -> Tensor:
+    return probabilities if size == len(probabilities) else probabilities[:size] / probabilities[:size].sum()

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ie_store.estimate.critics.baseline import Rows
 from ie_store.estimate.critics.bounds import PairStatistics
 from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.minibatches import batches
 from ie_store.estimate.critics.networks import Parameters, first_layer, make_pair_network, residual_scores
-from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, row_tiles, soft_cap
+from ie_store.estimate.critics.pair_means import Scores, over_rows, row_tiles, scored
+from ie_store.estimate.critics.pairing import Pairing
+from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
+from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, capped_exp_, soft_cap
 from ie_store.estimate.critics.train import Average, Trained, fit
 from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
@@ -39,78 +41,113 @@ Varied by ``benchmarks/critic_constants.py``."""
 VALIDATION_ROWS = 1000
 """Validation rows looked at while the residual trains. Varied by ``benchmarks/critic_constants.py``."""
 ROWS_AT_ONCE = 1024
-"""Rows whose pairs go through the network together: bounds memory, changes no value but in the last bits."""
+"""Rows whose columns' side of the network is computed together: bounds memory, changes no value but in the last bits."""
 VALIDATION_SEED, TEST_SEED = 1, 2
 """Of the drawn columns: fixed, so that two looks at the same rows differ by the critic alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Pairs of a side's rows with columns drawn, among its references, by their separable scores."""
+    """Pairs of a side's references with columns drawn among them by their separable scores."""
 
+    pairing: Pairing
+    references: SeparableScores
+    """Scores of the references."""
     columns: Tensor
-    """(problem, row, draw) positions in the side"""
+    """(problem, reference, draw) positions in the side"""
     row_means: Tensor
-    """(problem, row) mean of exp(capped separable score) over columns"""
+    """(problem, reference) mean of exp(capped separable score) over columns"""
     column_means: Tensor
-    """(problem, row)"""
+    """(problem, reference) over rows"""
 
 
-def draw_columns(factors: SeparableScores, side: SplitPart, cap: Tensor, num_draws: int, generator: torch.Generator) -> Drawn:
-    """Draw ``num_draws`` columns per row in proportion to exp(capped score); ``factors`` are those of the side's rows."""
-    num_problems, num_rows = factors.row.shape
-    pairing = side.pairing(factors.row.dtype)
-    references = factors.first(len(pairing.columns))
-    columns, means, column_means = [], [], torch.zeros_like(references.column)
-    for start, stop in row_tiles(num_problems, num_rows, len(pairing.columns)):
-        block = capped_exp(factors.pairwise(start, stop, references), cap) * pairing.others
-        if not side.is_weighted:
-            block.diagonal(start, dim1=1, dim2=2).zero_()
-        means.append(block.sum(2))
-        column_means += torch.einsum("i,pij->pj", pairing.by_row[start:stop], block) / pairing.others
-        edges = block.cumsum(2)
-        points = torch.rand(*block.shape[:2], num_draws, generator=generator).to(block.device) * edges[..., -1:]
-        columns.append(torch.searchsorted(edges, points).clamp_max(len(pairing.columns) - 1))
-    return Drawn(columns=torch.cat(columns, 1), row_means=torch.cat(means, 1), column_means=pairing.spread(column_means))
+def draw_columns(scores: Scores, side: SplitPart, cap: Tensor, points: Tensor) -> Drawn:
+    """Draw columns for every reference in proportion to exp(capped score), where uniform ``points`` (reference, draw) fall."""
+    references = scored(scores, side.references().rows, len(cap))
+    num_columns = references.row.shape[1]
+    pairing = Pairing.of(side.probabilities.to(cap.dtype), side.is_weighted, num_columns)
+    points = points.to(cap.device)
+
+    def of_rows(here: slice) -> tuple[Tensor, Tensor, Tensor]:
+        factors = references.part(here)
+        columns, means, by_column = [], [], torch.zeros_like(references.row)
+        for part in row_tiles(factors.row, num_columns):
+            tile = slice(here.start + part.start, here.start + part.stop)
+            block = capped_exp_(factors.part(part).against(references), cap).mul_(pairing.others)
+            if not side.is_weighted:
+                block.diagonal(tile.start, dim1=1, dim2=2).zero_()
+            means.append(block.sum(2))
+            by_column += torch.einsum("i,pij->pj", pairing.by_row[tile], block) / pairing.others
+            edges = block.cumsum_(2)
+            wanted = points[tile] * edges[..., -1:]
+            columns.append(torch.searchsorted(edges, wanted).clamp_max(num_columns - 1))
+        return torch.cat(columns, 1), torch.cat(means, 1), by_column
+
+    columns, means, by_column = [], [], torch.zeros_like(references.row)
+    for of_part in over_rows(of_rows, num_columns, len(cap), cap.device):
+        columns.append(of_part[0])
+        means.append(of_part[1])
+        by_column += of_part[2]
+    return Drawn(
+        references=references,
+        columns=torch.cat(columns, 1),
+        row_means=torch.cat(means, 1),
+        column_means=by_column,
+        pairing=pairing,
+    )
 
 
 def pair_statistics(
-    parameters: Parameters, rows: Rows, factors: SeparableScores, side: SplitPart, cap: Tensor, drawn: Drawn
+    parameters: Parameters, rows: Rows, scorer: Scorer, side: SplitPart, cap: Tensor, drawn: Drawn
 ) -> PairStatistics:
-    """`PairStatistics` of separable scores plus residual; ``factors`` are those of the side's rows."""
-    part_x, part_y = first_layer(parameters, rows.x[:, side.rows], rows.y[:, side.rows])
-    joint, ratios = [], []
-    num_rows = len(side.rows)
-    diagonal = factors.diagonal()
-    for start in range(0, num_rows, ROWS_AT_ONCE):
-        stop = min(start + ROWS_AT_ONCE, num_rows)
-        here = slice(start, stop)
-        joint.append(soft_cap(diagonal[:, here] + residual_scores(parameters, part_x[:, here] + part_y[:, here]), cap))
-        ratios.append(_ratio(parameters, part_x[:, here], part_y, factors, drawn.columns[:, here], here, cap))
-    ratio = torch.cat(ratios, 1)
-    pairing = side.pairing(factors.row.dtype)
-    row_means = drawn.row_means * ratio
-    overall = (row_means @ pairing.rows) / (drawn.row_means @ pairing.rows)
+    """`PairStatistics` of separable scores plus residual, with gradients where they are wanted."""
+    num_columns, num_draws = drawn.references.row.shape[1], drawn.columns.shape[2]
+    part_y = torch.cat([rows.at(index)[1] @ parameters["y"] for index in side.references().rows.split(ROWS_AT_ONCE)], 1)
+
+    def of_rows(here: slice) -> tuple[Tensor, Tensor]:
+        x, y = rows.at(side.rows[here])
+        factors = drawn.references.part(here) if here.stop <= num_columns else scorer(x, y)
+        part_x, own_y = first_layer(parameters, x, y)
+        joint = soft_cap(factors.diagonal() + residual_scores(parameters, part_x + own_y), cap)
+        met = slice(0, max(0, min(here.stop, num_columns) - here.start))
+        if met.stop == 0:
+            return joint, joint[:, :0]
+        columns = drawn.columns[:, here.start : here.start + met.stop]
+        return joint, _ratio(parameters, part_x[:, met], part_y, factors.part(met), drawn.references, columns, cap)
+
+    if torch.is_grad_enabled():
+        found = [of_rows(slice(0, len(side.rows)))]
+    else:
+        found = list(over_rows(of_rows, len(side.rows), len(cap) * num_draws, cap.device))
+    pairing = drawn.pairing
+    row_means = drawn.row_means * torch.cat([ratio for _, ratio in found], 1)
+    overall = (row_means @ pairing.meeting) / (drawn.row_means @ pairing.meeting)
     # Columns were drawn for rows: no draw tells a column's own ratio, so all take the overall one, and the sum stays right.
     return PairStatistics(
-        joint=torch.cat(joint, 1),
-        row_means=row_means,
-        column_means=drawn.column_means * overall[:, None],
+        joint=torch.cat([joint for joint, _ in found], 1),
+        row_means=pairing.spread(row_means),
+        column_means=pairing.spread(drawn.column_means * overall[:, None]),
         pairing=pairing,
     )
 
 
 def _ratio(
-    parameters: Parameters, part_x: Tensor, part_y: Tensor, factors: SeparableScores, columns: Tensor, here: slice, cap: Tensor
+    parameters: Parameters,
+    part_x: Tensor,
+    part_y: Tensor,
+    factors: SeparableScores,
+    references: SeparableScores,
+    columns: Tensor,
+    cap: Tensor,
 ) -> Tensor:
-    """Mean (problem, row) of exp(score with residual - score without) over the drawn columns of the rows ``here``."""
+    """Mean (problem, row) of exp(score with residual - score without) over the drawn ``columns`` of some rows."""
     num_problems, num_rows, num_draws = columns.shape
     flat = columns.reshape(num_problems, -1)
     partners = _gather(part_y, flat).view(num_problems, num_rows, num_draws, -1)
     residual = residual_scores(parameters, (part_x[:, :, None] + partners).flatten(1, 2))
-    right = _gather(factors.right, flat).view(num_problems, num_rows, num_draws, -1)
-    scores = torch.einsum("pik,pijk->pij", factors.left[:, here], right) + factors.row[:, here, None]
-    scores = (scores + factors.column.gather(1, flat).view(columns.shape)).flatten(1)
+    right = _gather(references.right, flat).view(num_problems, num_rows, num_draws, -1)
+    scores = torch.einsum("pik,pijk->pij", factors.left, right) + factors.row[..., None]
+    scores = (scores + references.column.gather(1, flat).view(columns.shape)).flatten(1)
     return (capped_exp(scores + residual, cap) / capped_exp(scores, cap)).view(columns.shape).mean(2)
 
 
@@ -119,36 +156,43 @@ def _gather(values: Tensor, index: Tensor) -> Tensor:
 
 
 def train_pairs(
-    rows: Rows, factors: SeparableScores, cap: Tensor, fold: Fold, options: TrainedOptions, seed: int, on_progress: OnProgress
+    rows: Rows,
+    scorer: Scorer,
+    cap: Tensor,
+    active: Tensor,
+    fold: Fold,
+    options: TrainedOptions,
+    seed: int,
+    on_progress: OnProgress,
 ) -> Trained:
-    """Train the residual on top of the separable ``factors`` of all rows, for the Donsker-Varadhan value."""
+    """Train the residual on top of a separable ``scorer``, for the value of the ``active`` problems (problem,)."""
     generator = torch.Generator().manual_seed(seed)
-    device = rows.x.device
-    initial = make_pair_network(len(rows.x), rows.x.shape[-1], rows.y.shape[-1], generator)
+    initial = make_pair_network(rows.pairs.num_problems, *rows.pairs.sizes, generator)
     stream = batches(fold.train, options.batch_size, generator)
     average = Average()
     validation = fold.validation.head(VALIDATION_ROWS)
-    seen = factors.at(validation.rows)
-    drawn = draw_columns(seen, validation, cap, NEGATIVES_IN_TEST, torch.Generator().manual_seed(VALIDATION_SEED))
+    drawn = draw_columns(scores_at(rows, scorer), validation, cap, _points(validation, VALIDATION_SEED))
 
     def batch_loss(parameters: Parameters, step: int) -> Tensor:
         side = next(stream)
-        here = factors.at(side.rows)
-        pairs = draw_columns(here, side, cap, NEGATIVES_IN_TRAINING, generator)
-        found = pair_statistics(parameters, rows, here, side, cap, pairs)
+        batch, side = rows.only(side.rows), side.renumbered()
+        points = torch.rand(side.num_references, NEGATIVES_IN_TRAINING, generator=generator)
+        drawn_here = draw_columns(scores_at(batch, scorer), side, cap, points)
+        found = pair_statistics(parameters, batch, scorer, side, cap, drawn_here)
         mean = found.row_means @ found.probabilities
         return mean / average.after(mean.detach()) - found.mean_joint
 
     def validate(parameters: Parameters) -> Tensor:
         with torch.no_grad():
-            found = pair_statistics(parameters, rows, seen, validation, cap, drawn)
+            found = pair_statistics(parameters, rows, scorer, validation, cap, drawn)
             return found.mean_joint - found.log_marginal
 
     steps = max(1, options.steps // STEPS_SHARE)
     return fit(
-        {name: tensor.to(device) for name, tensor in initial.items()},
+        {name: tensor.to(cap.device) for name, tensor in initial.items()},
         batch_loss,
         validate,
+        active=active,
         steps=steps,
         learning_rate=options.learning_rate / SLOWER,
         patience=PATIENCE,
@@ -156,15 +200,17 @@ def train_pairs(
     )
 
 
+def _points(side: SplitPart, seed: int) -> Tensor:
+    return torch.rand(side.num_references, NEGATIVES_IN_TEST, generator=torch.Generator().manual_seed(seed))
+
+
 def keep_residual(parameters: Parameters, kept: Tensor) -> Parameters:
     """The parameters with a residual of 0 in the problems outside ``kept`` (problem,)."""
     return parameters | {"gain": torch.where(kept[:, None], parameters["gain"], 0.0)}
 
 
-def residual_statistics(
-    parameters: Parameters, rows: Rows, factors: SeparableScores, side: SplitPart, cap: Tensor
-) -> PairStatistics:
-    """Statistics of a side with the trained residual; ``factors`` are those of the side's rows."""
+def residual_statistics(parameters: Parameters, rows: Rows, scorer: Scorer, side: SplitPart, cap: Tensor) -> PairStatistics:
+    """Statistics of a side with the trained residual."""
     with torch.no_grad():
-        drawn = draw_columns(factors, side, cap, NEGATIVES_IN_TEST, torch.Generator().manual_seed(TEST_SEED))
-        return pair_statistics(parameters, rows, factors, side, cap, drawn)
+        drawn = draw_columns(scores_at(rows, scorer), side, cap, _points(side, TEST_SEED))
+        return pair_statistics(parameters, rows, scorer, side, cap, drawn)

@@ -1,4 +1,4 @@
-"""Scores of all pairs as one matmul, and the log-means that bounds are made of. Pure functions over stacked problems.
+"""Sides of a split, and scores of all pairs as one matmul. Pure functions over stacked problems.
 
 A separable critic scores the pair (i, j) as ``<left_i, right_j> + row_i + column_j``; a bound needs the mean score of
 the joint pairs (i, i) and the mean of exp(score) over pairs of the product of marginals. For rows drawn one by one
@@ -9,16 +9,12 @@ they are all pairs, weighted p_i p_j.
 A cap (problem,) is the most, and its negative the least, that a score may say.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ie_store.estimate.critics.pairing import Pairing
-
-PAIRS_PER_TILE = 2**22
-"""Pairs scored at once: what bounds the memory of a pass over all pairs."""
 MOST_REFERENCES = 16384
 """Columns that a row of a draw is scored against: a bound on time, and its logarithm one on what so many can show.
 Varied by ``benchmarks/critic_constants.py``."""
@@ -69,9 +65,15 @@ class SplitPart:
             rows=self.rows[index], probabilities=probabilities / probabilities.sum(), num_sequences=len(index), is_weighted=False
         )
 
-    def pairing(self, dtype: torch.dtype, num_columns: int | None = None) -> Pairing:
-        """How the side's rows meet its references, or its first ``num_columns`` rows, weighted in ``dtype``."""
-        return Pairing.of(self.probabilities.to(dtype), self.is_weighted, num_columns or self.num_references)
+    def renumbered(self) -> "SplitPart":
+        """The same side of its own rows alone, numbered in order."""
+        return replace(self, rows=torch.arange(len(self.rows), device=self.rows.device))
+
+    def among(self, rows: Tensor) -> "SplitPart":
+        """The part of a table whose rows are among ``rows`` (row,)."""
+        kept = torch.isin(self.rows, rows)
+        probabilities = self.probabilities[kept]
+        return replace(self, rows=self.rows[kept], probabilities=probabilities / probabilities.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +95,11 @@ class SeparableScores:
             left=self.left[:, rows], right=self.right[:, rows], row=self.row[:, rows], column=self.column[:, rows]
         )
 
-    def first(self, size: int) -> "SeparableScores":
-        """Those of the first ``size`` rows."""
-        return self if size == self.row.shape[1] else self.at(torch.arange(size, device=self.row.device))
+    def part(self, here: slice) -> "SeparableScores":
+        """Those of the rows ``here``."""
+        return SeparableScores(
+            left=self.left[:, here], right=self.right[:, here], row=self.row[:, here], column=self.column[:, here]
+        )
 
     def plus(self, other: "SeparableScores") -> "SeparableScores":
         """Those whose scores are the sums of both scores."""
@@ -130,10 +134,10 @@ class SeparableScores:
         """Scores (problem, row) of the pairs (i, i)."""
         return (self.left * self.right).sum(-1) + self.row + self.column
 
-    def pairwise(self, start: int, stop: int, other: "SeparableScores") -> Tensor:
-        """Scores (problem, stop - start, other row) of rows start..stop-1 against the columns of ``other``."""
-        scores = torch.baddbmm(other.column[:, None], self.left[:, start:stop], other.right.transpose(1, 2))
-        return scores + self.row[:, start:stop, None]
+    def against(self, other: "SeparableScores") -> Tensor:
+        """Scores (problem, row, other row) of all rows against the columns of ``other``."""
+        scores = torch.baddbmm(other.column[:, None], self.left, other.right.transpose(1, 2))
+        return scores + self.row[..., None] if scores.requires_grad else scores.add_(self.row[..., None])
 
 
 def soft_cap(scores: Tensor, cap: Tensor) -> Tensor:
@@ -150,49 +154,10 @@ def capped_exp(scores: Tensor, cap: Tensor) -> Tensor:
     return (exponentials + floor) / (exponentials * floor + 1)
 
 
-def row_tiles(num_problems: int, num_rows: int, num_columns: int) -> list[tuple[int, int]]:
-    """Ranges (start, stop) that cover the rows, of about `PAIRS_PER_TILE` pairs each."""
-    size = max(1, PAIRS_PER_TILE // (num_problems * num_columns))
-    return [(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairMeans:
-    """Means of exp(capped score) under the product of the marginals."""
-
-    row_means: Tensor
-    """(problem, row) over columns"""
-    column_means: Tensor
-    """(problem, row) over rows: what each row adds as a column, as `Pairing.spread` gives it"""
-    contrast_means: Tensor
-    """(problem, row) likewise, each row's exponentials divided by their mean with its own pair, as InfoNCE does"""
-
-
-def pair_means(factors: SeparableScores, side: SplitPart, cap: Tensor) -> PairMeans:
-    """Means over all pairs of a side, whose rows' ``factors`` are given; streams over blocks of rows."""
-    num_problems, num_rows = factors.row.shape
-    pairing = side.pairing(factors.row.dtype)
-    references = factors.first(len(pairing.columns))
-    joint = soft_cap(factors.diagonal(), cap)
-    means, columns, contrasts = torch.empty_like(factors.row), torch.zeros_like(references.row), torch.zeros_like(references.row)
-    for start, stop in row_tiles(num_problems, num_rows, len(pairing.columns)):
-        here = slice(start, stop)
-        block = capped_exp(factors.pairwise(start, stop, references), cap)
-        if not side.is_weighted:
-            block.diagonal(start, dim1=1, dim2=2).zero_()
-        means[:, here] = block @ pairing.others
-        columns += pairing.by_row[here] @ block
-        if pairing.is_thinned:
-            with_own = pairing.with_own(means[:, here], joint[:, here], here)
-            contrasts += torch.einsum("pi,pij->pj", pairing.rows[here] / with_own / (1 + pairing.more[here]), block)
-    return PairMeans(row_means=means, column_means=pairing.spread(columns), contrast_means=pairing.spread(contrasts))
-
-
-def log_means(factors: SeparableScores, reference: SeparableScores, log_probabilities: Tensor) -> Tensor:
-    """ln of the mean of exp(score), uncapped, of each row (problem, row) against weighted reference columns."""
-    weighted = SeparableScores(
-        left=reference.left, right=reference.right, row=reference.row, column=reference.column + log_probabilities
-    )
-    num_problems, num_rows = factors.row.shape
-    blocks = row_tiles(num_problems, num_rows, reference.row.shape[1])
-    return torch.cat([torch.logsumexp(factors.pairwise(start, stop, weighted), 2) for start, stop in blocks], 1)
+def capped_exp_(scores: Tensor, cap: Tensor) -> Tensor:
+    """`capped_exp` in the place of ``scores``, which need no gradient."""
+    cap = cap.view(-1, *[1] * (scores.dim() - 1))
+    floor = (-cap).exp()
+    exponentials = torch.minimum(scores, cap + BEND, out=scores).exp_()
+    bend = (exponentials * floor).add_(1)
+    return exponentials.add_(floor).div_(bend)

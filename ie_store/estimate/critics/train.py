@@ -1,6 +1,7 @@
 """The one training loop: a stack of problems, mini-batches, stopped on validation rows, per problem.
 
-Problems share the optimiser's steps but nothing else: each keeps the parameters of its own best validation value.
+Problems share the optimiser's steps but nothing else: each starts alike, keeps the parameters of its own best validation
+value, and ends when that has ceased to rise. So what meets in a stack changes a value by rounding alone.
 """
 
 from collections.abc import Callable
@@ -43,8 +44,8 @@ class Trained:
     """(problem,)"""
     best_step: Tensor
     """(problem,) optimiser step of that value"""
-    steps: int
-    """Optimiser steps taken."""
+    steps: Tensor
+    """(problem,) optimiser steps taken until the value had ceased to rise"""
     still_rising: Tensor
     """(problem,) the step limit cut off a validation value that still rose"""
 
@@ -66,6 +67,7 @@ def fit(
     batch_loss: Callable[[Parameters, int], Tensor],
     validate: Callable[[Parameters], Tensor],
     *,
+    active: Tensor,
     steps: int,
     learning_rate: float,
     patience: int = PATIENCE,
@@ -73,7 +75,8 @@ def fit(
 ) -> Trained:
     """Minimise ``batch_loss(parameters, step)`` (problem,) and keep what ``validate(parameters)`` (problem,) likes best.
 
-    The untrained parameters count as a candidate, so that training never makes the validation value worse.
+    The untrained parameters count as a candidate, so that training never makes the validation value worse. Problems that are
+    not ``active`` (problem,) are left as they are.
     """
     for tensor in parameters.values():
         tensor.requires_grad_()
@@ -83,8 +86,8 @@ def fit(
     best_nats = validate(average)
     best_step = torch.zeros_like(best_nats, dtype=torch.int64)
     history = [best_nats]
-    step, last_rise, risen_to = 0, 0, best_nats
-    for step in range(1, steps + 1):
+    last_rise, risen_to, taken = torch.zeros_like(best_step), best_nats, torch.zeros_like(best_step)
+    for step in range(1, steps + 1 if bool(active.any()) else 1):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)
         optimiser.zero_grad()
@@ -97,16 +100,18 @@ def fit(
         on_step(step)
         if step % CHECK_EVERY and step != steps:
             continue
+        taken = torch.where(active, step, taken)
         nats = validate(average)
-        better = nats > best_nats  # NaN is never better: what overflowed is left behind
+        better = active & (nats > best_nats)  # NaN is never better: what overflowed is left behind
         for name, tensor in best.items():
             best[name] = torch.where(better.view(-1, *[1] * (tensor.dim() - 1)), average[name], tensor)
         best_nats, best_step = torch.where(better, nats, best_nats), torch.where(better, step, best_step)
         history.append(best_nats)
         # Against the value at the last rise, not the last check: many rises too small to count one by one do add up.
-        if bool((best_nats > risen_to + LEAST_RISE * risen_to.clamp_min(1)).any()):
-            last_rise, risen_to = step, best_nats
-        if step - last_rise >= patience * CHECK_EVERY:
+        rises = best_nats > risen_to + LEAST_RISE * risen_to.clamp_min(1)
+        last_rise, risen_to = torch.where(rises, step, last_rise), torch.where(rises, best_nats, risen_to)
+        active = active & (step - last_rise < patience * CHECK_EVERY)
+        if not bool(active.any()):
             break
     # One entry per check: the value at three quarters of the training.
     rise = best_nats - history[len(history) * 3 // 4]
@@ -114,6 +119,6 @@ def fit(
         parameters=best,
         validation_nats=best_nats,
         best_step=best_step,
-        steps=step,
-        still_rising=(rise > RISING_NATS) & (step == steps),
+        steps=taken,
+        still_rising=(rise > RISING_NATS) & (taken == steps),
     )

@@ -1,10 +1,9 @@
 """The Gaussian value: mutual information of a Gaussian with the canonical correlations of x and y."""
 
-from torch import Tensor
-
-from ie_store.estimate.critics.baseline import linear_nats, score_rows
+from ie_store.estimate.critics.baseline import linear_nats
 from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.held_out import FoldValue, linear_value
+from ie_store.estimate.critics.rows import PairedSlabs, score_rows
 from ie_store.estimate.critics.train import Trained
 from ie_store.estimator_options import CrossFitOptions
 from ie_store.estimators import EstimatorSpec
@@ -12,8 +11,8 @@ from ie_store.options import OnProgress
 
 
 def run_fold(
-    x: Tensor, y: Tensor, fold: Fold, spec: EstimatorSpec[CrossFitOptions], seed: int, on_progress: OnProgress
+    pairs: PairedSlabs, fold: Fold, spec: EstimatorSpec[CrossFitOptions], seed: int, on_progress: OnProgress
 ) -> tuple[FoldValue, list[Trained]]:
-    """Fit the correlations on one fold's train rows of ``x`` and ``y`` (problem, row, dimension), score its test rows."""
-    rows = score_rows(x, y, fold.train)
+    """Fit the correlations on one fold's train rows of some problems, score its test rows."""
+    rows = score_rows(pairs, fold.train)
     return linear_value(*linear_nats(rows, fold), fold.test), []

@@ -8,13 +8,13 @@ from time import perf_counter
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
 from ie_store.estimate.critics.folds import Fold, make_folds, table_fold
 from ie_store.estimate.critics.held_out import FoldValue, combine
 from ie_store.estimate.critics.outcome import classify
+from ie_store.estimate.critics.rows import PairedSlabs
 from ie_store.estimate.critics.scores import MOST_REFERENCES
 from ie_store.estimate.critics.train import Trained
 from ie_store.estimate.exact.discrete import REPEATING_SHARE
@@ -24,10 +24,10 @@ from ie_store.options import OnProgress, ignore_progress
 from ie_store.specs import MIEstimate, Problem
 
 RunFold = Callable[
-    [Tensor, Tensor, Fold, EstimatorSpec[CrossFitOptions], int, OnProgress],
+    [PairedSlabs, Fold, EstimatorSpec[CrossFitOptions], int, OnProgress],
     tuple[FoldValue, list[Trained]],
 ]
-"""Fits x and y (problem, row, dimension) on one fold under a seed; the test value, and the trainings that led to it."""
+"""Fits some problems on one fold under a seed; the test value, and the trainings that led to it."""
 
 
 def measure(
@@ -36,14 +36,17 @@ def measure(
     """Estimate problems of one shape from their states."""
     outcomes = states.distinct
     is_weighted = is_table(len(outcomes.counts), len(outcomes.of_sequence))
-    tables = {layer: states.table(layer, outcomes).float() for p in problems for layer in (p.block, p.block + 1)}
-    if not is_weighted:
-        index = torch.from_numpy(outcomes.of_sequence).to(states.device)
-        tables = {layer: table[index] for layer, table in tables.items()}
+    layers = sorted({layer for problem in problems for layer in (problem.block, problem.block + 1)})
+    of_row = outcomes.first_rows if is_weighted else outcomes.first_rows[outcomes.of_sequence]
+    pairs = PairedSlabs(
+        slabs=tuple(states.on_device(layer) for layer in layers),
+        x=tuple(layers.index(problem.block) for problem in problems),
+        y=tuple(layers.index(problem.block + 1) for problem in problems),
+        at=torch.from_numpy(of_row).to(states.device),
+    )
     ceilings = [ceilings_at(states.corpus, problem) for problem in problems]
     estimates = cross_fit(
-        torch.stack([tables[problem.block] for problem in problems]),
-        torch.stack([tables[problem.block + 1] for problem in problems]),
+        pairs,
         spec,
         groups=states.corpus.groups,
         row_of_sequence=outcomes.of_sequence if is_weighted else None,
@@ -62,8 +65,7 @@ def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress
         first_rows, row_of_sequence = np.unique(classes.joint, return_index=True)[1], classes.joint
         x, y = x[first_rows], y[first_rows]
     estimate = cross_fit(
-        x[None],
-        y[None],
+        PairedSlabs.of([x], [y]),
         spec,
         groups=np.arange(0 if classes.is_weighted else len(classes.x)),
         row_of_sequence=row_of_sequence,
@@ -81,8 +83,7 @@ def is_table(num_distinct: int, num_sequences: int) -> bool:
 
 
 def cross_fit(
-    x: Tensor,
-    y: Tensor,
+    pairs: PairedSlabs,
     spec: EstimatorSpec[CrossFitOptions],
     *,
     groups: NDArray[np.int64],
@@ -95,11 +96,10 @@ def cross_fit(
     """Mutual information of each problem by the fold runner of ``spec``'s row.
 
     Args:
-        x: (problem, row, x dimension) finite rows, float16 to float64.
-        y: (problem, row, y dimension)
+        pairs: the problems.
         spec: the estimator.
         groups: (sequence,) sequences of one group (identical full sequences) stay on one side and are one cluster.
-        row_of_sequence: (sequence,) row of x and y that each sequence has, where rows are a table; None where
+        row_of_sequence: (sequence,) row of the problems that each sequence has, where rows are a table; None where
             every sequence has a row of its own, in order.
         weights: (row,) of a table that is its own population: no split, ``groups`` empty.
         ceilings_nats: (problem,) exact value of the rows as listed; empty or None where unknown.
@@ -116,15 +116,15 @@ def cross_fit(
     trainings: list[Trained] = []
     for seed in range(options.seed, options.seed + options.seeds):
         split = make_folds(groups, row_of_sequence, options.folds, options.seed) if weights is None else (table_fold(weights),)
-        folds.append([fold.to(x.device) for fold in split])
+        folds.append([fold.to(pairs.device) for fold in split])
         values.append([])
         for number, fold in enumerate(folds[-1]):
-            value, trained = run_fold(x, y, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
+            value, trained = run_fold(pairs, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
             values[-1].append(value)
             trainings += trained
     return [
-        _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started, len(x))
-        for problem in range(len(x))
+        _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started)
+        for problem in range(pairs.num_problems)
     ]
 
 
@@ -140,17 +140,17 @@ def _run_fold(spec: EstimatorSpec[CrossFitOptions]) -> RunFold:
     return resolve(spec.row.run_fold)
 
 
-def training_flops(trained: Trained, batch_size: int) -> float:
+def training_flops(trained: Trained, batch_size: int, problem: int) -> float:
     """Floating-point operations of one problem's training: forward and backward of every weight, for every row of every batch."""
     weights = sum(tensor[0].numel() for tensor in trained.parameters.values())
-    return 6.0 * weights * batch_size * trained.steps
+    return 6.0 * weights * batch_size * int(trained.steps[problem])
 
 
-def _flops(spec: EstimatorSpec[CrossFitOptions], trainings: list[Trained]) -> float:
+def _flops(spec: EstimatorSpec[CrossFitOptions], trainings: list[Trained], problem: int) -> float:
     options = spec.options
     if not isinstance(options, TrainedOptions):
         return 0.0
-    return sum(training_flops(trained, options.batch_size) for trained in trainings)
+    return sum(training_flops(trained, options.batch_size, problem) for trained in trainings)
 
 
 def _estimate(
@@ -163,7 +163,6 @@ def _estimate(
     ceilings_nats: Sequence[float | None],
     ceilings_population_nats: Sequence[float | None],
     started: float,
-    num_problems: int,
 ) -> MIEstimate:
     combined = combine(values, folds, groups, problem)
     first = values[0][0]
@@ -192,10 +191,10 @@ def _estimate(
             "is_weighted": is_weighted,
             "train_nats": train_nats,
             "train_test_gap_nats": train_nats - combined.nats,
-            "steps": max((trained.steps for trained in trainings), default=0),
+            "steps": max((int(trained.steps[problem]) for trained in trainings), default=0),
             "best_step": max((int(trained.best_step[problem]) for trained in trainings), default=0),
-            "flops": _flops(spec, trainings),
+            "flops": _flops(spec, trainings, problem),
             "torch_version": str(torch.__version__),
-            "wall_seconds": (perf_counter() - started) / num_problems,
+            "wall_seconds": (perf_counter() - started) / len(values[0][0].nats),
         },
     )

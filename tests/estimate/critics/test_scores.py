@@ -9,10 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ie_store.estimate.critics import baseline, scores
+from ie_store.estimate.critics import baseline
+from ie_store.estimate.critics import pair_means as pair_means_module
 from ie_store.estimate.critics.bounds import PairStatistics, infonce, loss, resolution_floor, smile, tuba
+from ie_store.estimate.critics.canonical_correlations import LinearCritic
 from ie_store.estimate.critics.folds import table_fold
-from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, log_means, pair_means, soft_cap
+from ie_store.estimate.critics.pair_means import log_means, pair_means, row_tiles
+from ie_store.estimate.critics.pairing import Pairing
+from ie_store.estimate.critics.rows import PairedSlabs, Rows
+from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, capped_exp_, soft_cap
 
 
 def make_factors(num_rows=30, num_problems=2, seed=0):
@@ -37,21 +42,22 @@ CAP = torch.tensor([5.0, 3.0])
 
 def statistics(side, factors=None, cap=CAP):
     factors = factors or make_factors(len(side.rows))
-    means, joint = pair_means(factors, side, cap), soft_cap(factors.diagonal(), cap)
-    pairing = side.pairing(torch.float32)
+    means, joint = pair_means(factors.at, side, cap), soft_cap(factors.diagonal(), cap)
+    pairing = Pairing.of(side.probabilities.float(), side.is_weighted, len(side.rows))
     return PairStatistics(joint=joint, row_means=means.row_means, column_means=means.column_means, pairing=pairing)
 
 
 def test_the_capped_exponential_is_the_exponential_of_the_capped_score():
     values = torch.linspace(-200, 200, 4001)[None].repeat(2, 1)
     assert torch.allclose(capped_exp(values, CAP), soft_cap(values, CAP).exp(), rtol=1e-4)
+    assert capped_exp_(values.clone(), CAP).equal(capped_exp(values, CAP))
     assert torch.allclose(soft_cap(torch.tensor([[0.5], [0.5]]), CAP), torch.tensor([[0.5], [0.5]]), atol=0.1)
 
 
 @pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("pairs_per_block", [64, 2**22])
 def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_weighted, pairs_per_block):
-    monkeypatch.setattr(scores, "PAIRS_PER_TILE", pairs_per_block)
+    monkeypatch.setitem(pair_means_module.PAIRS_PER_TILE, "cpu", pairs_per_block)
     factors, side = make_factors(), make_side(is_weighted=is_weighted)
     matrix = soft_cap(dense(factors), CAP).exp().double()
     p = side.probabilities
@@ -59,7 +65,7 @@ def test_pair_means_are_those_of_the_whole_matrix(monkeypatch, is_weighted, pair
     if not is_weighted:
         weights.fill_diagonal_(0)
         weights /= weights.sum()
-    means = pair_means(factors, side, CAP)
+    means = pair_means(factors.at, side, CAP)
     row_means, column_means = means.row_means, means.column_means
     assert torch.allclose((row_means.double() * p).sum(1), (matrix * weights).sum((1, 2)), rtol=1e-4)
     assert torch.allclose(row_means.double(), (matrix * weights).sum(2) / p, rtol=1e-4)
@@ -123,7 +129,7 @@ def test_the_perfect_critic_of_a_table_gives_its_entropy():
 def test_the_donsker_varadhan_gradient_divides_by_the_running_mean():
     scores_ = torch.randn(1, 6, 6, requires_grad=True)
     side = make_side(6)
-    pairing = side.pairing(torch.float32)
+    pairing = Pairing.of(side.probabilities.float(), side.is_weighted, len(side.rows))
     others = pairing.others
     exponentials = scores_.exp() * (1 - torch.eye(6))
     found = PairStatistics(
@@ -158,7 +164,7 @@ def test_a_soft_cap_far_from_the_ends_is_none_and_far_beyond_them_is_the_cap():
 
 @pytest.mark.parametrize("pairs_per_block", [1, 100, 2**22])
 def test_log_means_in_any_blocks_are_one_row_after_the_other(monkeypatch, pairs_per_block):
-    monkeypatch.setattr(scores, "PAIRS_PER_TILE", pairs_per_block)
+    monkeypatch.setitem(pair_means_module.PAIRS_PER_TILE, "cpu", pairs_per_block)
     factors, reference = make_factors(11), make_factors(7, seed=1)
     p = make_side(7, is_weighted=True).probabilities
     found = log_means(factors, reference, p.log().float())
@@ -176,10 +182,10 @@ def test_log_means_in_any_blocks_are_one_row_after_the_other(monkeypatch, pairs_
 @given(st.integers(1, 5), st.integers(1, 100), st.integers(1, 100), st.integers(1, 3000))
 def test_blocks_cover_the_rows_once(num_problems, num_rows, num_columns, pairs):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "PAIRS_PER_TILE", pairs)
-        blocks = scores.row_tiles(num_problems, num_rows, num_columns)
-    assert [row for start, stop in blocks for row in range(start, stop)] == list(range(num_rows))
-    assert all((stop - start) * num_problems * num_columns <= max(pairs, num_problems * num_columns) for start, stop in blocks)
+        patch.setitem(pair_means_module.PAIRS_PER_TILE, "cpu", pairs)
+        blocks = row_tiles(torch.empty(num_problems, num_rows), num_columns)
+    assert [row for part in blocks for row in range(part.start, part.stop)] == list(range(num_rows))
+    assert all((p.stop - p.start) * num_problems * num_columns <= max(pairs, num_problems * num_columns) for p in blocks)
 
 
 def test_parts_and_heads_of_a_side():
@@ -189,7 +195,7 @@ def test_parts_and_heads_of_a_side():
     head = draw.head(3)
     assert (head.rows.tolist(), head.num_sequences, head.is_weighted) == ([0, 1, 2], 3, False)
     assert head.probabilities.sum().item() == pytest.approx(1)
-    pairing, of_table = draw.pairing(torch.float64), table.pairing(torch.float64)
+    pairing, of_table = (Pairing.of(side.probabilities, side.is_weighted, 10) for side in (draw, table))
     assert torch.allclose(pairing.others, torch.full((10,), 1 / 9, dtype=torch.float64))
     assert torch.allclose(pairing.rows, draw.probabilities)
     assert all(weights.equal(table.probabilities) for weights in (of_table.rows, of_table.others, of_table.by_row))
@@ -210,7 +216,7 @@ def test_scores_scaled_shifted_added_and_chosen():
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_statistics_of_a_matrix_are_those_of_its_factors(is_weighted):
     factors, side = make_factors(12), make_side(12, is_weighted=is_weighted)
-    streamed = baseline.statistics(factors, side, CAP)
+    streamed = baseline.statistics(factors.at, side, CAP, "mine")
     whole, exponentials = baseline.matrix_statistics(dense(factors), side, CAP)
     for name in ("joint", "row_means", "column_means", "probabilities"):
         assert torch.allclose(getattr(streamed, name), getattr(whole, name), rtol=1e-5), name
@@ -219,12 +225,20 @@ def test_statistics_of_a_matrix_are_those_of_its_factors(is_weighted):
 
 
 def test_rows_that_are_normalised_have_mean_one_against_the_reference():
-    factors, reference, side = make_factors(), make_factors(9, seed=1), make_side(9, is_weighted=True)
-    found = baseline.normalised(factors, reference, side, torch.tensor([True, False]))
+    factors, side = make_factors(), make_side(9, is_weighted=True)
+    # Rows of one number each, by which a scorer finds what they are scored.
+    slab = torch.arange(30.0)[:, None]
+    rows = Rows(pairs=PairedSlabs.of([slab, slab], [slab, slab]), marginals=(), kept=(slab,) * 4)
+
+    def scorer(x, y):
+        return factors.at(x[0, :, 0].long())
+
+    found = baseline.normalised(scorer, rows, side, torch.tensor([True, False]))(*rows.at(torch.arange(30)))
+    reference = factors.part(slice(0, 9))
     matrix = dense(SeparableScores(left=found.left, right=reference.right, row=found.row, column=reference.column))
     assert torch.allclose(matrix[0].exp() @ side.probabilities.float(), torch.ones(30), rtol=1e-4)
     assert found.row[1].equal(factors.row[1])
-    assert baseline.normalised(factors, reference, side, torch.tensor([False, False])) is factors
+    assert baseline.normalised(scorer, rows, side, torch.tensor([False, False])) is scorer
 
 
 @pytest.mark.parametrize("is_weighted", [False, True])
@@ -234,8 +248,11 @@ def test_caps_by_the_rows_there_are(is_weighted):
     assert baseline.plain_cap("mine", fold) == pytest.approx(math.log(50) + margin)
     assert baseline.plain_cap("infonce", fold) == 40.0
     assert baseline.row_cap(fold.train, 7.0) == (7.0 if is_weighted else pytest.approx(math.log(50)))
+    nothing = torch.zeros(2, 0)
     found = baseline.Baseline(
-        factors=make_factors(),
+        critic=LinearCritic(x_map=nothing, y_map=nothing, x_shift=nothing, y_shift=nothing, correlations=nothing),
+        temper=torch.ones(2),
+        constant=torch.zeros(2, 1),
         by_row=torch.tensor([True, False]),
         saturated=torch.tensor([False, False]),
         plain_cap=7.0,
