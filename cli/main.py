@@ -63,7 +63,7 @@ class Door(TyperGroup):
 
 def _tell(error: Any, as_json: bool) -> None:
     """Say on standard error what is wrong: as a sentence, or as one JSON object."""
-    message = error.format_message() if isinstance(error, UsageError) else str(error)
+    message = str(error) if isinstance(error, IeStoreError) else error.format_message()
     if as_json:
         found = {"kind": type(error).__name__, "message": message, "exit_code": error.exit_code}
         typer.echo(json.dumps({"error": found}), err=True)
