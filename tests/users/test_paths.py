@@ -1,0 +1,89 @@
+"""The paths of a newcomer, a researcher, an xarray person and an engineer, as the pages say them, with the package as installed.
+
+The environment is new and holds a wheel of ours; torch and the other large packages are those of the environment that tests
+run in, which a line of its ``.pth`` file adds behind, so that it takes seconds. The checkout is not in it.
+"""
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from tiny_model import save_tiny_model
+from walk import steps
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+MODEL = "HuggingFaceTB/SmolLM2-135M"
+"""What the pages call their model: in the folder where they are walked it is a tiny one with seeded weights."""
+WHERE = "import ie_store, ie_store_cli; print(ie_store.__file__, ie_store_cli.__file__)"
+
+
+def run(*command, **options):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, **options)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """Folder of a new environment with a wheel of the checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("ie_store", "cli"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = (sys.executable, "-m", "pip")
+    run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder / "wheels", source)
+    venv.create(folder / "environment", symlinks=True)
+    (wheel,) = (folder / "wheels").iterdir()
+    run(*pip, "--python", folder / "environment/bin/python", "install", "--quiet", "--no-deps", "--no-index", wheel)
+    (packages,) = (folder / "environment/lib").glob("*/site-packages")
+    (packages / "large_packages.pth").write_text("\n".join(site.getsitepackages()))
+    return folder / "environment"
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"), "\n".join(page.read_text() for page in PAGES))
+
+
+@pytest.fixture
+def anywhere(installed, server):
+    """The environment's variables, without a way to the checkout."""
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return found | {"PATH": f"{installed}/bin:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_path_can_be_walked(page, installed, model_folder, anywhere, tmp_path):
+    assert run(f"{installed}/bin/python", "-c", WHERE, cwd=tmp_path, env=anywhere).count(str(installed)) == 2
+    shutil.copytree(model_folder, tmp_path / MODEL)
+    run(f"{installed}/bin/python", ROOT / "tests/users/walk.py", page, cwd=tmp_path, env=anywhere)
+    if page.stem == "index":
+        assert "smollm2/sentences" in (tmp_path / "report.html").read_text()
+
+
+def test_it_is_ten_steps_from_a_clone_to_a_picture():
+    found = steps(PAGES[0].read_text())
+    assert found[0][1].startswith("git clone ")
+    (picture,) = (number for number, (_, text) in enumerate(found, 1) if "report.html" in text)
+    assert picture <= 10
+
+
+def test_a_step_that_fails_is_seen(tmp_path):
+    page = tmp_path / "page"
+    walker = ROOT / "tests/users/walk.py"
+    for block in ("```sh\nfalse\n```\n", "```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", "```yaml\na: 1\n```\n"):
+        page.write_text(block)
+        assert subprocess.run([sys.executable, walker, page], capture_output=True, cwd=tmp_path).returncode != 0
+    page.write_text("```sh\ngit clone NOWHERE\ntouch here\n```\n")
+    run(sys.executable, walker, page, cwd=tmp_path)
+    assert (tmp_path / "here").exists()
