@@ -120,7 +120,7 @@ def outcome(store, call, name, content, is_forged, truth):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(max(300, NUM_INPUTS // 20))
+@pytest.mark.timeout(max(900, NUM_INPUTS // 10))
 @pytest.mark.filterwarnings("default")
 def test_no_mutation_goes_unseen(store):
     chance = random.Random(SEED)
