@@ -140,7 +140,7 @@ def _compute_and_write(
                 so_far = before + cost(item.tiles) * tokens / all_tokens
                 on_progress(
                     Progress(
-                        stage="extraction", done=round(so_far), total=work, unit="tokens of cost", num_bytes=pipeline.num_bytes,
+                        stage="extraction", done=round(so_far), total=work, unit="tokens of work", num_bytes=pipeline.num_bytes,
                         is_whole_run=True, seconds_left=time_left.seconds(so_far),
                     )
                 )  # fmt: skip
