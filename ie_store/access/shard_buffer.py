@@ -1,6 +1,5 @@
 """Shards of a slab read into one buffer, each straight to its place: what rows are taken from in any order."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from ie_store.specs import Slab
 from ie_store.store.dataset.buffers import acquire
-from ie_store.store.dataset.reader import MAX_DECODERS, DatasetReader
+from ie_store.store.dataset.reader import READERS, DatasetReader
 from ie_store.store.dataset.slab_read import SlabRead
 from ie_store.store.format.arrays import numpy_dtype
 
@@ -48,7 +47,7 @@ def read_shards(reader: DatasetReader, slab: Slab, shards: NDArray[np.int64]) ->
     size = layout.level(slab.level).rows_per_shard
     states = acquire((len(shards) * size, layout.hidden_size), numpy_dtype(layout.stored_dtype))
     job, waiting = reader.shard_read(slab), iter(enumerate(shards.tolist()))  # shared: whoever is free takes the next
-    num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
+    num_threads = max(1, min(READERS, len(shards)))
     with ThreadPoolExecutor(num_threads, thread_name_prefix="shards") as pool:
         for done in [pool.submit(_read, job, waiting, states) for _ in range(num_threads)]:
             done.result()

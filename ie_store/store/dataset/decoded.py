@@ -3,7 +3,6 @@
 float16 ends at 65,504: sums, means and squares of real states overflow in it, so float32 is shown unless asked otherwise.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from ie_store.fields import require_choice
 from ie_store.specs import Slab, StoredDtype
-from ie_store.store.dataset.reader import MAX_DECODERS, DatasetReader
+from ie_store.store.dataset.reader import READERS, DatasetReader
 from ie_store.store.dataset.slab_read import decoded, decoded_dtype
 from ie_store.store.format.arrays import numpy_dtype
 
@@ -42,7 +41,7 @@ def read_shown(reader: DatasetReader, slab: Slab, rows: Rows, columns: slice | N
     pieces = _pieces(rows, layout.level(slab.level).rows_per_shard)
     job = _Job(reader=reader, slab=slab, columns=columns, out=out)
     waiting = iter(pieces)  # shared: whoever is free takes the next
-    num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(pieces)))
+    num_threads = max(1, min(READERS, len(pieces)))
     if num_threads == 1:
         job.read(waiting)
         return

@@ -4,7 +4,6 @@ What is read is compared with the ledger, and the corpus with its fingerprint, u
 A `DatasetReader` keeps no open files and travels between processes as (store, name, verify).
 """
 
-import os
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,8 @@ from ie_store.texts import CorpusTexts
 if TYPE_CHECKING:
     import dask.array
 
-MAX_DECODERS = 8
+READERS = 8
+"""Threads that read a slab, however few the cores: while one sums what it has read, others wait for the disk (`verified.py`)."""
 
 
 def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
@@ -162,7 +162,7 @@ class DatasetReader:
         states = self.layout.level(slab.level)
         size = states.rows_per_shard
         shards = range(start // size, -(-stop // size)) if stop > start else range(0)
-        num_threads = max(1, min(MAX_DECODERS, os.cpu_count() or 1, len(shards)))
+        num_threads = max(1, min(READERS, len(shards)))
         table = self._table(slab.level)
         extents = table.extents(slab.cell, shards, strict)
         checked = self.verify if verify is None else verify
