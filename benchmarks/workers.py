@@ -34,7 +34,7 @@ from ie_store.store.dataset.writer import open_writer
 
 NAME = "model/random"
 POSITIONS = 2
-CORPUS = "icl:country?names=25&shots=4&num_sequences=20000"
+CORPUS = "icl:country?names=25&shots=4&num_sequences=98304"
 MATMUL_SECONDS, MATMUL_SIZE = 4.0, 512
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--model", help="folder of a model that is extracted too, of few blocks: 20,000 rows each time")
+    parser.add_argument("--model", help="folder of a model that is extracted too, of few blocks: 98,304 rows each time")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     rates: dict[str, list[float]] = {f"{number} {what}": [] for what in ("matmul", "estimate", "extract") for number in (1, 2)}
