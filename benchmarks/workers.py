@@ -1,10 +1,11 @@
 """Two single-threaded workers against one, beside what two processes gain on this machine at bare matmuls.
 
-    python benchmarks/workers.py [--rows 2048] [--hidden 256] [--blocks 16] [--rounds 2] [--out benchmarks/results/workers.json]
+    python benchmarks/workers.py [--rows 2048] [--hidden 256] [--blocks 16] [--rounds 2] [--model FOLDER] [--out FILE.json]
 
 A made-up dataset of seeded states, one problem an item, `noise` at the last position. A rate is finished macro problems by
 seconds, from the end of the second one on: so neither the start of processes nor the opening of the dataset counts. The most
-that two workers can gain is measured in the same rounds: matmuls in one process, and in two at once.
+that two workers can gain is measured in the same rounds: matmuls in one process, and in two at once. With ``--model`` an
+extraction of that model too, its rate in rows of macro states.
 """
 
 import argparse
@@ -24,14 +25,16 @@ import torch
 
 import ie_store.estimate.run as stage
 from ie_store.estimators import estimator_spec
+from ie_store.extract.run import extract
 from ie_store.fingerprint import fingerprint
-from ie_store.options import EstimateSpec, Progress
+from ie_store.options import EstimateSpec, ExtractSpec, Progress
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec, DatasetIdentity, ModelSpec, StoreLayout
 from ie_store.store.dataset.writer import open_writer
 
 NAME = "model/random"
 POSITIONS = 2
+CORPUS = "icl:country?names=25&shots=4&num_sequences=98304"
 MATMUL_SECONDS, MATMUL_SIZE = 4.0, 512
 
 
@@ -82,6 +85,21 @@ def problems_per_second(store: str, workers: int, seed: int) -> float:
     return (len(ends) - 2) / (ends[-1] - ends[1])
 
 
+def rows_per_second(folder: str, model: str, workers: int) -> float:
+    """Rows of an extraction by ``workers`` processes of one thread each."""
+    ends: list[tuple[float, int]] = []
+
+    def tell(progress: Progress) -> None:
+        if progress.stage == "macro states" and progress.done:
+            ends.append((time.monotonic(), progress.done))
+
+    spec = ExtractSpec(store=f"{folder}/{time.time_ns()}", model=model, corpus=CORPUS, device="cpu", workers=workers)
+    with mock.patch.object(os, "cpu_count", return_value=workers):
+        extract(spec, tell)
+    (began, before), (ended, after) = ends[1], ends[-1]
+    return (after - before) / (ended - began)
+
+
 def _matmuls(begin: Any, counts: Any) -> None:
     torch.set_num_threads(1)
     values = torch.ones((MATMUL_SIZE, MATMUL_SIZE))
@@ -113,25 +131,31 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--model", help="folder of a model that is extracted too, of few blocks: 98,304 rows each time")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    rates: dict[str, list[float]] = {name: [] for name in ("one worker", "two workers", "one matmul", "two matmuls")}
+    rates: dict[str, list[float]] = {f"{number} {what}": [] for what in ("matmul", "estimate", "extract") for number in (1, 2)}
     with tempfile.TemporaryDirectory() as folder:
         write_store(f"{folder}/store", asked.rows, asked.hidden, asked.blocks)
         for seed in range(asked.rounds):
-            rates["one matmul"].append(matmuls_per_second(1))
-            rates["two matmuls"].append(matmuls_per_second(2))
-            rates["one worker"].append(problems_per_second(f"{folder}/store", 1, 2 * seed))
-            rates["two workers"].append(problems_per_second(f"{folder}/store", 2, 2 * seed + 1))
-    gain = median(rates["two workers"]) / median(rates["one worker"])
-    ceiling = median(rates["two matmuls"]) / median(rates["one matmul"])
+            for number in (1, 2):
+                rates[f"{number} matmul"].append(matmuls_per_second(number))
+                rates[f"{number} estimate"].append(problems_per_second(f"{folder}/store", number, 2 * seed + number))
+                if asked.model:
+                    rates[f"{number} extract"].append(rows_per_second(folder, asked.model, number))
+    gains = {
+        what: median(rates[f"2 {what}"]) / median(rates[f"1 {what}"])
+        for what in ("matmul", "estimate", "extract")
+        if rates[f"1 {what}"]
+    }
     for name, found in rates.items():
-        print(f"{name:<12} {', '.join(f'{rate:.3g}' for rate in found)} a second")
-    print(f"two workers gain {gain:.2f}, two matmul processes {ceiling:.2f}: {gain / ceiling:.2f} of it")
+        print(f"{name:<12} {', '.join(f'{rate:.4g}' for rate in found)} a second")
+    for what, gain in gains.items():
+        print(f"{what}: two gain {gain:.2f}, {gain / gains['matmul']:.2f} of what bare matmuls gain")
     if asked.out:
         sizes = {name: getattr(asked, name) for name in ("rows", "hidden", "blocks", "rounds")}
         found = {"machine": platform.platform(), "torch": torch.__version__, **sizes, "rates": rates}
-        found |= {"gain": gain, "matmul_gain": ceiling, "share": gain / ceiling}
+        found |= {"gain": gains, "share": {what: gain / gains["matmul"] for what, gain in gains.items()}}
         asked.out.write_text(json.dumps(found, indent=2) + "\n")
 
 

@@ -50,6 +50,8 @@ def extract(
     repair: bool = False,
     trust_remote_code: bool = False,
     audit_rows: int = 16,
+    workers: int = 0,
+    scheduler: str | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> "ExtractReport":
     """Run a model over a corpus and store its hidden states; called again, it goes on where it stopped.
@@ -76,7 +78,7 @@ def extract(
         store=os.fspath(store), model=model, corpus=corpus, gguf_file=gguf_file, revision=revision, weights=weights, name=name,
         positions=positions, layers=layers, dtype=dtype, compute_dtype=compute_dtype, bos=bos, attention=attention,
         device=device, batch_size=batch_size, num_sequences=num_sequences, seed=seed, replace=replace, repair=repair,
-        trust_remote_code=trust_remote_code, audit_rows=audit_rows,
+        trust_remote_code=trust_remote_code, audit_rows=audit_rows, workers=workers, scheduler=scheduler,
     )  # fmt: skip
     from ie_store.extract.run import extract as run
 

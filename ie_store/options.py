@@ -46,6 +46,16 @@ def ignore_progress(progress: Progress) -> None:
     """The default `OnProgress`: says nothing."""
 
 
+WORKERS_HELP = "processes of this machine that share the work and its cores; 0: this process alone"
+SCHEDULER_HELP = "address of a Dask scheduler whose workers do the work, for example tcp://host:8786"
+
+
+def _require_one_crew(workers: int, scheduler: str | None) -> None:
+    require_at_least("workers", workers, 0)
+    if workers and scheduler:
+        raise InputError(f"workers is {workers} and scheduler is {scheduler!r}; give one of them")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtractSpec:
     """What stage one is asked to do."""
@@ -79,6 +89,8 @@ class ExtractSpec:
     )
     trust_remote_code: bool = described(False, "run model code that comes with a hub repository")
     audit_rows: int = described(16, "rows recomputed one sequence at a time in float32 to measure the numerical error")
+    workers: int = described(0, WORKERS_HELP)
+    scheduler: str | None = described(None, SCHEDULER_HELP)
 
     def __post_init__(self) -> None:
         require_seed(self.weights_seed or 0)
@@ -90,6 +102,7 @@ class ExtractSpec:
         require_seed(self.seed)
         for name, least in (("batch_size", 0), ("audit_rows", 1)):
             require_at_least(name, getattr(self, name), least)
+        _require_one_crew(self.workers, self.scheduler)
         if self.num_sequences is not None:
             require_at_least("num_sequences", self.num_sequences, 1)
 
@@ -128,15 +141,13 @@ class EstimateSpec:
         None, "end after so long with what is done, for example 90s, 30m or 2h; the same command goes on from there"
     )
 
-    workers: int = described(0, "processes of this machine that share the work and its cores; 0: this process alone")
-    scheduler: str | None = described(None, "address of a Dask scheduler whose workers do the work, for example tcp://host:8786")
+    workers: int = described(0, WORKERS_HELP)
+    scheduler: str | None = described(None, SCHEDULER_HELP)
 
     def __post_init__(self) -> None:
         if not self.estimators:
             raise InputError("no estimator was asked for; give at least one, for example estimator_spec('mine')")
-        require_at_least("workers", self.workers, 0)
-        if self.workers and self.scheduler:
-            raise InputError(f"workers is {self.workers} and scheduler is {self.scheduler!r}; give one of them")
+        _require_one_crew(self.workers, self.scheduler)
         _ = self.time_limit_seconds
 
     @property

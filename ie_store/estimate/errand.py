@@ -44,6 +44,20 @@ class Errand:
     seconds: float | None
     """Time limit; None for none."""
 
+    def run(self) -> IeStoreError | None:
+        """Carry out the item, unless it has a record already.
+
+        Returns:
+            None, or what stood against it, as a run without workers raises it; raised here, Dask would print a traceback of it.
+        """
+        try:
+            _carry_out(self)
+        except IeStoreError as error:
+            return error
+        except TimeIsUp:  # the run that sent it knows
+            return None
+        return None
+
 
 class Desk:
     """What a worker keeps between errands on one dataset."""
@@ -67,21 +81,6 @@ class Desk:
         if estimator not in self._groups:
             self._groups[estimator] = open_results(self.reader.dataset, estimator.identity)
         return self._groups[estimator]
-
-
-def run_errand(errand: Errand) -> IeStoreError | None:
-    """Carry out an item, unless it has a record already.
-
-    Returns:
-        None, or what stood against it, as a run without workers raises it; raised here, Dask would print a traceback of it.
-    """
-    try:
-        _carry_out(errand)
-    except IeStoreError as error:
-        return error
-    except TimeIsUp:  # the run that sent it knows
-        return None
-    return None
 
 
 def _carry_out(errand: Errand) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ie_store.cluster.crew import open_crew
+from ie_store.cluster.hand_out import HandOut
 from ie_store.errors import InputError
 from ie_store.estimate.costs import rows_of
-from ie_store.estimate.crew import open_crew
 from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.emergence import derive_emergences, grid_emergences
@@ -23,9 +24,9 @@ from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.forecast import EstimateForecast, is_worth_a_forecast, make_forecast
-from ie_store.estimate.hand_out import HandOut
 from ie_store.estimate.memory import peak_bytes, reset_peak
 from ie_store.estimate.plan import EstimatePlan, make_plan
+from ie_store.estimate.planned_work import PlannedWork
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
 from ie_store.estimate.read import open_complete, stream_states
 from ie_store.estimate.report import EstimateReport
@@ -93,7 +94,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
                     _carry_out(job.plan, job.groups, job.reader, workplace, watch)
                 else:
                     with crew:
-                        HandOut(job.plan, job.groups, job.reader, spec, crew, watch).run()
+                        HandOut(PlannedWork(job.plan, job.groups, job.reader.dataset.identity_digest, spec, watch), crew).run()
         finally:
             for one, group in job.groups.items():
                 group.assemble(partial(derive_emergences, one.name))

@@ -44,6 +44,10 @@ class Engine:
         """Positions whose states are kept: those of the layout, and the only one of a lone token."""
         return self.layout.positions if level == "macro" else (0,)
 
+    def num_values(self, item: WorkItem) -> int:
+        """Values of an item's states: what a buffer has to hold."""
+        return len(self.layout.level(item.level).stored_cells) * item.num_rows * self.layout.hidden_size
+
     def tiles(self, level: Level, tokens: NDArray[np.int32]) -> tuple[Tile, ...]:
         """How the states of rows ``tokens`` (row, position) are to be computed."""
         limit = CACHE_BYTES[self.model.device.type == "cuda"] // max(1, self.sharing.slot_bytes)

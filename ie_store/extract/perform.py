@@ -4,12 +4,17 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
+from ie_store.cluster.crew import Crew, open_crew
+from ie_store.cluster.hand_out import HandOut
+from ie_store.corpus.rows import Corpus
 from ie_store.errors import DiskSpaceError, IeStoreError, NonFiniteError, StoreError
 from ie_store.extract.audit import audit, reference_model, require_close
+from ie_store.extract.engine import Engine
 from ie_store.extract.forecast import Forecast, audit_cost_of, make_forecast, require_room
-from ie_store.extract.forecast_speed import cost, measure_speed
+from ie_store.extract.forecast_speed import measure_speed
 from ie_store.extract.forward.states import HostBuffer
 from ie_store.extract.model.load import TORCH_DTYPES
 from ie_store.extract.model.quiet import quiet_logging
@@ -17,10 +22,10 @@ from ie_store.extract.pipeline import ShardPipeline
 from ie_store.extract.plan import ExtractPlan, make_plan
 from ie_store.extract.prepare import PreparedExtract, prepare
 from ie_store.extract.report import ExtractReport
-from ie_store.extract.time_left import TimeLeft
+from ie_store.extract.run_progress import RunProgress
+from ie_store.extract.shared_work import SharedWork
 from ie_store.extract.work import WorkItem
 from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
-from ie_store.specs import StoreLayout
 from ie_store.store.dataset.reader import open_reader
 from ie_store.store.dataset.repair import damaged_shards
 from ie_store.store.dataset.writer import DatasetWriter
@@ -44,6 +49,7 @@ def plan_only(spec: ExtractSpec) -> tuple[ExtractPlan, Forecast]:
 
 def perform(spec: ExtractSpec, held: Storage | None, on_progress: OnProgress, on_plan: OnPlan) -> ExtractReport:
     """Do what ``spec`` asks; `run.extract` says how. ``held`` is the storage through which the dataset is held, where it is."""
+    crew = open_crew(spec.workers, spec.scheduler)
     with quiet_logging():
         job = prepare(spec, held)
         if spec.repair and job.stored_same is not None:
@@ -57,7 +63,7 @@ def perform(spec: ExtractSpec, held: Storage | None, on_progress: OnProgress, on
         with job.open_writer() as writer:
             if job.stored_same is not None and job.stored_same.complete:
                 writer.mark_incomplete(f"{plan.missing_shards} shards were lost and are computed again")
-            return _run(job, plan, forecast, writer, on_progress)
+            return _run(job, plan, forecast, writer, crew, on_progress)
 
 
 def _repaired(job: PreparedExtract, on_progress: OnProgress) -> PreparedExtract:
@@ -91,11 +97,16 @@ class _Clock:
 
 
 def _run(
-    job: PreparedExtract, plan: ExtractPlan, forecast: Forecast, writer: DatasetWriter, on_progress: OnProgress
+    job: PreparedExtract,
+    plan: ExtractPlan,
+    forecast: Forecast,
+    writer: DatasetWriter,
+    crew: Crew | None,
+    on_progress: OnProgress,
 ) -> ExtractReport:
     start, clock = time.perf_counter(), _Clock()
     try:
-        num_bytes = _compute_and_write(job, plan, writer, on_progress, clock)
+        num_bytes = _compute_and_write(job, plan, writer, crew, on_progress, clock)
         with clock.timing("audit"):
             result = _audit(job, plan.audit_rows, on_progress)
     except (NonFiniteError, DiskSpaceError, StoreError) as error:
@@ -121,44 +132,34 @@ def _run(
 
 
 def _compute_and_write(
-    job: PreparedExtract, plan: ExtractPlan, writer: DatasetWriter, on_progress: OnProgress, clock: _Clock
+    job: PreparedExtract, plan: ExtractPlan, writer: DatasetWriter, crew: Crew | None, on_progress: OnProgress, clock: _Clock
 ) -> int:
-    layout, device, items = job.engine.layout, job.engine.model.device, plan.items
-    dtype = TORCH_DTYPES[layout.stored_dtype]
-    size = max((_num_values(layout, item) for item in items), default=0)
+    progress = RunProgress(plan.items, audit_cost_of(plan), on_progress)
+    if crew is None or not plan.items:
+        return _alone(job.engine, job.corpus, plan.items, writer, progress, clock)
+    with clock.timing("forward"), crew:
+        HandOut(SharedWork(job, plan, writer, progress), crew).run()
+    return progress.num_bytes
+
+
+def _alone(
+    engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...], writer: DatasetWriter, progress: RunProgress, clock: _Clock
+) -> int:
+    """Compute and write in this process, both at the same time."""
+    dtype, device = TORCH_DTYPES[engine.layout.stored_dtype], engine.model.device
+    size = max(map(engine.num_values, items), default=0)
     buffers = [HostBuffer(size, dtype, device) for _ in range(min(2, len(items)))]
-    totals = {level: sum(item.num_rows for item in items if item.level == level) for level in ("micro", "macro")}
-    done, work_done = dict.fromkeys(totals, 0), 0.0
-    work = sum(cost(item.tiles) for item in items)
-    time_left = TimeLeft(work + audit_cost_of(plan))
     with ShardPipeline(writer, buffers) as pipeline:
         for item in items:
             with clock.timing("waiting"):
                 buffer = pipeline.free_buffer()
-
-            def tell(tokens: int, all_tokens: int, item: WorkItem = item, before: float = work_done) -> None:
-                so_far = before + cost(item.tiles) * tokens / all_tokens
-                on_progress(
-                    Progress(
-                        stage="extraction", done=round(so_far), total=work, unit="tokens of work", num_bytes=pipeline.num_bytes,
-                        is_whole_run=True, seconds_left=time_left.seconds(so_far),
-                    )
-                )  # fmt: skip
-                rows = done[item.level] + item.num_rows * tokens // all_tokens
-                on_progress(_progress(f"{item.level} states", rows, totals[item.level]))
-
             with clock.timing("forward"):
-                states = job.engine.fill(item, *item.rows(job.corpus), buffer, tell)
+                states = engine.fill(item, *item.rows(corpus), buffer, partial(progress.step, item))
             pipeline.write(item, buffer, states)
-            done[item.level] += item.num_rows
-            work_done += cost(item.tiles)
+            progress.finished(item, pipeline.num_bytes - progress.num_bytes)
         with clock.timing("waiting"):
             pipeline.finish()
         return pipeline.num_bytes
-
-
-def _num_values(layout: StoreLayout, item: WorkItem) -> int:
-    return len(layout.level(item.level).stored_cells) * item.num_rows * layout.hidden_size
 
 
 def _audit(job: PreparedExtract, num_rows: int, on_progress: OnProgress) -> dict[str, Any]:

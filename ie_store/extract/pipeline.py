@@ -10,13 +10,13 @@ from ie_store.errors import IeStoreError
 from ie_store.extract.forward.states import HostBuffer, as_stored
 from ie_store.extract.work import WorkItem
 from ie_store.specs import Shard
-from ie_store.store.dataset.writer import DatasetWriter
+from ie_store.store.dataset.shard_writer import ShardWriter
 
 
 class ShardPipeline:
     """Hands out buffers and writes what they hold in a background thread, in order. Memory: the buffers it is given."""
 
-    def __init__(self, writer: DatasetWriter, buffers: list[HostBuffer]) -> None:
+    def __init__(self, writer: ShardWriter, buffers: list[HostBuffer]) -> None:
         self.num_bytes = 0
         """Encoded bytes written so far."""
         self._writer = writer

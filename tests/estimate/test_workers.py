@@ -13,11 +13,12 @@ import numpy as np
 import psutil
 import pytest
 from known_store import NAME, random_tokens, write_store
+from unreliable import Future, UnreliableCrew
 
+from ie_store.cluster import crew as crews
+from ie_store.cluster import hand_out
+from ie_store.cluster.crew import open_crew
 from ie_store.errors import ClusterError, InputError, NonFiniteError
-from ie_store.estimate import crew as crews
-from ie_store.estimate import hand_out
-from ie_store.estimate.crew import open_crew
 from ie_store.estimate.run import estimate, run_estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
@@ -190,73 +191,6 @@ def test_a_scheduler_of_somebody_s_may_end_and_another_goes_on(tmp_path, one_pro
     assert records(shared) == records(alone)
 
 
-class Future:
-    """An errand that ended in some way."""
-
-    def __init__(self, status, value=None):
-        self.status, self._value = status, value
-
-    def done(self):
-        return self.status != "pending"
-
-    def exception(self, timeout):
-        return self._value
-
-    def result(self, timeout):
-        if self._value == "gone":
-            raise TimeoutError
-        return self._value
-
-
-class UnreliableCrew:
-    """Workers as far as the loop sees them; what becomes of each errand is drawn."""
-
-    is_local = True
-
-    def __init__(self, chance):
-        self._chance, self.restarts, self._born = chance, 0, 0
-        self._alive = {"a": 1, "b": 1}
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def threads(self):
-        if self._chance.random() < 0.2:
-            self._alive.pop(self._chance.choice(sorted(self._alive)), None) if self._alive else None
-        if len(self._alive) < 2 and self._chance.random() < 0.3:
-            self._born += 1
-            self._alive[f"w{self._born}"] = 1
-        return dict(self._alive)
-
-    def send(self, errand, worker, name):
-        fate = self._chance.choice(["done", "done", "lies", "gone", "hangs", "cancelled", "lost", "killed"])
-        if fate in ("done", "hangs"):
-            from ie_store.estimate.errand import run_errand
-
-            run_errand(errand)
-        if fate == "hangs":  # until the worker is found dead
-            self._alive.pop(worker, None)
-            return Future("pending")
-        if fate == "killed":
-            from distributed import KilledWorker
-
-            return Future("error", KilledWorker(name, None, 3))
-        return Future("finished", "gone") if fate == "gone" else Future("finished" if fate in ("done", "lies") else fate)
-
-    def wait(self, seconds):
-        pass
-
-    def forget(self, future):
-        pass
-
-    def restart(self):
-        self.restarts += 1
-        self._alive = {"a": 1, "b": 1}
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_becomes_of_errands_every_item_ends_with_its_one_record(tmp_path, one_problem_an_item, monkeypatch, seed):
     pytest.importorskip("distributed")
@@ -278,7 +212,7 @@ def test_an_item_that_loses_every_worker_ends_the_run(tmp_path, monkeypatch):
     crew.send = lambda errand, worker, name: Future("lost")
     monkeypatch.setattr("ie_store.estimate.run.open_crew", lambda workers, scheduler: crew)
     monkeypatch.setattr(hand_out, "POLL_SECONDS", 0.0)
-    with pytest.raises(ClusterError, match=r"20 workers ended while they estimated .*memory.*same command goes on"):
+    with pytest.raises(ClusterError, match=r"20 workers ended while they worked on .*memory.*same command goes on"):
         estimate(spec(store, workers=2))
 
 

@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "ground": {"ground"},
     "store": {"ground", "store"},
     "corpus": {"ground", "corpus"},
-    "extract": {"ground", "store", "corpus", "extract"},
-    "estimate": {"ground", "store", "estimate"},
+    "cluster": {"ground", "cluster"},
+    "extract": {"ground", "store", "corpus", "cluster", "extract"},
+    "estimate": {"ground", "store", "cluster", "estimate"},
     "access": {"ground", "store", "access"},
     "plot": {"ground", "store", "plot"},
     "report": {"ground", "store", "plot", "report"},
@@ -58,8 +59,8 @@ ONLY_IN = {
     "xarray": {"store", "estimate", "access", "plot", "door"},
     "altair": {"plot", "report"},
     "vl_convert": {"report"},
-    "dask": {"store", "estimate"},
-    "distributed": {"estimate"},
+    "dask": {"store", "cluster", "estimate"},
+    "distributed": {"cluster"},
 }
 """Packages of others that only these rooms may import."""
 

@@ -153,10 +153,11 @@ def read_index(dataset: Dataset, level: Level, shard: int) -> tuple[Index, int] 
 
 def missing_shards(dataset: Dataset, level: Level) -> list[int]:
     """Shards that do not count: no commit mark, no file, or one of the two is not whole."""
-    return [shard for shard in range(dataset.layout.num_shards(level)) if not _is_whole(dataset, level, shard)]
+    return [shard for shard in range(dataset.layout.num_shards(level)) if not is_whole(dataset, level, shard)]
 
 
-def _is_whole(dataset: Dataset, level: Level, shard: int) -> bool:
+def is_whole(dataset: Dataset, level: Level, shard: int) -> bool:
+    """True for a shard that counts: a commit mark and a file, both whole."""
     try:
         found = read_index(dataset, level, shard)
         if found is None or read_checksums(dataset, level, shard) is None:

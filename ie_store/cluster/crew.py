@@ -1,4 +1,4 @@
-"""Workers of a run of stage two: processes of this machine that end with it, or those of somebody's Dask scheduler.
+"""Workers of a run: processes of this machine that end with it, or those of somebody's Dask scheduler.
 
 Needs ``distributed``. Dask moves nothing and remembers nothing here: errands are handed out one by one, to a worker each.
 """
@@ -6,13 +6,13 @@ Needs ``distributed``. Dask moves nothing and remembers nothing here: errands ar
 import os
 from contextlib import ExitStack, suppress
 from threading import Event
+from traceback import format_exception
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
 
 from ie_store.errors import ClusterError, IeStoreError, InputError
-from ie_store.estimate.errand import Errand, run_errand
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -26,6 +26,14 @@ CONFIG = {
 _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What local workers begin with: Ctrl-C reaches them too, and the command ends them itself."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Errand(Protocol):
+    """An item of work as a worker is told it: an address and specs, and nothing that is large."""
+
+    def run(self) -> IeStoreError | None:
+        """Carry it out; what stood against it is returned, since Dask would print a traceback of what is raised."""
+        ...
 
 
 def open_crew(num_workers: int, scheduler: str | None) -> "Crew | None":
@@ -125,7 +133,7 @@ class Crew:
     def send(self, errand: Errand, worker: str, name: str) -> "Future[IeStoreError | None]":
         """Hand an errand to one worker and to no other."""
         future: Future[IeStoreError | None] = self._client.submit(
-            run_errand, errand, key=name, workers=[worker], allow_other_workers=False, pure=False
+            _run, errand, key=name, workers=[worker], allow_other_workers=False, pure=False
         )
         future.add_done_callback(lambda _: self._ended.set())
         return future
@@ -139,3 +147,10 @@ class Crew:
         """Let go of an errand that nobody will finish."""
         with suppress(Exception):
             self._client.cancel([future], force=True)
+
+
+def _run(errand: Errand) -> IeStoreError | None:
+    try:
+        return errand.run()
+    except Exception as error:  # not every exception travels; its text does
+        raise RuntimeError("".join(format_exception(error))) from None
