@@ -40,13 +40,17 @@ def synthetic(num_rows: int, size: int, correlation: float) -> tuple[NDArray[np.
 
 def stored(store: str, name: str, block: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Slabs of a block at the last position of a dataset."""
-    from ie_store.estimate.read import read_rows
+    import torch
+
+    from ie_store.estimate.read import read_states
+    from ie_store.estimate.stored_rows import Room
     from ie_store.specs import Slab
     from ie_store.store.open import open_reader
 
     reader = open_reader(store, name)
     last = reader.layout.num_positions - 1
-    x, y = (read_rows(reader, Slab(level="macro", layer=layer, position=last)) for layer in (block, block + 1))
+    slabs = (Slab(level="macro", layer=layer, position=last) for layer in (block, block + 1))
+    x, y = (read_states(reader, slab, Room(torch.device("cpu"))).rows.tile(slice(None)).numpy() for slab in slabs)
     return x, y
 
 

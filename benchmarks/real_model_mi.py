@@ -23,6 +23,7 @@ from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
 from ie_store.estimate.read import stream_states
 from ie_store.estimate.run import estimate
+from ie_store.estimate.stored_rows import Room
 from ie_store.estimators import estimator_spec
 from ie_store.extract.run import extract
 from ie_store.options import EstimateSpec, ExtractSpec, ignore_progress
@@ -37,8 +38,9 @@ def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str
     last = reader.layout.num_positions - 1
     batches = [ProblemBatch(level="macro", position=last, blocks=(block,)) for block in blocks]
     items = [WorkItem(estimator=estimator_spec(estimator), batch=batch) for batch in batches for estimator in estimators]
-    for item, slabs in stream_states(reader, items):
-        states = BatchStates(batch=item.batch, slabs=slabs, corpus=corpus, device=choose_device("auto"))
+    room = Room(choose_device("auto"))
+    for item, slabs in stream_states(reader, items, room):
+        states = BatchStates(batch=item.batch, slabs=slabs, corpus=corpus, room=room)
         estimates, _ = measure_batch(item.estimator, states, ignore_progress)
         for problem, macro in examine(estimates, states).items():
             yield {"corpus": name, "block": problem.block} | figures(macro)

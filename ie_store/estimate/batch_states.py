@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.estimate.exact.entropies import chao_shen_nats, coverage, miller_madow_nats, num_collisions
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes, PrefixIndex
 from ie_store.estimate.problems import ProblemBatch
 from ie_store.estimate.read import SlabStates
+from ie_store.estimate.stored_rows import ChosenRows, Room, StoredRows
 from ie_store.estimators import EXACT, EstimatorSpec, resolve
 from ie_store.options import OnProgress
 from ie_store.specs import MIEstimate, Problem, Slab
@@ -29,7 +28,13 @@ class BatchStates:
     batch: ProblemBatch
     slabs: Slabs
     corpus: PrefixIndex
-    device: torch.device
+    room: Room
+    """Where further rows are kept."""
+
+    @property
+    def device(self) -> torch.device:
+        """What computes."""
+        return self.room.device
 
     @property
     def distinct(self) -> DistinctPrefixes:
@@ -47,27 +52,23 @@ class BatchStates:
         """The slab of a layer."""
         return self.slabs[Slab.of(self.batch.level, layer, self.batch.position)]
 
-    def on_device(self, layer: int) -> Tensor:
-        """(slab row, hidden) the slab of a layer on the device, stored dtype; bfloat16 as float32."""
-        return torch.from_numpy(self.states(layer).rows).to(self.device)
-
-    def table(self, layer: int, outcomes: DistinctPrefixes) -> Tensor:
-        """(outcome, hidden) one row per outcome, on the device; the slab itself where its rows are the outcomes."""
+    def table(self, layer: int, outcomes: DistinctPrefixes) -> StoredRows:
+        """(outcome, hidden) one row per outcome; the slab itself where its rows are the outcomes."""
         rows, first_rows = self.states(layer).rows, outcomes.first_rows
         is_slab = len(first_rows) == len(rows) and bool((np.diff(first_rows) > 0).all())
-        return torch.from_numpy(rows if is_slab else rows[first_rows]).to(self.device)
+        return rows if is_slab else ChosenRows(rows, torch.from_numpy(first_rows).to(self.device))
 
     @property
-    def lone_tokens(self) -> NDArray[Any]:
+    def lone_tokens(self) -> StoredRows:
         """(token, hidden) states of all distinct tokens in the lowest stored layer, where the estimator's row asks for them."""
         return self.slabs[min((slab for slab in self.slabs if slab.level == "micro"), key=lambda slab: slab.layer)].rows
 
     def collisions(self, layer: int) -> int:
         """Prefixes or tokens whose stored states in ``layer`` are equal to those of another outcome."""
-        outcomes, classes = self.distinct_in(layer), self.states(layer).classes
-        rows = outcomes.first_rows if self.batch.level == "micro" else np.arange(len(classes))
-        numbers = np.arange(len(rows)) if self.batch.level == "micro" else outcomes.of_sequence
-        return num_collisions(classes[rows], numbers)
+        states, outcomes = self.states(layer), self.distinct_in(layer)
+        if self.batch.level == "macro":
+            return states.collisions(outcomes.of_sequence)
+        return num_collisions(states.classes[outcomes.first_rows], np.arange(len(outcomes.first_rows)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def _examined(estimate: MIEstimate, states: BatchStates, problem: Problem) -> MI
                 f"{number:,} of {total:,} different {what} share their stored state in layer {layer} with another: "
                 "the ceiling cannot be reached; store a wider --dtype"
             )
-    x, y = (states.states(layer).rows for layer in collisions)
+    x, y = (states.states(layer).hashes for layer in collisions)
     num_sequences = len(states.distinct.of_sequence)
     if estimate.estimator != EXACT and num_sequences < FEWEST_SEQUENCES:
         flags.append(f"{num_sequences} sequences are too few to speak for more than themselves; use at least {FEWEST_SEQUENCES}")

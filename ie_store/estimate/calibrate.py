@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.estimate.batch_states import Slabs
-from ie_store.estimate.exact.entropies import row_classes
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.memory import held_bytes, peak_bytes, reset_peak
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
 from ie_store.estimate.read import SlabStates
+from ie_store.estimate.stored_rows import HeldRows, Room
 from ie_store.store.open import DatasetReader
 
 SIZES = (256, 1024, 4096)
@@ -38,14 +38,14 @@ class Sampled:
     """Held beside what was there before."""
 
 
-def calibrate(item: WorkItem, slabs: Slabs, reader: DatasetReader, corpus: PrefixIndex, device: torch.device) -> list[Sampled]:
+def calibrate(item: WorkItem, slabs: Slabs, reader: DatasetReader, corpus: PrefixIndex, room: Room) -> list[Sampled]:
     """Time and memory of the middle problem of an item, by rising distinct rows; on all of them where they are few."""
     problem = item.batch.problems[len(item.batch.problems) // 2]
     batch = ProblemBatch(level=problem.level, position=problem.position, blocks=(problem.block,))
     one, total, found = replace(item, batch=batch), corpus.num_distinct(problem), []
     for size in SIZES:
         chosen = _choose(one, corpus, min(size, total))
-        found.append(_sample(one, slabs, reader, chosen, device, min(size, total)))
+        found.append(_sample(one, slabs, reader, chosen, room, min(size, total)))
         if size >= total or (len(found) > 1 and found[-1].seconds > LONG_SECONDS):
             break
     return found
@@ -60,9 +60,7 @@ def _choose(item: WorkItem, corpus: PrefixIndex, size: int) -> NDArray[np.int64]
     return np.flatnonzero(wanted[outcomes.of_sequence])
 
 
-def _sample(
-    item: WorkItem, slabs: Slabs, reader: DatasetReader, chosen: NDArray[np.int64], device: torch.device, rows: int
-) -> Sampled:
+def _sample(item: WorkItem, slabs: Slabs, reader: DatasetReader, chosen: NDArray[np.int64], room: Room, rows: int) -> Sampled:
     spec = replace(
         reader.corpus, num_sequences=len(chosen), complete=False, population_prefix_nats=None, population_token_nats=None
     )
@@ -70,11 +68,11 @@ def _sample(
     mine = {slab: _rows(slabs[slab], chosen) if slab.level == "macro" else slabs[slab] for slab in item.slabs}
     reset_peak()
     before, started = held_bytes() or 0, perf_counter()
-    execute(item, mine, Workplace(corpus=part, device=device, session={}))
+    execute(item, mine, Workplace(corpus=part, room=room, session={}))
     seconds = perf_counter() - started
     return Sampled(rows=rows, seconds=seconds, num_bytes=max(0, (peak_bytes() or before) - before))
 
 
 def _rows(states: SlabStates, chosen: NDArray[np.int64]) -> SlabStates:
-    rows = states.rows[chosen]
-    return SlabStates(rows=rows, classes=row_classes(rows))
+    rows = HeldRows(states.rows.take(torch.from_numpy(chosen).to(states.rows.device)))
+    return SlabStates(rows=rows, hashes=states.hashes[chosen])

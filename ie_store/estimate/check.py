@@ -15,6 +15,7 @@ from ie_store.estimate.mutual_information import mutual_information
 from ie_store.estimate.problems import choose_targets, stored_blocks
 from ie_store.estimate.read import read_states
 from ie_store.estimate.self_consistency import Answer, Measure, Rows
+from ie_store.estimate.stored_rows import HeldRows, Room
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import CheckSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import MIEstimate, Slab
@@ -87,7 +88,8 @@ def _draw(reader: DatasetReader, block: int, position: int, spec: CheckSpec) -> 
     """States x and y (row, hidden) of a seeded sample of sequences, in random order: sorted neighbours are alike."""
     chosen = np.random.default_rng(spec.seed).permutation(reader.layout.num_sequences)[: spec.rows]
     slabs = (Slab(level="macro", layer=layer, position=position) for layer in (block, block + 1))
-    x, y = (read_states(reader, slab).rows[chosen].astype(np.float32) for slab in slabs)
+    room = Room(torch.device("cpu"))
+    x, y = (read_states(reader, slab, room).rows.take(torch.from_numpy(chosen)).float().numpy() for slab in slabs)
     return x, y
 
 
@@ -120,7 +122,9 @@ def _shuffled(estimator: EstimatorSpec[Any], x: Rows, y: Rows, spec: CheckSpec, 
     for start in range(0, len(orders), SHUFFLES_AT_ONCE):
         together = [right[torch.from_numpy(order).to(device)] for order in orders[start : start + SHUFFLES_AT_ONCE]]
         numbers = tuple(range(len(together)))
-        pairs = PairedSlabs(slabs=(left, *together), x=(0,) * len(numbers), y=tuple(number + 1 for number in numbers))
+        pairs = PairedSlabs(
+            slabs=tuple(map(HeldRows, (left, *together))), x=(0,) * len(numbers), y=tuple(number + 1 for number in numbers)
+        )
         estimates += cross_fit(pairs, estimator, groups=np.arange(len(x)))
     return estimates
 

@@ -19,6 +19,7 @@ from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.read import SlabStates, open_complete, read_states
+from ie_store.estimate.stored_rows import Room
 from ie_store.estimate.watch import TimeIsUp
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import Progress
@@ -62,8 +63,8 @@ class Errand:
 class Desk:
     """What a worker keeps between errands on one dataset."""
 
-    def __init__(self, reader: DatasetReader) -> None:
-        self.reader = reader
+    def __init__(self, reader: DatasetReader, room: Room) -> None:
+        self.reader, self.room = reader, room
         self.corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
         self._slabs: dict[Slab, SlabStates] = {}
         self._groups: dict[EstimatorSpec[Any], ResultGroup] = {}
@@ -73,7 +74,7 @@ class Desk:
         self._slabs = {slab: states for slab, states in self._slabs.items() if slab in item.slabs}
         for slab in item.slabs:
             if slab not in self._slabs:
-                self._slabs[slab] = read_states(self.reader, slab)
+                self._slabs[slab] = read_states(self.reader, slab, self.room)
         return dict(self._slabs)
 
     def group(self, estimator: EstimatorSpec[Any]) -> ResultGroup:
@@ -87,11 +88,10 @@ def _carry_out(errand: Errand) -> None:
     with _ONE_AT_A_TIME, dask.config.set(scheduler="synchronous"):  # else a slab would be read by another task, elsewhere
         started = monotonic()
         torch.set_num_threads(errand.threads)
-        desk = _desk(errand.store, errand.name, errand.activations_digest)
+        desk = _desk(errand.store, errand.name, errand.activations_digest, errand.device)
         group = desk.group(errand.item.estimator)
         if not group.find(errand.item.key):
-            device = choose_device(errand.device)
-            workplace = Workplace(corpus=desk.corpus, device=device, session=describe_session(device))
+            workplace = Workplace(corpus=desk.corpus, room=desk.room, session=describe_session(desk.room.device))
 
             def require_time(progress: Progress) -> None:
                 if errand.seconds is not None and monotonic() - started > errand.seconds:
@@ -101,8 +101,8 @@ def _carry_out(errand: Errand) -> None:
 
 
 @lru_cache(maxsize=1)
-def _desk(store: str, name: str, activations_digest: str) -> Desk:
+def _desk(store: str, name: str, activations_digest: str, device: str) -> Desk:
     reader = open_complete(store, name)
     if reader.dataset.identity_digest != activations_digest:
         raise StoreError(f"{reader.address} was replaced meanwhile; look at it with 'ie-store info', then estimate again")
-    return Desk(reader)
+    return Desk(reader, Room(choose_device(device)))

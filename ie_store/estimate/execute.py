@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ie_store.estimate.batch_states import BatchStates, Slabs, examine, measure_batch
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.plan import WorkItem
+from ie_store.estimate.stored_rows import Room
 from ie_store.options import OnProgress, ignore_progress
 from ie_store.store.results.estimate_variables import estimate_pieces
 from ie_store.store.results.records import Record
@@ -18,7 +17,8 @@ class Workplace:
     """What every item of a run is carried out with."""
 
     corpus: PrefixIndex
-    device: torch.device
+    room: Room
+    """Where rows are kept, and which device computes."""
     session: dict[str, Any]
     """Provenance of the run."""
 
@@ -29,10 +29,10 @@ def execute(item: WorkItem, slabs: Slabs, workplace: Workplace, on_progress: OnP
     Args:
         item: one estimator on one batch of problems.
         slabs: those of ``item.slabs``.
-        workplace: corpus, device and provenance.
+        workplace: corpus, room and provenance.
         on_progress: called with the steps of the work.
     """
-    states = BatchStates(batch=item.batch, slabs=slabs, corpus=workplace.corpus, device=workplace.device)
+    states = BatchStates(batch=item.batch, slabs=slabs, corpus=workplace.corpus, room=workplace.room)
     estimates, pieces = measure_batch(item.estimator, states, on_progress)
     examined = examine(estimates, states)
     flags = {f"{p.level}/{p.block}/{p.position}": estimate.flags for p, estimate in examined.items() if estimate.flags}

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-import torch
-
 from ie_store.estimate.calibrate import Sampled, calibrate
 from ie_store.estimate.costs import RowsOf, rows_of
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.memory import held_bytes
 from ie_store.estimate.plan import EstimatePlan, WorkItem
 from ie_store.estimate.read import read_states
+from ie_store.estimate.stored_rows import Room
 from ie_store.estimators import EstimatorSpec
 from ie_store.specs import ITEM_BYTES, Level, StoreLayout
 from ie_store.store.open import DatasetReader
@@ -95,14 +94,14 @@ def is_worth_a_forecast(plan: EstimatePlan, corpus: PrefixIndex) -> bool:
     return sum(rows(item) * len(item.batch.problems) for item in plan.items if _is_sampled(item)) >= WORTH_ROWS
 
 
-def make_forecast(plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex, device: torch.device) -> EstimateForecast:
+def make_forecast(plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex, room: Room) -> EstimateForecast:
     """Run samples of each estimator and level on the item with most rows, and carry on what they took to all items.
 
     Raises:
         StoreError, NonFiniteError: states that are damaged.
     """
     rows, held = rows_of(corpus), float(held_bytes() or 0)
-    samples = _samples(plan, reader, corpus, device, rows)
+    samples = _samples(plan, reader, corpus, room, rows)
     of_estimators: dict[str, Span] = {}
     most, total = NOTHING, NOTHING
     for item in plan.items:
@@ -126,7 +125,7 @@ def make_forecast(plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex
 
 
 def _samples(
-    plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex, device: torch.device, rows: RowsOf
+    plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex, room: Room, rows: RowsOf
 ) -> dict[Kind, list[Sampled]]:
     largest: dict[Kind, WorkItem] = {}
     for item in filter(_is_sampled, plan.items):
@@ -135,8 +134,8 @@ def _samples(
             largest[kind] = item
     found: dict[Kind, list[Sampled]] = {}
     for kind, item in largest.items():
-        slabs = {slab: read_states(reader, slab) for slab in item.slabs}
-        found[kind] = calibrate(item, slabs, reader, corpus, device)
+        slabs = {slab: read_states(reader, slab, room) for slab in item.slabs}
+        found[kind] = calibrate(item, slabs, reader, corpus, room)
     return found
 
 
@@ -146,5 +145,5 @@ def _is_sampled(item: WorkItem) -> bool:
 
 
 def _slab_bytes(item: WorkItem, layout: StoreLayout) -> int:
-    width = layout.hidden_size * (4 if layout.stored_dtype == "bfloat16" else ITEM_BYTES[layout.stored_dtype])
+    width = layout.hidden_size * ITEM_BYTES[layout.stored_dtype]
     return sum(layout.level(slab.level).num_rows * width for slab in item.slabs)

@@ -1,28 +1,54 @@
-"""Slabs in the order of the plan: read lazily through Dask, one item ahead, each once for all items that touch it."""
+"""Slabs in the order of the plan: one Dask task each, one item ahead, each once for all items that touch it.
+
+A task reads a slab shard by shard into where its rows are kept, looks at every row while it lies there (NaN and Inf are refused,
+equal rows are known by their hashes), and makes no second copy.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import torch
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from ie_store.errors import NonFiniteError, StoreError
-from ie_store.estimate.exact.entropies import row_classes
+from ie_store.estimate.exact.entropies import num_collisions
+from ie_store.estimate.exact.row_hashes import ROWS_AT_ONCE, Hashes, classes_of, row_hashes
 from ie_store.estimate.plan import WorkItem
+from ie_store.estimate.stored_rows import NewRows, Room, StoredRows
 from ie_store.specs import Slab
+from ie_store.store.dataset.reader import READERS
+from ie_store.store.format.arrays import numpy_dtype
 from ie_store.store.open import DatasetReader, open_reader
+
+STORED = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}
+"""Bits that are all set in NaN and Inf alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlabStates:
-    """A slab in memory."""
+    """A slab that was read."""
 
-    rows: NDArray[Any]
-    """(row, hidden) stored dtype; bfloat16 as float32"""
-    classes: NDArray[np.int64]
-    """(row,) equal for rows that are equal byte by byte"""
+    rows: StoredRows
+    """(row, hidden) stored dtype"""
+    hashes: Hashes
+    """(row, 2) equal for rows that are equal byte by byte"""
+    _counted: list[int] = field(default_factory=list, compare=False)
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64]:
+        """(row,) equal for equal rows."""
+        return classes_of(self.hashes)
+
+    def collisions(self, outcomes: NDArray[np.int64]) -> int:
+        """How many of the ``outcomes`` (row,) of a macro slab, the same whoever asks, share a state with another."""
+        if not self._counted:
+            self._counted.append(num_collisions(self.classes, outcomes))
+        return self._counted[0]
 
 
 def open_complete(store: str, name: str) -> DatasetReader:
@@ -40,35 +66,56 @@ def open_complete(store: str, name: str) -> DatasetReader:
     return reader
 
 
-def read_states(reader: DatasetReader, slab: Slab) -> SlabStates:
-    """Read one slab, and find its equal rows.
-
-    Raises:
-        StoreError, NonFiniteError: as `read_rows`.
-    """
-    rows = read_rows(reader, slab)
-    return SlabStates(rows=rows, classes=row_classes(rows))
-
-
-def read_rows(reader: DatasetReader, slab: Slab) -> NDArray[Any]:
-    """Read one slab (row, hidden), stored dtype; bfloat16 as float32.
+def read_states(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
+    """Read one slab into a room, and look at all of its rows.
 
     Raises:
         StoreError: not stored, missing or damaged.
         NonFiniteError: NaN or Inf in it.
+        DiskSpaceError: its rows fit nowhere.
     """
-    rows: NDArray[Any] = np.asarray(reader.slab_array(slab))
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
+    found: SlabStates = delayed(_read, pure=False)(reader, slab, room).compute(scheduler="synchronous")
+    return found
+
+
+def _read(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
+    num_rows, size = reader.num_rows(slab.level), reader.layout.level(slab.level).rows_per_shard
+    rows = room.make(num_rows, reader.layout.hidden_size, STORED[reader.layout.stored_dtype])
+    hashes, is_bad = np.empty((num_rows, 2), np.uint64), np.zeros(num_rows, dtype=bool)
+
+    def read(start: int) -> None:
+        here = slice(start, min(start + size, num_rows))
+        hashes[here], is_bad[here] = _read_part(reader, slab, rows, here)
+
+    starts = range(0, num_rows, size)
+    with ThreadPoolExecutor(min(READERS, len(starts)), thread_name_prefix="shards") as pool:
+        for _ in pool.map(read, starts):
+            pass
+    bad = np.flatnonzero(is_bad)
+    if len(bad):
         raise NonFiniteError(
-            f"{reader.address}: the states of {slab} have NaN or Inf in {len(bad):,} of {len(rows):,} rows, the "
+            f"{reader.address}: the states of {slab} have NaN or Inf in {len(bad):,} of {num_rows:,} rows, the "
             f"first is row {bad[0]}; run 'ie-store verify', then extract again (with --dtype float32 if float16 overflowed)"
         )
-    return rows
+    return SlabStates(rows=rows, hashes=hashes)
 
 
-def stream_states(reader: DatasetReader, items: Sequence[WorkItem]) -> Iterator[tuple[WorkItem, dict[Slab, SlabStates]]]:
+def _read_part(reader: DatasetReader, slab: Slab, rows: NewRows, here: slice) -> tuple[Hashes, NDArray[np.bool_]]:
+    """Read the rows ``here``; their hashes, and which of them (row,) hold NaN or Inf."""
+    part, dtype = rows.memory(here.start, here.stop), reader.layout.stored_dtype
+    bits = part.view(torch.int32 if part.dtype == torch.float32 else torch.int16).numpy()
+    reader.read_rows(slab, here.start, here.stop, bits.view(numpy_dtype(dtype)))
+    rows.write(here.start, part)
+    is_bad = np.empty(len(bits), dtype=bool)
+    for start in range(0, len(bits), ROWS_AT_ONCE):
+        some, exponent = bits[start : start + ROWS_AT_ONCE], EXPONENTS[dtype]
+        is_bad[start : start + ROWS_AT_ONCE] = ((some & exponent) == exponent).any(axis=1)
+    return row_hashes(bits), is_bad
+
+
+def stream_states(
+    reader: DatasetReader, items: Sequence[WorkItem], room: Room
+) -> Iterator[tuple[WorkItem, dict[Slab, SlabStates]]]:
     """Every item with its slabs; while one is worked on, the next one's slabs are read.
 
     At most the slabs of two neighbouring items are in memory. A slab that both use is read once.
@@ -79,6 +126,6 @@ def stream_states(reader: DatasetReader, items: Sequence[WorkItem]) -> Iterator[
             wanted = items[number + 1].slabs if number + 1 < len(items) else ()
             for slab in (*item.slabs, *wanted):
                 if slab not in known:
-                    known[slab] = pool.submit(read_states, reader, slab)
+                    known[slab] = pool.submit(read_states, reader, slab, room)
             yield item, {slab: known[slab].result() for slab in item.slabs}
             known = {slab: known[slab] for slab in wanted}

@@ -30,6 +30,7 @@ from ie_store.estimate.planned_work import PlannedWork
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
 from ie_store.estimate.read import open_complete, stream_states
 from ie_store.estimate.report import EstimateReport
+from ie_store.estimate.stored_rows import Room
 from ie_store.estimate.watch import Groups, TimeIsUp, Watch
 from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
 from ie_store.options import EstimateSpec, OnProgress, ignore_progress
@@ -69,7 +70,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
     started = monotonic()
     crew = open_crew(spec.workers, spec.scheduler)
     job = _prepare(spec)
-    workplace = Workplace(corpus=job.corpus, device=job.device, session=describe_session(job.device))
+    workplace = Workplace(corpus=job.corpus, room=job.room, session=describe_session(job.room.device))
     with ExitStack() as held:
         for group in _to_hold(job.groups):
             held.enter_context(group.hold_run())
@@ -77,7 +78,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         exact.commit(exact_record(job.corpus, job.reader.layout, job.reader.corpus, workplace.session))
         exact.assemble(partial(derive_emergences, EXACT))
         worth = crew is None and is_worth_a_forecast(job.plan, job.corpus)
-        forecast = make_forecast(job.plan, job.reader, job.corpus, job.device) if worth else None
+        forecast = make_forecast(job.plan, job.reader, job.corpus, job.room) if worth else None
         reset_peak()
         began = monotonic()
         watch = Watch(
@@ -116,7 +117,7 @@ def plan_estimate(spec: EstimateSpec) -> tuple[EstimatePlan, EstimateForecast]:
         InputError, StoreError, NonFiniteError: as `estimate`.
     """
     job = _prepare(spec)
-    return job.plan, make_forecast(job.plan, job.reader, job.corpus, job.device)
+    return job.plan, make_forecast(job.plan, job.reader, job.corpus, job.room)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +125,7 @@ class _Job:
     """What is asked for, and what is left of it."""
 
     reader: DatasetReader
-    device: torch.device
+    room: Room
     targets: Targets
     groups: Groups
     corpus: PrefixIndex
@@ -145,7 +146,7 @@ def _prepare(spec: EstimateSpec) -> _Job:
     missing = {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
-    return _Job(reader=reader, device=device, targets=targets, groups=groups, corpus=corpus, plan=plan)
+    return _Job(reader=reader, room=Room(device), targets=targets, groups=groups, corpus=corpus, plan=plan)
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:
@@ -190,7 +191,7 @@ def _to_hold(groups: Groups) -> Iterable[ResultGroup]:
 def _carry_out(plan: EstimatePlan, groups: Groups, reader: DatasetReader, workplace: Workplace, watch: Watch) -> None:
     """Go through the plan; a batch's slabs are read once for all of its items."""
     began = monotonic()
-    for item, slabs in stream_states(reader, plan.items):
+    for item, slabs in stream_states(reader, plan.items, workplace.room):
         groups[item.estimator].commit(execute(item, slabs, workplace, watch.step))
         watch.finished(item, monotonic() - began)
         began = monotonic()

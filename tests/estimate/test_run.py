@@ -187,7 +187,7 @@ def test_each_slab_is_read_once(store, monkeypatch):
 
     read = []
     real = module.read_states
-    monkeypatch.setattr(module, "read_states", lambda reader, slab: read.append(slab) or real(reader, slab))
+    monkeypatch.setattr(module, "read_states", lambda reader, slab, room: read.append(slab) or real(reader, slab, room))
     monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})
     run(store, NOISE, estimator_spec("noise", scale="rms"), positions="all")
     assert len(read) == len(set(read)) == 3 * 3 + 3

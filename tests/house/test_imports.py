@@ -38,8 +38,8 @@ INSIDE: dict[str, tuple[str, ...]] = {
     "extract.model": (),
     "extract.forward": ("extract.model",),
     "estimate.exact": ("store",),
-    "estimate.critics": ("estimate.exact", "estimate.device"),
-    "estimate.profiles": ("store", "estimate.exact", "estimate.read"),
+    "estimate.critics": ("estimate.exact", "estimate.device", "estimate.stored_rows"),
+    "estimate.profiles": ("store", "estimate.exact", "estimate.read", "estimate.stored_rows"),
     "estimate.estimators": (
         "store",
         "estimate.exact",
@@ -47,6 +47,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "estimate.array_input",
         "estimate.batch_states",
         "estimate.device",
+        "estimate.stored_rows",
     ),
 }
 """Rooms inside the wings, and what they may import beside themselves and the ground. Files at the top of a wing import it all."""

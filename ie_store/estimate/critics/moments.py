@@ -29,7 +29,7 @@ class Moments:
 def moments(rows: Rows, side: SplitPart) -> Moments:
     """The moments of a side, in one pass over its rows."""
     pairs = rows.pairs
-    sizes = [slab.shape[1] for slab in pairs.slabs]
+    sizes = [slab.width for slab in pairs.slabs]
     device = pairs.device
     sums = [torch.zeros(size, dtype=torch.float64, device=device) for size in sizes]
     squares = [torch.zeros(size, size, dtype=torch.float64, device=device) for size in sizes]

@@ -1,6 +1,6 @@
-"""The rows of a stack of problems: slabs in their stored dtype, turned into normal scores only where they are asked for.
+"""The rows of a stack of problems: slabs as they are stored, turned into normal scores only where they are asked for.
 
-No copy of a whole slab is made. Neighbouring blocks share one: y of a block is x of the next::
+No copy of a whole slab is made, and none need be in memory. Neighbouring blocks share one: y of a block is x of the next::
 
     slabs   0   1   2   3
     x       0   1   2         block b reads slab b as x
@@ -16,6 +16,7 @@ from torch import Tensor
 from ie_store.estimate.critics.gaussianize import Marginals, fit_marginals, normal_scores
 from ie_store.estimate.critics.pair_means import Scores
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart
+from ie_store.estimate.stored_rows import HeldRows, StoredRows
 
 KEPT_VALUES = 2**23
 """Normal scores of so few values are kept, 32 MiB; those of more are made anew wherever they are asked for."""
@@ -25,7 +26,7 @@ KEPT_VALUES = 2**23
 class PairedSlabs:
     """Which rows are x and which are y of each problem of a stack."""
 
-    slabs: tuple[Tensor, ...]
+    slabs: tuple[StoredRows, ...]
     """(slab row, dimension) finite, float16 to float64"""
     x: tuple[int, ...]
     """(problem,) number of the slab that is its x"""
@@ -38,7 +39,7 @@ class PairedSlabs:
     def of(x: Sequence[Tensor], y: Sequence[Tensor]) -> "PairedSlabs":
         """Problems that share no slab, of ``x`` and ``y`` (row, dimension) each."""
         numbers = tuple(range(len(x)))
-        return PairedSlabs(slabs=(*x, *y), x=numbers, y=tuple(len(x) + number for number in numbers))
+        return PairedSlabs(slabs=tuple(map(HeldRows, (*x, *y))), x=numbers, y=tuple(len(x) + number for number in numbers))
 
     @property
     def num_problems(self) -> int:
@@ -53,7 +54,7 @@ class PairedSlabs:
     @property
     def sizes(self) -> tuple[int, int]:
         """Dimensions of x and of y."""
-        return self.slabs[self.x[0]].shape[1], self.slabs[self.y[0]].shape[1]
+        return self.slabs[self.x[0]].width, self.slabs[self.y[0]].width
 
     @property
     def device(self) -> torch.device:
@@ -62,7 +63,7 @@ class PairedSlabs:
 
     def rows(self, slab: int, index: Tensor) -> Tensor:
         """Rows ``index`` (row,) of the problems in one slab (row, dimension), stored dtype."""
-        return self.slabs[slab][index if self.at is None else self.at[index]]
+        return self.slabs[slab].take(index if self.at is None else self.at[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def score_rows(pairs: PairedSlabs, train: SplitPart) -> Rows:
     seen, numbers = train.references(), range(len(pairs.slabs))
     marginals = tuple(fit_marginals(pairs.rows(slab, seen.rows), seen.probabilities) for slab in numbers)
     kept: tuple[Tensor, ...] = ()
-    if sum(slab.shape[1] for slab in pairs.slabs) * pairs.num_rows <= KEPT_VALUES:
+    if sum(slab.width for slab in pairs.slabs) * pairs.num_rows <= KEPT_VALUES:
         everything = torch.arange(pairs.num_rows, device=pairs.device)
         kept = tuple(normal_scores(marginals[slab], pairs.rows(slab, everything)) for slab in numbers)
     return Rows(pairs=pairs, marginals=marginals, kept=kept)

@@ -39,7 +39,7 @@ def measure(
     layers = sorted({layer for problem in problems for layer in (problem.block, problem.block + 1)})
     of_row = outcomes.first_rows if is_weighted else outcomes.first_rows[outcomes.of_sequence]
     pairs = PairedSlabs(
-        slabs=tuple(states.on_device(layer) for layer in layers),
+        slabs=tuple(states.states(layer).rows for layer in layers),
         x=tuple(layers.index(problem.block) for problem in problems),
         y=tuple(layers.index(problem.block + 1) for problem in problems),
         at=torch.from_numpy(of_row).to(states.device),

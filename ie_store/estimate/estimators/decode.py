@@ -19,7 +19,6 @@ from math import sqrt
 from time import perf_counter
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at, known_value
@@ -111,7 +110,7 @@ def _is_lone(problem: Problem, layer: int) -> bool:
 
 def _prepare(options: DecodeOptions, states: BatchStates) -> tuple[Listed, tuple[Fold, ...]]:
     outcomes = states.distinct
-    lone_tokens = torch.from_numpy(states.lone_tokens).to(states.device)
+    lone_tokens = states.lone_tokens.tile(slice(None))
     tokens = states.corpus.prefix_tokens(states.batch.position)
     folds = split_prefixes(outcomes, options)
     return list_prefixes(tokens, outcomes.counts, lone_tokens.float()), tuple(fold.to(states.device) for fold in folds)

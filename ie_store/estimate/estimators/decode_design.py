@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.stored_rows import StoredRows, as_rows
 
 ROWS_AT_ONCE = 4096
 MOST_CALIBRATION_ROWS = 1024
@@ -45,7 +46,7 @@ class Seen:
 class Design:
     """States standardised and turned to the principal axes of the train rows."""
 
-    rows: Tensor
+    rows: StoredRows
     """(outcome, hidden) as they were given"""
     mean: Tensor
     """(hidden,) of train rows"""
@@ -65,18 +66,20 @@ class Design:
 
     def states(self, chosen: Tensor) -> Tensor:
         """(row, dimension) of the ``chosen`` (row,) outcomes."""
-        return _standard(self.rows[chosen], self.mean, self.inverse) @ self.axes
+        return _standard(self.rows.take(chosen), self.mean, self.inverse) @ self.axes
 
 
-def make_design(rows: Tensor, fold: Fold, columns: list[Column]) -> Design:
+def make_design(rows: Tensor | StoredRows, fold: Fold, columns: list[Column]) -> Design:
     """The design of states ``rows`` (outcome, hidden), for heads of ``columns``."""
+    rows = as_rows(rows)
     mean, inverse = _spread(rows, fold)
     seen = [
-        Seen(shares=torch.zeros_like(c.log_shares), sums=rows.new_zeros((len(c.log_shares), len(mean))).float()) for c in columns
+        Seen(shares=torch.zeros_like(c.log_shares), sums=torch.zeros((len(c.log_shares), len(mean)), device=rows.device))
+        for c in columns
     ]
     covariance = torch.zeros((len(mean), len(mean)), dtype=torch.float64, device=rows.device)
     for chosen, weights in _train_tiles(fold):
-        standard, weight = _standard(rows[chosen], mean, inverse), weights.float()
+        standard, weight = _standard(rows.take(chosen), mean, inverse), weights.float()
         weighted = standard * weight[:, None]
         covariance += weighted.T @ standard
         for column, found in zip(columns, seen, strict=True):
@@ -95,7 +98,7 @@ def make_design(rows: Tensor, fold: Fold, columns: list[Column]) -> Design:
         variances=variances.clamp_min(0).float(),
         seen=tuple(Seen(shares=found.shares, sums=found.sums @ axes) for found in seen),
         validation=validation,
-        validation_states=_standard(rows[validation], mean, inverse) @ axes,
+        validation_states=_standard(rows.take(validation), mean, inverse) @ axes,
         validation_weights=(of_validation / of_validation.sum()).float(),
     )
 
@@ -105,12 +108,12 @@ def _train_tiles(fold: Fold) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(fold.train.rows.split(ROWS_AT_ONCE), fold.train.probabilities.split(ROWS_AT_ONCE), strict=True)
 
 
-def _spread(rows: Tensor, fold: Fold) -> tuple[Tensor, Tensor]:
+def _spread(rows: StoredRows, fold: Fold) -> tuple[Tensor, Tensor]:
     """Mean and inverse deviation (hidden,) of train rows, by their distances to the first: cancellation is harmless."""
-    centre = rows[fold.train.rows[0]].float()
+    centre = rows.take(fold.train.rows[:1])[0].float()
     first, second = torch.zeros_like(centre).double(), torch.zeros_like(centre).double()
     for chosen, weights in _train_tiles(fold):
-        away = rows[chosen].float().sub_(centre)
+        away = rows.take(chosen).float().sub_(centre)
         first += weights.float() @ away
         second += weights.float() @ away.square_()
     deviation = (second - first.square()).clamp_min(0).sqrt()

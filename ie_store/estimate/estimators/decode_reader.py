@@ -17,6 +17,7 @@ from ie_store.estimate.estimators.decode_share import SHARES, choose_share, is_c
 from ie_store.estimate.estimators.decode_training import train_heads
 from ie_store.estimate.estimators.decode_tree import PrefixTree, make_tree
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
+from ie_store.estimate.stored_rows import StoredRows
 from ie_store.estimator_options import DecodeOptions
 
 ENOUGH = 0.99
@@ -98,7 +99,7 @@ def require_apart(fold: Fold) -> None:
         raise InputError(f"{common} prefixes are on two sides of a fold: a held-out score needs them apart")
 
 
-def read_fold(rows: Tensor, listed: Listed, fold: Fold, number: int, options: DecodeOptions) -> FoldReading:
+def read_fold(rows: Tensor | StoredRows, listed: Listed, fold: Fold, number: int, options: DecodeOptions) -> FoldReading:
     """Fit a reader on a fold's train and validation rows, and score its test rows.
 
     Args:

@@ -199,7 +199,7 @@ def measure(spec: EstimatorSpec[PaperOptions], states: BatchStates, problems: li
     of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device) if has_repeats else None
     estimates = []
     for problem in problems:
-        x, y = (states.table(layer, outcomes) for layer in (problem.block, problem.block + 1))
+        x, y = (states.table(layer, outcomes).tile(slice(None)) for layer in (problem.block, problem.block + 1))
         listed, population = ceilings_at(states.corpus, problem)
         estimates.append(
             paper_estimate(

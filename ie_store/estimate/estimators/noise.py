@@ -108,6 +108,7 @@ def _of_layer(options: NoiseOptions, states: BatchStates, problem: Problem, laye
         options,
         error=_error_at(states, problem),
         past=states.corpus.past(problem.position) if knows_past else None,
+        room=states.room,
         on_progress=on_progress,
     )
 

@@ -18,6 +18,7 @@ from ie_store.estimate.estimators.bernstein import BoundedMean, bounded_mean, co
 from ie_store.estimate.estimators.noise_outcomes import Outcomes, make_outcomes, varying
 from ie_store.estimate.estimators.posterior import entropy_spans, posterior_entropies
 from ie_store.estimate.exact.past import Past
+from ie_store.estimate.stored_rows import ChosenRows, Room, StoredRows, as_rows
 from ie_store.estimator_options import NoiseOptions
 from ie_store.options import OnProgress, Progress, ignore_progress
 from ie_store.prefixes import entropy_nats
@@ -103,12 +104,13 @@ def _crossing(sigmas: tuple[float, ...], curve: Values, level: float) -> float:
 
 
 def noise_curve(
-    rows: Tensor,
+    rows: Tensor | StoredRows,
     weights: NDArray[np.number],
     options: NoiseOptions,
     *,
     error: float = 0.05,
     past: Past | None = None,
+    room: Room | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> NoiseCurve:
     """I(S; h + sigma * scale * Z) at every sigma, for rows that stand for distinct outcomes of S.
@@ -121,6 +123,7 @@ def noise_curve(
         options: noise levels, scale, tolerance, most draws and seed.
         error: probability, at most, that an interval misses; of each sigma by itself.
         past: what the rows, all of positive weight, stand for; gives ``pasts``.
+        room: where their float32 states are kept; None for memory.
         on_progress: called with states drawn.
 
     Raises:
@@ -132,11 +135,12 @@ def noise_curve(
     probabilities = weights[kept].astype(np.float64) / float(weights[kept].sum())
     levels = _levels_of_past(options)
     priors = _with_correlations(_priors(probabilities, len(options.sigmas), len(levels), past), options, past)
-    rows = rows if len(kept) == len(rows) else rows[torch.from_numpy(kept).to(rows.device)]
+    rows = as_rows(rows)
+    rows = rows if len(kept) == len(rows) else ChosenRows(rows, torch.from_numpy(kept).to(rows.device))
     columns = varying(rows)
     left, num_draws = constant(priors), 0
     if len(columns):
-        outcomes = make_outcomes(rows, columns, probabilities, options.scale, past)
+        outcomes = make_outcomes(rows, columns, probabilities, options.scale, past, room)
         left, num_draws = _draw(outcomes, probabilities, options, error, on_progress)
     whole = slice(0, len(options.sigmas))
     num_positions = 0 if past is None else len(past.tokens)

@@ -58,7 +58,7 @@ def posterior_entropies(
     most = _draws_at_once(outcomes, len(sigmas_of_past))
     found = np.empty((len(drawn), _num_quantities(outcomes, sigmas, sigmas_of_past)))
     parts = [slice(start, min(start + most, len(drawn))) for start in range(0, len(drawn), most)]
-    width = outcomes.extended.shape[1] - 2
+    width = outcomes.extended.width - 2
     noises = ((part, torch.randn((part.stop - part.start, width), generator=chance)) for part in parts)
 
     def compute(given: tuple[slice, Tensor]) -> NDArray[np.float64]:
@@ -162,7 +162,7 @@ def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:
 
 def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The draws' side of both products, (dimension + 2, draw) each: of the outcomes drawn, and of the noise."""
-    states = outcomes.extended[index, :-2].double()
+    states = outcomes.extended.take(index)[:, :-2].double()
     noise = noise.double()
     ones, zeros = torch.ones_like(states[:, :1]), torch.zeros_like(states[:, :1])
     along = (noise * states).sum(dim=1, keepdim=True)

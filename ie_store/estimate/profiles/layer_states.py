@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import torch
-from torch import Tensor
 
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes, PrefixIndex
-from ie_store.estimate.read import read_rows
+from ie_store.estimate.read import read_states
+from ie_store.estimate.stored_rows import ChosenRows, Room, StoredRows
 from ie_store.specs import Slab
 from ie_store.store.open import DatasetReader
 from ie_store.variables import Piece
@@ -28,8 +28,8 @@ class Described:
 class LayerStates:
     """The macro states of a layer at a position and of the layer before it, each read once while work stays near."""
 
-    def __init__(self, reader: DatasetReader, corpus: PrefixIndex, device: torch.device) -> None:
-        self._reader, self._corpus, self._device = reader, corpus, device
+    def __init__(self, reader: DatasetReader, corpus: PrefixIndex, room: Room) -> None:
+        self._reader, self._corpus, self._room = reader, corpus, room
         self.layer, self.position = -1, -1
         self._kept: dict[tuple[str, int, int], object] = {}
 
@@ -48,12 +48,12 @@ class LayerStates:
         """What a layer's states can tell apart: prefixes, and tokens alone where they are what enters block 0."""
         return self._corpus.last_tokens(self.position) if layer == 0 else self._corpus.prefixes(self.position)
 
-    def rows(self, layer: int) -> Tensor:
-        """(outcome, hidden) one row per outcome, in the stored dtype, on the device."""
+    def rows(self, layer: int) -> StoredRows:
+        """(outcome, hidden) one row per outcome, in the stored dtype."""
 
-        def read() -> Tensor:
-            slab = read_rows(self._reader, Slab(level="macro", layer=layer, position=self.position))
-            return torch.from_numpy(slab[self.distinct(layer).first_rows]).to(self._device)
+        def read() -> StoredRows:
+            slab = read_states(self._reader, Slab(level="macro", layer=layer, position=self.position), self._room).rows
+            return ChosenRows(slab, torch.from_numpy(self.distinct(layer).first_rows).to(slab.device))
 
         return self.kept("rows", layer, read)
 

@@ -62,7 +62,7 @@ def _drawn(num_outcomes: int, options: NeighboursOptions, position: int) -> NDAr
 def _sample(states: LayerStates, layer: int, options: NeighboursOptions) -> Tensor:
     drawn = _drawn(len(states.distinct(layer).counts), options, states.position)
     rows = states.rows(layer)
-    return rows if len(drawn) == len(rows) else rows[torch.from_numpy(drawn).to(rows.device)]
+    return rows.take(torch.from_numpy(drawn).to(rows.device))
 
 
 def _nearest_in(states: LayerStates, layer: int, options: NeighboursOptions) -> Nearest:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.estimate.profiles.layer_states import Described, LayerStates
+from ie_store.estimate.stored_rows import ChosenRows, StoredRows, as_rows
 from ie_store.profile_options import SpectrumOptions
 from ie_store.profiles import SPECTRA, ProfileMethod
 from ie_store.variables import Piece, coordinate, piece
@@ -43,23 +44,26 @@ class Moments:
         )
 
 
-def moments(rows: Tensor, counts: Counts) -> Moments:
+def moments(rows: Tensor | StoredRows, counts: Counts) -> Moments:
     """Weight, mean and scatter of ``rows`` (row, hidden), each listed ``counts`` (row,) times."""
+    rows = as_rows(rows)
     weights = torch.from_numpy(counts.astype(np.float64)).to(rows.device)
     spans = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(rows), ROWS_AT_ONCE)]
-    mean, scatter = rows.new_zeros(rows.shape[1], dtype=torch.float64), rows.new_zeros(2 * [rows.shape[1]], dtype=torch.float64)
+    mean, scatter = weights.new_zeros(rows.width), weights.new_zeros(2 * [rows.width])
     for span in spans:
-        mean += weights[span] @ rows[span].double()
+        mean += weights[span] @ rows.tile(span).double()
     mean /= max(1.0, float(weights.sum()))
     for span in spans:
-        deviations = rows[span].double() - mean
+        deviations = rows.tile(span).double() - mean
         scatter += deviations.T @ (deviations * weights[span, None])
     return Moments(weight=float(weights.sum()), mean=mean, scatter=scatter)
 
 
-def is_massive(rows: Tensor, counts: Counts, multiple: float) -> NDArray[np.bool_]:
+def is_massive(rows: Tensor | StoredRows, counts: Counts, multiple: float) -> NDArray[np.bool_]:
     """(row,) True where the squared norm exceeds ``multiple`` times its median over the rows as listed."""
-    tiles = [rows[start : start + ROWS_AT_ONCE].double().square().sum(dim=1) for start in range(0, len(rows), ROWS_AT_ONCE)]
+    rows = as_rows(rows)
+    spans = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(rows), ROWS_AT_ONCE)]
+    tiles = [rows.tile(span).double().square().sum(dim=1) for span in spans]
     squared = torch.cat(tiles).cpu().numpy()
     order = np.argsort(squared)
     listed = np.cumsum(counts[order])
@@ -112,11 +116,14 @@ def measure(method: ProfileMethod, states: LayerStates) -> Described:
     return Described(pieces=tuple(_pieces(method, states, values)), flags=flags)
 
 
-def _spectra(rows: Tensor, counts: Counts, massive: NDArray[np.bool_]) -> dict[str, Eigenvalues]:
+def _spectra(rows: StoredRows, counts: Counts, massive: NDArray[np.bool_]) -> dict[str, Eigenvalues]:
     """Eigenvalues with and without massive rows, by ending."""
     if not massive.any():
         return dict.fromkeys(("", "_without_massive"), eigenvalues(moments(rows, counts)))
-    apart, others = (moments(rows[torch.from_numpy(chosen).to(rows.device)], counts[chosen]) for chosen in (massive, ~massive))
+    apart, others = (
+        moments(ChosenRows(rows, torch.from_numpy(np.flatnonzero(chosen)).to(rows.device)), counts[chosen])
+        for chosen in (massive, ~massive)
+    )
     return {"": eigenvalues(apart + others), "_without_massive": eigenvalues(others)}
 
 
@@ -132,7 +139,7 @@ def _shares(ending: str, spectrum: Eigenvalues, stored: int) -> dict[str, object
 
 def _pieces(method: ProfileMethod, states: LayerStates, values: dict[str, object]) -> list[Piece]:
     at = (states.layer,), (states.position,)
-    ranks = range(min(method.options.eigenvalues, states.rows(states.layer).shape[1]))
+    ranks = range(min(method.options.eigenvalues, states.rows(states.layer).width))
     made = [coordinate("rank", ranks)]
     for name, value in values.items():
         variable = method.row.variable(name)

@@ -10,6 +10,7 @@ from ie_store.estimate.critics import folds, rows
 from ie_store.estimate.critics.folds import make_folds
 from ie_store.estimate.critics.rows import PairedSlabs, score_rows
 from ie_store.estimate.estimators.cross_fit import cross_fit
+from ie_store.estimate.stored_rows import HeldRows
 from ie_store.estimators import estimator_spec
 
 SPEC = estimator_spec("mine", steps=50)
@@ -27,7 +28,7 @@ def chain(num_rows=500, size=4, layers=3):
 def test_a_problem_is_worth_the_same_in_a_stack_as_alone():
     slabs = chain()
     groups = np.arange(500)
-    together = cross_fit(PairedSlabs(slabs=tuple(slabs), x=(0, 1), y=(1, 2)), SPEC, groups=groups)
+    together = cross_fit(PairedSlabs(slabs=tuple(map(HeldRows, slabs)), x=(0, 1), y=(1, 2)), SPEC, groups=groups)
     for block, found in enumerate(together):
         (alone,) = cross_fit(PairedSlabs.of([slabs[block]], [slabs[block + 1]]), SPEC, groups=groups)
         assert found.nats == pytest.approx(alone.nats, abs=2e-3)
@@ -68,7 +69,7 @@ def test_a_table_of_many_rows_is_looked_at_by_rows_that_both_sides_have(monkeypa
 def test_moments_are_numpys(monkeypatch):
     from ie_store.estimate.critics import moments
 
-    pairs = PairedSlabs(slabs=tuple(chain()), x=(0, 1), y=(1, 2))
+    pairs = PairedSlabs(slabs=tuple(map(HeldRows, chain())), x=(0, 1), y=(1, 2))
     train = make_folds(np.arange(500), None, 2, 0)[0].train
     scored = score_rows(pairs, train)
     for at_once, in_float64 in ((2**22, 16384), (50, 16384), (50, 0)):

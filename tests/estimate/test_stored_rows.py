@@ -1,0 +1,89 @@
+"""Rows in memory, on disk, and chosen from either: the same rows, whoever asks, and no file that anyone sees."""
+
+import errno
+import gc
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from ie_store.errors import DiskSpaceError
+from ie_store.estimate.disk_rows import DiskRows
+from ie_store.estimate.exact.row_hashes import classes_of, row_hashes
+from ie_store.estimate.stored_rows import ChosenRows, HeldRows, Room
+
+CPU = torch.device("cpu")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def values(dtype, rows=50, width=7):
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def kept(room, tensor, size=16):
+    rows = room.make(len(tensor), tensor.shape[1], tensor.dtype)
+    for start in range(0, len(tensor), size):
+        part = tensor[start : start + size]
+        memory = rows.memory(start, start + len(part))
+        memory.copy_(part)
+        rows.write(start, memory)
+    return rows
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_bytes", [None, 0])
+def test_rows_come_back_as_they_were(dtype, num_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    tensor = values(dtype)
+    rows = kept(Room(CPU, num_bytes), tensor)
+    assert isinstance(rows, HeldRows if num_bytes is None else DiskRows)
+    assert (len(rows), rows.width, rows.device) == (50, 7, CPU)
+    for index in ([3], [49, 0, 1, 2, 17], [5, 5, 4, 5], list(range(50)), []):
+        asked = torch.tensor(index, dtype=torch.int64)
+        assert rows.take(asked).equal(tensor[asked])
+        assert ChosenRows(rows, torch.arange(49, -1, -1)).take(asked).equal(tensor.flip(0)[asked])
+    for here in (slice(0, 1), slice(10, 30), slice(45, 60), slice(None), slice(50, 50)):
+        assert rows.tile(here).equal(tensor[here])
+        assert ChosenRows(rows, torch.arange(0, 50, 2)).tile(here).equal(tensor[::2][here])
+        assert rows.tile(here).dtype == dtype
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_room_keeps_to_its_bytes_and_gets_them_back():
+    room, size = Room(CPU, 1000), 10 * 10 * 4
+    first, second = (room.make(10, 10, torch.float32) for _ in range(2))
+    assert isinstance(first, HeldRows)
+    assert isinstance(second, HeldRows)
+    assert isinstance(room.make(10, 10, torch.float32), DiskRows)
+    del first
+    gc.collect()
+    assert isinstance(room.make(10, 10, torch.float32, spare=1000 - 2 * size + 1), DiskRows)
+    assert isinstance(room.make(10, 10, torch.float32, spare=1000 - 2 * size), HeldRows)
+
+
+def test_a_full_disk_is_told_before_anything_is_written(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskSpaceError, match=r"400 bytes of states.*No space.*TMPDIR.*--memory"):
+        DiskRows(10, 10, torch.float32, CPU)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.uint16, np.uint8])
+@pytest.mark.parametrize("width", [1, 3, 8, 577])
+def test_hashes_are_equal_where_rows_are(dtype, width):
+    rng = np.random.default_rng(width)
+    rows = rng.integers(0, 2, (2000, width)).astype(dtype) if width < 10 else rng.standard_normal((2000, width)).astype(dtype)
+    rows[1000:1500] = rows[:500]
+    classes = classes_of(row_hashes(rows))
+    numbers = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    assert len(np.unique(np.stack([classes, numbers]), axis=1).T) == len(np.unique(numbers)) == len(np.unique(classes))
+
+
+def test_hashes_tell_single_bits_apart():
+    rows = np.zeros((8 * 64 + 1, 64), np.uint8)
+    for bit in range(8 * 64):
+        rows[bit, bit // 8] = 1 << bit % 8
+    assert len(np.unique(classes_of(row_hashes(rows)))) == len(rows)
