@@ -30,5 +30,5 @@ def test_entropies_of_far_clusters_are_those_of_all_pairs() -> None:
 
 def unit_of(rows: NDArray[np.float32], outcomes: Outcomes) -> float:
     """Units of the noise, from the distance of two rows before and after."""
-    kept = outcomes.extended[:2, :-2].double()
+    kept = outcomes.tile(slice(0, 2), torch.float64)[:, :-2]
     return float(np.linalg.norm(rows[0] - rows[1]) / (kept[0] - kept[1]).norm())
