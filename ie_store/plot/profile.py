@@ -79,7 +79,7 @@ def _rows(estimates: Estimates, name: str, position: int) -> Iterator[dict[str, 
         yield row | {"outcome": here.outcome_macro.item(), "flags": here.flags.item()}
     if last := _last_layer(node, position):
         exact = at.ceiling_macro.values[-1] if len(at.block) > 1 else float("nan")
-        outcome = Outcome.CERTIFIED.value if "macro_curve_nats" in node else NO_OUTCOME
+        outcome = _outcome_of_last_layer(node, position)
         yield _row(label, int(node.layer[-1]), position, last, exact) | {"outcome": outcome, "flags": ""}
 
 
@@ -101,6 +101,13 @@ def _last_layer(node: xr.Dataset, position: int) -> list[float] | None:
         at = at.sel(sigma=json.loads(node.attrs["options"])["sigma"])
     values = [float(at[name].item()) if name in at else float("nan") for name in names]
     return values if values[0] == values[0] else None
+
+
+def _outcome_of_last_layer(node: xr.Dataset, position: int) -> str:
+    if "macro_curve_nats" in node:
+        return Outcome.CERTIFIED.value
+    known = node.macro_decode_outcome.sel(position=position).values[-1] if "macro_decode_outcome" in node else ""
+    return str(known) or NO_OUTCOME
 
 
 def _exact_rows(estimates: Estimates, rows: list[dict[str, Any]], position: int) -> list[dict[str, Any]]:
