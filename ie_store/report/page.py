@@ -5,7 +5,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from ie_store.report.dataset_facts import Dataset, card, provenance
+from ie_store.report.dataset_facts import Dataset, card, own_variables, provenance
 from ie_store.report.html import details, embedded_json, facts, script_source, table, tag, text
 from ie_store.report.pictures import Picture, Section, specification
 from ie_store.report.words import WORDS
@@ -13,6 +13,7 @@ from ie_store.specs import Outcome
 
 _HIDDEN = ("run", "left", "right", "at", "low", "high")
 """Columns of a picture's table that only its marks need."""
+OWN = "own-variables"
 
 
 def page(datasets: list[Dataset], sentences: list[str], sections: list[Section], bundle: str) -> str:
@@ -33,9 +34,9 @@ def page(datasets: list[Dataset], sentences: list[str], sections: list[Section],
     style = files("ie_store.report").joinpath("page.css").read_text()
     body = [
         tag("a", "To the pictures", href="#pictures-start", class_="skip"),
-        _header(names, sections),
+        _header(names, datasets, sections),
         tag("main", "".join([_headline(sentences), _run(datasets), *(_section(section, ids) for section in sections)])
-            + _provenance(datasets) + _glossary()),
+            + _own_variables(datasets) + _provenance(datasets) + _glossary()),
         tag("footer", tag("p", text(f"Made by ie-store {version('ie-store')}, without anything from elsewhere."))),
         f'<script type="application/json" id="pictures">{embedded_json(specs)}</script>',
         f"<script>{bundle}</script><script>{script}</script>",
@@ -52,8 +53,9 @@ def page(datasets: list[Dataset], sentences: list[str], sections: list[Section],
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
-def _header(names: str, sections: list[Section]) -> str:
+def _header(names: str, datasets: list[Dataset], sections: list[Section]) -> str:
     links = [("headline", "Headline"), ("run", "What was run"), *((section.key, section.title) for section in sections)]
+    links += [(OWN, "Variables of your own")] if any(dataset.described["derived"] for dataset in datasets) else []
     links += [("provenance", "Provenance"), ("words", "Words")]
     items = "".join(tag("li", tag("a", text(title), href=f"#{key}")) for key, title in links)
     return tag("header", tag("h1", text(names)) + tag("nav", tag("ul", items), aria_label="contents"))
@@ -106,6 +108,11 @@ def _shown(value: Any) -> Any:
     if not _is_known(value):
         return ""
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _own_variables(datasets: list[Dataset]) -> str:
+    tables = "".join(map(own_variables, datasets))
+    return _part(OWN, "Variables of your own", tag("div", tables, class_="side")) if tables else ""
 
 
 def _provenance(datasets: list[Dataset]) -> str:
