@@ -10,7 +10,7 @@ import xarray as xr
 
 from ie_store.errors import InputError
 from ie_store.estimators import EXACT
-from ie_store.plot.marks import layered, outcome_fill, outcome_shape, series_colors, tips, whole_axis
+from ie_store.plot.marks import layered, outcome_fill, outcome_shape, series_colors, thread, tips, whole_axis
 from ie_store.plot.values import NO_OUTCOME, bits, estimators_of, known_positions, label_of, position_of, tabled, with_runs
 from ie_store.specs import Outcome
 from ie_store.store.results.open_estimates import Estimates
@@ -51,7 +51,9 @@ def profile(estimates: Estimates, position: int | None = None) -> alt.LayerChart
     exact = alt.Chart().mark_line(strokeWidth=1.5, strokeDash=[5, 4]).encode(x=x, y=y, color=color)
     exact = exact.transform_filter(f"datum.reading == '{EXACT}'")
     at = table.position.iloc[0]
-    return layered(table, [band, whisker, line, points, exact], f"{estimates.attrs['name']}, position {at}")
+    return layered(
+        table, [band, whisker, thread(others, "reading", y), line, points, exact], f"{estimates.attrs['name']}, position {at}"
+    )
 
 
 def profile_table(estimates: Estimates, position: int | None = None) -> pd.DataFrame:
