@@ -13,6 +13,7 @@ from ie_store.printable import printable
 
 from .render.against import against as render_against
 from .render.estimates import estimates as render_estimates
+from .render.own_variables import own_variables as render_own_variables
 from .store import Name, Store
 
 SELECTION = "0,9-12,last"
@@ -57,12 +58,14 @@ def show(
         write(headings)
         for row in rows:
             write([printable(value) if isinstance(value, str) else value for value in row])
-    elif not shown["estimates"]:
-        typer.echo(printable(f"{name} has no estimates yet; make some with: ie-store estimate {store} {name}"))
     elif against:
         render_against(shown, everything, bool(sort))
     else:
-        render_estimates(shown, everything, bool(sort))
+        if shown["estimates"]:
+            render_estimates(shown, everything, bool(sort))
+        else:
+            typer.echo(printable(f"{name} has no estimates yet; make some with: ie-store estimate {store} {name}"))
+        render_own_variables(shown["derived"], store, name)
 
 
 def register(app: typer.Typer) -> None:

@@ -56,18 +56,37 @@ def extract(
 ) -> "ExtractReport":
     """Run a model over a corpus and store its hidden states; called again, it goes on where it stopped.
 
-    The arguments are the fields of `ie_store.options.ExtractSpec`, which says what each is, and the options of
-    ``ie-store extract``.
+    The arguments are the options of ``ie-store extract``.
 
     Args:
         store: local folder, created where missing, or s3://BUCKET/PREFIX.
         model: hub id or local folder.
         corpus: recipe, for example ``icl:country?names=10`` or ``text:FILE?length=8``.
+        gguf_file: name of the GGUF file inside the model folder or repository.
+        revision: of the model on the hub.
+        weights: ``stored``, or ``random[:SEED]``: the same architecture with seeded weights as before any training.
+        name: MODEL/CORPUS under which the dataset is stored; made from the ids by default.
+        positions: of macro states to store: ``all``, ``last``, or a list like ``0,3,7`` or ``2-5``.
+        layers: likewise.
+        dtype: of storage: ``float16``, ``bfloat16``, ``float32``, or ``auto``: float16 unless a sample comes near its range.
+        compute_dtype: that the model computes in; float32 on CPU, bfloat16 on CUDA by default.
+        bos: beginning-of-sequence token: ``none``, or ``prepend`` before each sequence and each lone token.
+        attention: ``sdpa``, ``eager``, or ``auto``: sdpa where the model has it.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        batch_size: rows per forward batch; 0 chooses.
+        num_sequences: keep a random sample of so many sequences.
+        seed: of the sample.
+        replace: remove a dataset of the same name and other identity first.
+        repair: check every stored chunk first, and compute damaged shards again.
+        trust_remote_code: run model code that comes with a hub repository.
+        audit_rows: rows recomputed one by one in float32 to measure the numerical error.
+        workers: processes of this machine that share the work and its cores; 0: this process alone.
+        scheduler: address of a Dask scheduler whose workers do the work.
         on_progress: called with rows computed and bytes written.
 
     Returns:
-        What was done: ``name`` (MODEL/CORPUS, as `open_store` takes it), ``num_rows`` (sequences), ``num_bytes``, ``seconds``,
-        and ``audit``, the relative error of the stored states by layer.
+        A report of what was done, with ``name`` (MODEL/CORPUS, as `open_store` takes it), ``num_rows`` (sequences),
+        ``num_bytes``, ``seconds``, and ``audit``, the relative error of the stored states by layer.
 
     Raises:
         InputError: an argument that cannot be used as given; the store is untouched.

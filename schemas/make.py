@@ -27,6 +27,7 @@ from ie_store.profiles import PROFILES, Profile
 from ie_store.specs import MIEstimate, Outcome, StoreLayout
 from ie_store.store.format.arrays import coordinate_values, state_template
 from ie_store.store.format.attributes import Attributes, DatasetAttributes, GroupAttributes, LedgerAttributes, ResultsAttributes
+from ie_store.store.results.own_variables import OwnVariable
 from ie_store.texts import CorpusTexts, make_texts
 
 Schema = dict[str, Any]
@@ -83,6 +84,8 @@ class Shown:
     """``stored weights``, or ``random weights, seed 0``."""
     estimates: tuple[ShownEstimate, ...]
     told_apart: tuple[ToldApart, ...]
+    derived: tuple[OwnVariable, ...]
+    """Variables of a user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from ie_store.printable import printable
 
 from .extract import audit
+from .own_variables import own_variables
 from .text import add_row, console, facts, make_table, say, size
 
 MARK = "|"
@@ -80,6 +81,7 @@ def description(found: dict[str, Any]) -> None:
             *((f"row {row['sequence']:,}", _row(row)) for row in found["rows"]),
         ]
     )
+    own_variables(found["derived"], found["store"], found["name"])
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -52,6 +52,8 @@ class Batches(IterableDataset[Batch]):
     memory_bytes: int
     _kept: ShardBuffer | None = field(default=None, init=False, repr=False)
     """What was read last; where all rows fit, it serves every epoch."""
+    _drawn: dict[int, Order] = field(default_factory=dict, init=False, repr=False)
+    """Orders by epoch that were drawn to be described, and wait for their use."""
 
     def __post_init__(self) -> None:
         require_choice("dtype", self.dtype, BatchDtype)
@@ -76,9 +78,12 @@ class Batches(IterableDataset[Batch]):
     @property
     def order(self) -> str:
         """How rows are mixed: ``uniform permutation of ...``, ``not a uniform permutation: ...``, or ``as stored``."""
-        return self._order(0).described
+        self._drawn[0] = self._order(0)
+        return self._drawn[0].described
 
     def _order(self, epoch: int) -> Order:
+        if epoch in self._drawn:
+            return self._drawn.pop(epoch)
         level = self.reader.layout.level(self.slab.level)
         return make_order(
             self.rows,
@@ -116,6 +121,7 @@ class Batches(IterableDataset[Batch]):
                 begin = self.batch_size - len(left.sequence)
                 left = _joined(left, _batch(buffer, rows[:begin], places[:begin]))
                 if len(left.sequence) < self.batch_size:
+                    del buffer
                     continue
                 yield left
             last = begin + (len(rows) - begin) // self.batch_size * self.batch_size
@@ -123,6 +129,7 @@ class Batches(IterableDataset[Batch]):
                 chosen = slice(first, first + self.batch_size)
                 yield _batch(buffer, rows[chosen], places[chosen])
             left = None if last == len(rows) else _joined(_batch(buffer, rows[last:], places[last:]))
+            del buffer  # before the next group is read
         if left is not None:
             yield left
 
@@ -135,12 +142,11 @@ class Batches(IterableDataset[Batch]):
 
 
 def _batch(buffer: ShardBuffer, rows: NDArray[np.int64], places: NDArray[np.int64]) -> Batch:
-    """Some rows of a buffer: a view where they lie one after another, else a copy."""
-    if len(rows) and bool((np.diff(places) == 1).all()):
-        return Batch(_tensor(buffer.states[places[0] : places[-1] + 1]), torch.from_numpy(rows))
-    states = np.empty((len(places), buffer.states.shape[1]), buffer.states.dtype)
-    np.take(buffer.states, places, axis=0, out=states, mode="clip")  # checks nothing once more, and so copies whole rows
-    return Batch(_tensor(states), torch.from_numpy(rows))
+    """Some rows of a buffer: a view where they lie one after another, else a copy, made by as many threads as torch has."""
+    states, sequence = _tensor(buffer.states), torch.from_numpy(rows)
+    if len(rows) and places[-1] - places[0] == len(rows) - 1 and bool((np.diff(places) == 1).all()):
+        return Batch(states[places[0] : places[-1] + 1], sequence)
+    return Batch(states.index_select(0, torch.from_numpy(places)), sequence)
 
 
 def _tensor(states: NDArray[np.generic]) -> torch.Tensor:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ie_store.errors import InputError
 
 Rows = NDArray[np.int64]
+AS_STORED = "as stored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,10 @@ def make_order(rows: Rows, *, rows_per_shard: int, most_rows: int, shuffle: bool
     Raises:
         InputError: not even one shard fits.
     """
+    generator = np.random.default_rng((seed, epoch))
+    if len(rows) <= most_rows:
+        described = f"uniform permutation of {len(rows):,} rows" if shuffle else AS_STORED
+        return Order(groups=(generator.permutation(rows) if shuffle else rows,), described=described)
     shards = np.split(rows, np.flatnonzero(np.diff(rows // rows_per_shard)) + 1)
     largest = max(map(len, shards))
     if largest > most_rows:
@@ -51,10 +56,7 @@ def make_order(rows: Rows, *, rows_per_shard: int, most_rows: int, shuffle: bool
             f"memory_bytes has room for {most_rows:,} rows and a shard holds {largest:,}, the least that is read; give more"
         )
     if not shuffle:
-        return Order(groups=tuple(_packed(shards, most_rows)), described="as stored")
-    generator = np.random.default_rng((seed, epoch))
-    if len(rows) <= most_rows:
-        return Order(groups=(generator.permutation(rows),), described=f"uniform permutation of {len(rows):,} rows")
+        return Order(groups=tuple(_packed(shards, most_rows)), described=AS_STORED)
     shuffled = [shards[index] for index in generator.permutation(len(shards))]
     groups = tuple(generator.permutation(group) for group in _packed(shuffled, most_rows))
     described = (

@@ -27,14 +27,19 @@ class ShardBuffer:
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Index into ``states`` of sequences (row,)."""
-        shards, inside = np.divmod(rows, self.rows_per_shard)
-        found: NDArray[np.int64] = np.searchsorted(self.shards, shards) * self.rows_per_shard + inside
+        if self.shards[-1] == len(self.shards) - 1:  # all shards from the first on
+            return rows
+        moved = np.zeros(self.shards[-1] + 1, dtype=np.int64)
+        moved[self.shards] = (np.arange(len(self.shards)) - self.shards) * self.rows_per_shard
+        found: NDArray[np.int64] = rows + moved[rows // self.rows_per_shard]
         return found
 
 
 def shards_of(rows: NDArray[np.int64], rows_per_shard: int) -> NDArray[np.int64]:
     """The shards that hold sequences (row,), rising."""
-    return np.flatnonzero(np.bincount(rows // rows_per_shard))
+    held = np.zeros(rows.max() // rows_per_shard + 1, dtype=bool)
+    held[rows // rows_per_shard] = True
+    return np.flatnonzero(held)
 
 
 def read_shards(reader: DatasetReader, slab: Slab, shards: NDArray[np.int64]) -> ShardBuffer:

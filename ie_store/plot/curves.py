@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from ie_store.plot.marks import GREY, layer_color, layered, tips
+from ie_store.plot.marks import GREY, layer_color, layer_fill, layered, tips
 from ie_store.plot.values import MOST_CELLS, bits, label_of, node_with, position_of, rows_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import thinned
@@ -26,12 +26,12 @@ def curves(estimates: Estimates, position: int | None = None, estimator: str | N
     x = alt.X(
         "sigma:Q", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(values=levels, title="sigma (noise level)", grid=False)
     )
-    base = alt.Chart().encode(x=x, color=layer_color(), detail="layer:N")
+    base = alt.Chart().encode(x=x, color=layer_color(legend=None), detail="layer:N")
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title="macro information (bits)"), y2="high:Q")
     is_last = alt.condition(f"datum.layer == {table.layer.max()}", alt.value(2.5), alt.value(1))
     line = base.mark_line().encode(y="bits:Q", strokeWidth=is_last)
     shown = tips(table, "layer", "sigma", "position", "bits", "interval", "exact", "outcome")
-    points = base.mark_circle(size=24).encode(y="bits:Q", tooltip=shown)
+    points = base.mark_point(size=24, opacity=1).encode(y="bits:Q", fill=layer_fill(), tooltip=shown)
     exact = alt.Chart().mark_rule(strokeDash=[5, 4], color=GREY).encode(y="max(exact):Q", tooltip=tips(table, "position"))
     parts = (exact, band, line, points) if table.exact.notnull().any() else (band, line, points)
     title = f"{estimates.attrs['name']}, {label_of(estimates, name)}, position {table.position.iloc[0]}"

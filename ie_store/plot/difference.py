@@ -7,7 +7,7 @@ import pandas as pd
 
 from ie_store.errors import InputError
 from ie_store.estimators import estimator_row
-from ie_store.plot.marks import GREY, layered, outcome_fill, outcome_shape, series_colors, tips, whole_axis
+from ie_store.plot.marks import GREY, layered, outcome_fill, outcome_shape, series_colors, thread, tips, whole_axis
 from ie_store.plot.values import bits, estimator_of, estimators_of, label_of, tabled, with_runs
 from ie_store.store.results.against import difference_of
 from ie_store.store.results.open_estimates import Estimates
@@ -47,7 +47,7 @@ def difference(
     zero = alt.Chart().mark_rule(color=GREY, strokeDash=[5, 4]).encode(y=alt.datum(0, type="quantitative"))
     return layered(
         table,
-        [zero, band, whisker, base.mark_line(strokeWidth=1.5).encode(y=y), points],
+        [zero, band, whisker, thread(base, "series", y), base.mark_line(strokeWidth=1.5).encode(y=y), points],
         f"{label}, position {table.position.iloc[0]}",
     )
 

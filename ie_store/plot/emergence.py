@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ie_store.estimators import EXACT
+from ie_store.estimators import EXACT, estimator_row
 from ie_store.plot.marks import GREY, layer_color, layer_fill, layered, outcome_fill, outcome_shape, tips, whole_axis
-from ie_store.plot.values import MOST_CELLS, bits, estimators_of, label_of, node_with, rows_of, tabled
+from ie_store.plot.values import MOST_CELLS, bits, estimator_of, estimators_of, label_of, node_with, rows_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import span, thinned
 
@@ -25,12 +25,13 @@ def emergence(estimates: Estimates, estimator: str | None = None) -> alt.LayerCh
 
     Args:
         estimates: of one dataset.
-        estimator: the node whose values are shown; the one with most values by default, `exact` where there is no other.
+        estimator: the node whose values are shown; the one with most values by default, of equally many the one with proven
+            intervals, `exact` where there is no other.
 
     Raises:
         InputError: no such node, or one without emergences.
     """
-    name = estimator or max(estimators_of(estimates), key=lambda one: int(estimates[one]["ie"].count()), default=EXACT)
+    name = estimator or max(estimators_of(estimates), key=lambda one: _worth(estimates, one), default=EXACT)
     table = emergence_table(estimates, name)
     positions = sorted(set(table.position))
     axis = whole_axis(positions, "position")
@@ -62,6 +63,11 @@ def emergence(estimates: Estimates, estimator: str | None = None) -> alt.LayerCh
     )  # fmt: skip
     title = f"{estimates.attrs['name']}, {label_of(estimates, name)}"
     return layered(table, [riser, tread, whisker, points], title)
+
+
+def _worth(estimates: Estimates, name: str) -> tuple[int, bool]:
+    is_proven = estimator_row(estimator_of(estimates[name])).guarantee == "certified"
+    return int(estimates[name]["ie"].count()), is_proven
 
 
 def _dash(table: pd.DataFrame) -> alt.StrokeDash:

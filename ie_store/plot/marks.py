@@ -16,6 +16,8 @@ _LAYER_SCALE = alt.Scale(range=["#4a7fe0", "#1fa39a", "#d99a2b", "#d1495b"], int
 LAYER_LEGEND = alt.Legend(orient="bottom", type="gradient", direction="horizontal", gradientLength=180, tickMinStep=1, format="d")
 WIDTH, HEIGHT = 560, 300
 MOST_TICKS = 9
+LEAST_GAP = 0.05
+"""Between ticks, of the axis."""
 _SHAPES = {
     Outcome.SATURATED.value: "triangle-up",
     Outcome.STEP_LIMIT.value: "triangle-right",
@@ -48,6 +50,11 @@ def layer_color(field: str = "layer", legend: alt.Legend | None = LAYER_LEGEND) 
     return alt.Color(f"{field}:Q", title=field, scale=_LAYER_SCALE, legend=legend)
 
 
+def thread(base: alt.Chart, series: str, y: alt.Y) -> alt.Chart:
+    """A faint line through all values of a series, which leads the eye where layers between were not estimated."""
+    return base.mark_line(strokeWidth=1, opacity=0.6, strokeDash=[2, 4]).encode(y=y, detail=f"{series}:N")
+
+
 def layer_fill(field: str = "layer") -> alt.Fill:
     """What marks are filled with, as `layer_color`."""
     return alt.Fill(f"{field}:Q", title=field, scale=_LAYER_SCALE, legend=LAYER_LEGEND)
@@ -70,8 +77,15 @@ def whole_axis(numbers: list[int], title: str) -> dict[str, Any]:
     """Axis and scale of whole numbers: first and last always have a tick."""
     rising = sorted(set(numbers))
     pad = 0.5 if len(rising) == 1 else 0.02 * (rising[-1] - rising[0])
-    axis = alt.Axis(values=thinned(rising, MOST_TICKS), format="d", title=title, grid=False, labelOverlap=False)
+    axis = alt.Axis(values=_ticks(rising), format="d", title=title, grid=False, labelOverlap=False)
     return {"axis": axis, "scale": alt.Scale(domain=[rising[0] - pad, rising[-1] + pad], nice=False, zero=False)}
+
+
+def _ticks(rising: list[int]) -> list[int]:
+    """Few enough, and none so near to the first or the last that their labels would touch."""
+    least = LEAST_GAP * (rising[-1] - rising[0])
+    ends = (rising[0], rising[-1])
+    return [tick for tick in thinned(rising, MOST_TICKS) if tick in ends or min(abs(tick - end) for end in ends) >= least]
 
 
 def tips(table: pd.DataFrame, *columns: str) -> list[alt.Tooltip]:

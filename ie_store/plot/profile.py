@@ -10,7 +10,7 @@ import xarray as xr
 
 from ie_store.errors import InputError
 from ie_store.estimators import EXACT
-from ie_store.plot.marks import layered, outcome_fill, outcome_shape, series_colors, tips, whole_axis
+from ie_store.plot.marks import layered, outcome_fill, outcome_shape, series_colors, thread, tips, whole_axis
 from ie_store.plot.values import NO_OUTCOME, bits, estimators_of, known_positions, label_of, position_of, tabled, with_runs
 from ie_store.specs import Outcome
 from ie_store.store.results.open_estimates import Estimates
@@ -51,7 +51,9 @@ def profile(estimates: Estimates, position: int | None = None) -> alt.LayerChart
     exact = alt.Chart().mark_line(strokeWidth=1.5, strokeDash=[5, 4]).encode(x=x, y=y, color=color)
     exact = exact.transform_filter(f"datum.reading == '{EXACT}'")
     at = table.position.iloc[0]
-    return layered(table, [band, whisker, line, points, exact], f"{estimates.attrs['name']}, position {at}")
+    return layered(
+        table, [band, whisker, thread(others, "reading", y), line, points, exact], f"{estimates.attrs['name']}, position {at}"
+    )
 
 
 def profile_table(estimates: Estimates, position: int | None = None) -> pd.DataFrame:
@@ -79,7 +81,7 @@ def _rows(estimates: Estimates, name: str, position: int) -> Iterator[dict[str, 
         yield row | {"outcome": here.outcome_macro.item(), "flags": here.flags.item()}
     if last := _last_layer(node, position):
         exact = at.ceiling_macro.values[-1] if len(at.block) > 1 else float("nan")
-        outcome = Outcome.CERTIFIED.value if "macro_curve_nats" in node else NO_OUTCOME
+        outcome = _outcome_of_last_layer(node, position)
         yield _row(label, int(node.layer[-1]), position, last, exact) | {"outcome": outcome, "flags": ""}
 
 
@@ -101,6 +103,13 @@ def _last_layer(node: xr.Dataset, position: int) -> list[float] | None:
         at = at.sel(sigma=json.loads(node.attrs["options"])["sigma"])
     values = [float(at[name].item()) if name in at else float("nan") for name in names]
     return values if values[0] == values[0] else None
+
+
+def _outcome_of_last_layer(node: xr.Dataset, position: int) -> str:
+    if "macro_curve_nats" in node:
+        return Outcome.CERTIFIED.value
+    known = node.macro_decode_outcome.sel(position=position).values[-1] if "macro_decode_outcome" in node else ""
+    return str(known) or NO_OUTCOME
 
 
 def _exact_rows(estimates: Estimates, rows: list[dict[str, Any]], position: int) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from ie_store.plot.marks import layer_color, layered, tips
+from ie_store.plot.marks import layer_color, layer_fill, layered, tips
 from ie_store.plot.values import DIGITS, node_with, position_of
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import thinned
@@ -36,10 +36,10 @@ def spectrum(estimates: Estimates, position: int | None = None) -> alt.LayerChar
         "rank:Q", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(title="rank of the eigenvalue", grid=False, format="d")
     )
     y = alt.Y("share:Q", scale=alt.Scale(type="log"), axis=alt.Axis(title="share of the variance", format=".0e"))
-    base = alt.Chart().encode(x=x, y=y, color=layer_color(), detail="layer:N")
+    base = alt.Chart().encode(x=x, y=y, color=layer_color(legend=None), detail="layer:N")
     shown = [*tips(table, "layer", "rank", "position"), alt.Tooltip("share:Q", format=".2%")]
     return layered(
         table,
-        [base.mark_line(strokeWidth=1.5), base.mark_circle(size=16).encode(tooltip=shown)],
+        [base.mark_line(strokeWidth=1.5), base.mark_point(size=14, opacity=1).encode(fill=layer_fill(), tooltip=shown)],
         f"{estimates.attrs['name']}, position {at}",
     )

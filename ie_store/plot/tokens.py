@@ -25,12 +25,12 @@ def tokens(estimates: Estimates, position: int | None = None, estimator: str | N
     Args:
         estimates: of one dataset.
         position: the last one with a value by default.
-        estimator: a node that has such a map, by default the first.
+        estimator: a node that has such a map, by default one of `noise`, which tells layers apart, before one of `decode`.
 
     Raises:
         InputError: no such map.
     """
-    having = {name: found for name, node in estimates.children.items() for found in _MAPS if found in node.data_vars}
+    having = {name: found for found in _MAPS for name, node in estimates.children.items() if found in node.data_vars}
     if estimator is not None and estimator not in having:
         raise InputError(f"{estimator!r} has no map of past tokens; choose from: {', '.join(having) or 'none'}")
     if not having:

@@ -13,7 +13,7 @@ from ie_store.specs import NATS_PER_BIT, Outcome
 from ie_store.store.results.open_estimates import Estimates
 
 NO_OUTCOME = "not stored"
-"""Outcome of a value that has none of its own in the store: that of the last layer, which no block reads."""
+"""Outcome of a value that has none in the store: that of the last layer, in results from before its outcome was kept."""
 READABLE = tuple(outcome.value for outcome in Outcome if not outcome.flagged)
 DIGITS = 5
 MOST_CELLS = 4500

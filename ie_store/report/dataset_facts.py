@@ -36,6 +36,22 @@ def card(dataset: Dataset) -> str:
     return tag("div", tag("h3", text(dataset.name)) + facts([*rows, *state]), class_="card")
 
 
+def own_variables(dataset: Dataset) -> str:
+    """Variables of a user's own as a table, and how to open them; empty where there are none."""
+    found = dataset.described["derived"]
+    if not found:
+        return ""
+    headings = ("opened as", "dimensions", "unit", "from", "what it is")
+    rows = [
+        (f"[{one['node']!r}].{one['variable']}", ", ".join(one["dimensions"]), one["units"] or "", one["lineage"] or "",
+         one["long_name"] or "")
+        for one in found
+    ]  # fmt: skip
+    opened = f"ie_store.open_estimates({dataset.described['store']!r}, {dataset.name!r})"
+    shown = table(headings, rows, f"variables of {dataset.name} of a user's own")
+    return tag("div", tag("h3", text(dataset.name)) + tag("p", tag("code", text(opened))) + shown, class_="card")
+
+
 def provenance(dataset: Dataset) -> str:
     """Digests, options of every result, and the sessions that wrote."""
     found, identity = dataset.described, dataset.described["identity"]

@@ -8,19 +8,21 @@
     const color = getComputedStyle(document.documentElement);
     const of = (name) => color.getPropertyValue(name).trim();
     const text = { labelColor: of("--text"), titleColor: of("--text") };
-    const columns = width < 460 ? 1 : undefined;
+    const columns = width < 460 ? 1 : width < 760 ? 2 : undefined;
     return {
       background: of("--card"),
       font: "system-ui, sans-serif",
       view: { stroke: of("--line") },
       title: { color: of("--quiet") },
       axis: { ...text, gridColor: of("--line"), domainColor: of("--quiet"), tickColor: of("--quiet"), titleFontWeight: "normal" },
-      legend: { ...text, columns, labelLimit: columns ? width - 60 : 260, titleFontWeight: "normal", layout: { bottom: { direction: "vertical", anchor: "start" } } },
+      legend: { ...text, columns, labelLimit: columns ? width / columns - 40 : 260, titleFontWeight: "normal", layout: { bottom: { direction: "vertical", anchor: "start" } } },
     };
   }
 
   async function draw(frame) {
-    const spec = structuredClone(pictures[frame.id]);
+    const { spec: shape, data, columns: names, rows } = pictures[frame.id];
+    const values = rows.map((row) => Object.fromEntries(names.map((name, place) => [name, row[place]])));
+    const spec = { ...structuredClone(shape), datasets: { [data]: values } };
     const width = frame.clientWidth;
     if (spec.title) spec.title.limit = width - 20;
     try {

@@ -1,18 +1,24 @@
 """The page: head, sentences, what was run, pictures with their tables, provenance, words. All of it in one file."""
 
 import re
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from ie_store.report.dataset_facts import Dataset, card, provenance
+from ie_store.report.dataset_facts import Dataset, card, own_variables, provenance
 from ie_store.report.html import details, embedded_json, facts, script_source, table, tag, text
-from ie_store.report.pictures import Picture, Section, specification
+from ie_store.report.pictures import Picture, Section
+from ie_store.report.thin import thin
 from ie_store.report.words import WORDS
 from ie_store.specs import Outcome
 
 _HIDDEN = ("run", "left", "right", "at", "low", "high")
 """Columns of a picture's table that only its marks need."""
+OWN = "own-variables"
+FEW_PICTURES = 12
+DATA_BYTES = 950_000
+"""Of all pictures with their tables: beside Vega's 900 kB a page stays below 2 MB, however many pictures it has."""
 
 
 def page(datasets: list[Dataset], sentences: list[str], sections: list[Section], bundle: str) -> str:
@@ -25,17 +31,18 @@ def page(datasets: list[Dataset], sentences: list[str], sections: list[Section],
         bundle: Vega, Vega-Lite and Vega-Embed as one script that sets ``vegaEmbed``.
     """
     names = " and ".join(dataset.name for dataset in datasets)
+    sections = _fitted(sections)
     ids = {
         id(picture): f"picture-{section.key}-{number}" for section in sections for number, picture in enumerate(section.pictures)
     }
-    specs = {ids[id(picture)]: specification(picture) for section in sections for picture in section.pictures}
+    specs = {ids[id(picture)]: picture.specification for section in sections for picture in section.pictures}
     script = files("ie_store.report").joinpath("page.js").read_text()
     style = files("ie_store.report").joinpath("page.css").read_text()
     body = [
         tag("a", "To the pictures", href="#pictures-start", class_="skip"),
-        _header(names, sections),
+        _header(names, datasets, sections),
         tag("main", "".join([_headline(sentences), _run(datasets), *(_section(section, ids) for section in sections)])
-            + _provenance(datasets) + _glossary()),
+            + _own_variables(datasets) + _provenance(datasets) + _glossary()),
         tag("footer", tag("p", text(f"Made by ie-store {version('ie-store')}, without anything from elsewhere."))),
         f'<script type="application/json" id="pictures">{embedded_json(specs)}</script>',
         f"<script>{bundle}</script><script>{script}</script>",
@@ -52,8 +59,25 @@ def page(datasets: list[Dataset], sentences: list[str], sections: list[Section],
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
-def _header(names: str, sections: list[Section]) -> str:
+def _fitted(sections: list[Section]) -> list[Section]:
+    """The sections with as much of their pictures' data as `DATA_BYTES` have room for."""
+    share = DATA_BYTES // max(FEW_PICTURES, sum(len(section.pictures) for section in sections))
+    return [replace(section, pictures=tuple(_fit(picture, share) for picture in section.pictures)) for section in sections]
+
+
+def _fit(picture: Picture, num_bytes: int) -> Picture:
+    table: Any = picture.chart.data
+    size = len(embedded_json(picture.specification).encode()) + len(_table(picture, "").encode())
+    if size <= num_bytes:
+        return picture
+    chart = picture.chart.copy()
+    chart.data = thin(table, max(2, len(table) * num_bytes // size))
+    return replace(picture, chart=chart, num_left_out=len(table) - len(chart.data))
+
+
+def _header(names: str, datasets: list[Dataset], sections: list[Section]) -> str:
     links = [("headline", "Headline"), ("run", "What was run"), *((section.key, section.title) for section in sections)]
+    links += [(OWN, "Variables of your own")] if any(dataset.described["derived"] for dataset in datasets) else []
     links += [("provenance", "Provenance"), ("words", "Words")]
     items = "".join(tag("li", tag("a", text(title), href=f"#{key}")) for key, title in links)
     return tag("header", tag("h1", text(names)) + tag("nav", tag("ul", items), aria_label="contents"))
@@ -95,7 +119,8 @@ def _table(picture: Picture, caption: str) -> str:
     columns = [name for name in data.columns if name not in _HIDDEN and any(map(_is_known, data[name]))]
     rows = [[_shown(row[name]) for name in columns] for row in data[columns].to_dict("records")]
     titles = [{"interval": "95% interval", "exact": "exact"}.get(name, name.replace("_", " ")) for name in columns]
-    return details(f"Table: {len(rows):,} rows", table(titles, rows, caption))
+    left_out = f" ({picture.num_left_out:,} more are left out here and in the picture)" if picture.num_left_out else ""
+    return details(f"Table: {len(rows):,} rows{left_out}", table(titles, rows, caption))
 
 
 def _is_known(value: Any) -> bool:
@@ -106,6 +131,11 @@ def _shown(value: Any) -> Any:
     if not _is_known(value):
         return ""
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _own_variables(datasets: list[Dataset]) -> str:
+    tables = "".join(map(own_variables, datasets))
+    return _part(OWN, "Variables of your own", tag("div", tables, class_="side")) if tables else ""
 
 
 def _provenance(datasets: list[Dataset]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import altair as alt
@@ -18,6 +19,17 @@ class Picture:
     chart: alt.LayerChart
     name: str
     """Of the dataset or datasets, for its heading and for the files that are saved."""
+    num_left_out: int = 0
+    """Rows of its data that a page of many pictures has no room for."""
+
+    @cached_property
+    def specification(self) -> dict[str, Any]:
+        """The chart as wide as its frame, for the page: its ``spec``, and its data apart, as ``columns`` and ``rows``."""
+        found: dict[str, Any] = self.chart.properties(width="container").to_dict()
+        found.pop("$schema")
+        ((data, rows),) = found.pop("datasets").items()
+        columns = list(rows[0])
+        return {"spec": found, "data": data, "columns": columns, "rows": [[row[name] for name in columns] for row in rows]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +121,3 @@ def _drawn(draw: Callable[..., alt.LayerChart], *of: Estimates) -> alt.LayerChar
         return draw(*of)
     except InputError:
         return None
-
-
-def specification(picture: Picture) -> dict[str, Any]:
-    """The chart as wide as its frame, for the page."""
-    found: dict[str, Any] = picture.chart.properties(width="container").to_dict()
-    found.pop("$schema")
-    return found

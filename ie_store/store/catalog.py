@@ -18,6 +18,7 @@ from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import is_name_part
 from ie_store.store.format.metadata import read_document, require_store
 from ie_store.store.results.group import read_results_group
+from ie_store.store.results.own_variables import own_variables
 
 SHOWN_ROWS = 3
 """Rows whose text describes a dataset."""
@@ -132,8 +133,9 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
     Returns:
         ``store``, ``name``, ``identity``, ``corpus``, ``complete``, ``incomplete_reason``, ``audit``, ``sessions``,
         ``missing_shards`` and ``num_shards`` by level, ``bytes`` (``macro``, ``micro``, ``estimates``, ``total``, ``dense``,
-        and ``ratio`` = states on disk over dense states), ``estimates`` (group and estimator of each), ``rows`` (``sequence``,
-        ``source_row``, ``tokens`` and, where it is stored, ``source_text`` of a few rows; none where no texts are stored).
+        and ``ratio`` = states on disk over dense states), ``estimates`` (group and estimator of each), ``derived`` (a user's own
+        variables, see `own_variables`), ``rows`` (``sequence``, ``source_row``, ``tokens`` and, where it is stored,
+        ``source_text`` of a few rows; none where no texts are stored).
 
     Raises:
         StoreError: no such store or dataset.
@@ -148,6 +150,7 @@ def describe_dataset(store: str, name: str) -> dict[str, Any]:
         "missing_shards": {level: len(missing_shards(dataset, level)) for level in LEVELS},
         "bytes": _sizes(dataset),
         "estimates": [_described_results(dataset, group) for group in result_groups(dataset)],
+        "derived": _own_variables(dataset),
         "rows": _shown_rows(dataset),
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
@@ -182,6 +185,14 @@ def _described_results(dataset: Dataset, group: str) -> dict[str, Any]:
     except (StoreError, IdentityError) as error:
         return {"group": group, "fault": str(error)}
     return {"group": group, **(asdict(found) if found else {})}
+
+
+def _own_variables(dataset: Dataset) -> list[dict[str, Any]]:
+    """A user's own variables; none where a group is damaged or of other states, which stands under ``estimates``."""
+    try:
+        return own_variables(dataset)
+    except (StoreError, IdentityError):
+        return []
 
 
 def _sizes(dataset: Dataset) -> dict[str, Any]:

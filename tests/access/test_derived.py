@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from called import ie_store as command
 from called import ie_store_json
 
 import ie_store
@@ -37,6 +38,27 @@ def test_what_is_written_is_read_by_everybody(made, dataset):
         assert np.array_equal(found.norm, plain.norm)
     assert verify_dataset(made.store, made.name).faults == []
     assert [entry["group"] for entry in ie_store_json("info", made.store, made.name)["estimates"]] == [group]
+
+
+def test_show_and_info_say_what_there_is_and_how_to_open_it(made, dataset):
+    for version in (1, 2):
+        group = ie_store.write_derived(dataset, "norms", {"norm": norms(dataset)}, lineage=LINEAGE, method={"version": version})
+    opened = f"ie_store.open_estimates({made.store!r}, {made.name!r})"
+    line = "['norms (version 2)'].norm (layer, position), unit 1, from macro states: mean norm"
+    for name in ("show", "info"):
+        page = command(name, made.store, made.name).stdout
+        assert opened in page
+        assert line in page
+        *_, last = ie_store_json(name, made.store, made.name)["derived"]
+        assert last == {
+            "node": "norms (version 2)", "variable": "norm", "results": group, "dimensions": ["layer", "position"],
+            "shape": [3, 3], "dtype": "float32", "units": "1", "long_name": "mean norm", "lineage": "macro states",
+        }  # fmt: skip
+        assert last["variable"] in ie_store.open_estimates(made.store, made.name)[last["node"]].data_vars
+    assert "has no estimates yet" in command("show", made.store, made.name).stdout
+    ie_store.estimate(made.store, made.name, estimators="exact")
+    assert line in command("show", made.store, made.name).stdout
+    assert line not in command("show", made.store, made.name, "--estimator", "exact").stdout
 
 
 def test_a_selection_goes_to_its_place_and_the_rest_can_follow(made, dataset):

@@ -146,6 +146,17 @@ def test_damage_is_found_unless_nobody_looks(tmp_path):
     assert len(list(ie_store.open_store(made.store, made.name, verify=False).ie.batches(0, 0))) == 1
 
 
+def test_what_its_user_does_to_a_batch_stays_with_the_batch(made):
+    dataset = ie_store.open_store(made.store, made.name)
+    truth, rows = dataset.macro.sel(layer=0, position=1).values, dataset.sequence.values.copy()
+    for options in ({}, {"shuffle": False}, {"memory_bytes": 9 * 16}):
+        for batch in dataset.ie.batches(0, 1, batch_size=4, dtype="stored", **options):
+            np.testing.assert_array_equal(batch.states.float().numpy(), truth[batch.sequence.numpy()])
+            batch.states.zero_()
+            batch.sequence.zero_()
+        np.testing.assert_array_equal(dataset.sequence.values, rows)
+
+
 def test_a_dataset_of_others_has_no_store(made):
     dataset = ie_store.open_store(made.store, made.name)
     for lost in (dataset.where(dataset.sequence > 3), xr.Dataset({"macro": ("sequence", [1.0])}, {"sequence": [0]})):

@@ -118,11 +118,11 @@ def differences(mine, theirs, random=(False, True)):
 
 def test_training_keeps_more():
     assert differences(noise(8, 9.5, 9.9), noise(7.9, 7, 5.4)) == [
-        "Under noise of 4 standard deviations and with random weights it falls to 5.4 bits at block 3: "
+        "Under noise of 4 standard deviations a/c keeps 9.9 bits at block 3; with random weights what is left falls to 5.4: "
         "training keeps 4.5 bits more."
     ]
-    assert "it rises to 9.9 bits at block 3: training keeps 4.5 bits fewer" in differences(noise(8, 7, 5.4), noise(8, 9, 9.9))[0]
-    assert "it is 5.4" in differences(noise(9, 9), noise(5.4, 5.4))[0]
+    assert "what is left rises to 9.9: training keeps 4.5 bits fewer" in differences(noise(8, 7, 5.4), noise(8, 9, 9.9))[0]
+    assert "what is left is 5.4" in differences(noise(9, 9), noise(5.4, 5.4))[0]
 
 
 def test_two_models_are_called_by_their_names():

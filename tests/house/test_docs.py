@@ -234,6 +234,16 @@ def test_figures_of_stage_one():
     assert said(title, "reading it as a Dask") == close([dask["over memmap, new"]], 2)
 
 
+def test_figures_of_batches():
+    text = " ".join(section(BENCHMARKS, "Stage one").split())
+    found, once, again = result("batches")["ways"], "uniform permutation, ", "the same, 4 epochs, "
+    over = {way: f"{values['over the read']:.2f}x" for way, values in found.items()}
+    assert f"comes at {over[once + 'float32']} the speed of reading the slab as float32" in text
+    assert f"four epochs at {over[again + 'float32']}" in text
+    assert f"As float16 an epoch comes at {over[once + 'stored']}" in text
+    assert f"four at {over[again + 'stored']}, and rows as stored at {over['as stored, stored']}" in text
+
+
 def test_figures_of_memory():
     for found in result("extract_memory"):
         shown = [found[name] for name in ("peak_mib", "before_mib", "model_mib", "two_groups_mib", "rest_mib")]

@@ -70,7 +70,7 @@ def test_profile_has_every_reading_with_its_interval_and_the_last_layer(charts):
     np.testing.assert_allclose(noise.bits, [robust(layer, LAST) for layer in range(BLOCKS + 1)], atol=1e-5)
     np.testing.assert_allclose(noise.bits - noise.low, HALF, atol=1e-5)
     assert noise.iloc[1].interval == "5.30 to 5.50"
-    assert rows(table, reading="decode").outcome.tolist() == ["converged"] * BLOCKS + ["not stored"]
+    assert rows(table, reading="decode").outcome.tolist() == ["converged"] * BLOCKS + ["step limit"]
     mine = rows(table, reading="mine")
     assert mine.outcome.tolist() == ["saturated"] * 3
     assert mine.layer.tolist() == [0, 2, 3]

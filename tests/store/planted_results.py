@@ -11,7 +11,14 @@ from ie_store.estimators import EstimatorSpec, estimator_spec
 from ie_store.profiles import profile_method
 from ie_store.specs import Emergence, MIEstimate, Outcome, Problem
 from ie_store.store.dataset.handle import open_dataset
-from ie_store.store.results.estimate_variables import CURVE_VALUES, CURVES, emergence_pieces, estimate_pieces
+from ie_store.store.results.estimate_variables import (
+    CURVE_VALUES,
+    CURVES,
+    DECODE_OUTCOME,
+    emergence_pieces,
+    estimate_pieces,
+    outcome_code,
+)
 from ie_store.store.results.past_variables import TOKEN
 from ie_store.store.results.records import Record
 from ie_store.store.results.writer import open_results
@@ -90,7 +97,10 @@ def plant_all(made: Made, robust: Value) -> None:
     of_layers = [[exact_bits(layer, last) * BIT] for layer in range(layers)]
     plant_values(
         made, estimator_spec("decode"), exact_bits, ends, Outcome.CONVERGED, half=0.004,
-        pieces=[piece(usable, (tuple(range(layers)), (last,)), of_layers)],
+        pieces=[
+            piece(usable, (tuple(range(layers)), (last,)), of_layers),
+            piece(DECODE_OUTCOME["macro"], ((layers - 1,), (last,)), [[outcome_code(Outcome.STEP_LIMIT)]]),
+        ],
     )  # fmt: skip
     flag = {f"ie/{layers - 2}/{last}": ("macro: within reach of ln(test rows)",)}
     some = [(block, last) for block in (0, layers // 2, layers - 2)]

@@ -33,6 +33,7 @@ from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, Progress
 from ie_store.prefixes import entropy_nats
 from ie_store.specs import Level, MIEstimate, Problem
+from ie_store.store.results.estimate_variables import DECODE_OUTCOME, outcome_code
 from ie_store.variables import Piece, Variable, piece
 
 MOSTLY_UNSEEN = 0.9
@@ -218,6 +219,7 @@ def _pieces(reading: Reading, outcomes: DistinctPrefixes, problem: Problem, laye
     at, estimate = ((layer,), (problem.position,)), reading.estimate
     values = (estimate.nats, *estimate.interval_nats)
     made = [piece(variable, at, [value]) for variable, value in zip(OF_LAYER[problem.level], values, strict=True)]
+    made.append(piece(DECODE_OUTCOME[problem.level], at, [outcome_code(estimate.outcome)]))
     if problem.level == "macro" and reading.token_nats:
         for end, variable in enumerate((OF_TOKEN, OF_TOKEN_ERROR)):
             made.append(piece(variable, (*at, tuple(reading.token_nats)), [pair[end] for pair in reading.token_nats.values()]))

@@ -19,7 +19,7 @@ def chosen(
 
     Args:
         shown: the object.
-        estimators: names; none means all.
+        estimators: names; none means all, and a user's own variables.
         blocks: a selection such as ``0,9-12,last``.
         positions: likewise.
         sort: an estimator by whose falling macro value the estimates stand, place by place; by block and position without it.
@@ -43,7 +43,8 @@ def chosen(
         found = ", ".join(dict.fromkeys(entry["estimator"] for entry in entries))
         raise InputError(f"no estimates are left by this choice; there are some of: {found}; ie-store show --all lists them")
     left = _sorted(left, sort) if sort else left
-    return shown | {"estimates": left} | ({"told_apart": told_apart(left)} if "told_apart" in shown else {})
+    kept = shown | ({"derived": []} if estimators and "derived" in shown else {})
+    return kept | {"estimates": left} | ({"told_apart": told_apart(left)} if "told_apart" in shown else {})
 
 
 def _sorted(entries: list[Entry], name: str) -> list[Entry]:

@@ -11,19 +11,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ie_store.errors import InputError
-from ie_store.estimators import NAMES
-from ie_store.profiles import PROFILE_NAMES
 from ie_store.provenance import user_name
 from ie_store.specs import digest
 from ie_store.store.dataset.handle import Dataset
 from ie_store.store.format.arrays import is_name_part
+from ie_store.store.results.node_names import METHOD_NAMES
 from ie_store.store.results.records import Record
 from ie_store.store.results.writer import ResultGroup, open_results, sizes_of
 from ie_store.variables import DIMENSIONS, Piece, Variable, coordinate
 
 _STORED_AS = {"float16": "float32", "bool": "int8", "int16": "int64", "int32": "int64", "uint8": "int64", "uint16": "int64"}
 """Dtypes that results do not have, and those that hold all their values."""
-METHOD_NAMES = {*NAMES, *PROFILE_NAMES}
 
 
 def write_variables(

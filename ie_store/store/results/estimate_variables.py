@@ -6,6 +6,7 @@
     ceiling_macro  ...           exact values of the listed rows; with _population
     outcome_macro  ...           codes with CF flag_values and flag_meanings, -1 where not estimated
     macro_<diagnostic>  ...      what the estimator's row in the table declares
+    macro_decode_outcome  ...    decode: codes over (layer, position)
     macro_curve_nats  ...        noise: (layer, position, sigma); with _low, _high
     macro_token_nats  ...        noise: (layer, position, token_position), in `past_variables`
 """
@@ -41,6 +42,12 @@ class QuantityVariables:
     outcome: Variable
 
 
+def _outcome(name: str, dimensions: tuple[str, ...], long_name: str, lineage: str) -> Variable:
+    return Variable(
+        name=name, dimensions=dimensions, long_name=long_name, dtype="int8", flag_meanings=_OUTCOMES, lineage=lineage
+    )  # fmt: skip
+
+
 def _quantity(value: str, suffix: str, meaning: str, ceiling_meaning: str, lineage: str) -> QuantityVariables:
     def nats(name: str, long_name: str) -> Variable:
         return Variable(name=name, dimensions=_GRID, long_name=long_name, units="nat", lineage=lineage)
@@ -52,11 +59,8 @@ def _quantity(value: str, suffix: str, meaning: str, ceiling_meaning: str, linea
         error=nats(f"{value}_se", f"{meaning}: standard error"),
         ceiling=nats(f"ceiling_{suffix}", ceiling_meaning),
         ceiling_population=nats(f"ceiling_{suffix}_population", f"{ceiling_meaning}: value of the population instead"),
-        outcome=Variable(
-            name=f"outcome_{suffix}", dimensions=_GRID, long_name=f"how the estimate of {value} ended",
-            dtype="int8", flag_meanings=_OUTCOMES, lineage=lineage,
-        ),
-    )  # fmt: skip
+        outcome=_outcome(f"outcome_{suffix}", _GRID, f"how the estimate of {value} ended", lineage),
+    )
 
 
 _OF_LEVEL: dict[Level, str] = {
@@ -80,6 +84,17 @@ IE = _quantity(
     "exact information emergence of the listed rows",
     "mi_macro and mi_micro",
 )
+DECODE_OUTCOME: dict[Level, Variable] = {
+    level: _outcome(
+        f"{level}_decode_outcome", ("layer", "position"), f"how the estimate of {level}_decode_nats ended", f"{level} states"
+    )
+    for level in LEVELS
+}
+"""Of each layer, the last one included, which no block reads."""
+OUTCOME_NAMES = frozenset(
+    variable.name for variable in (*(found.outcome for found in (*QUANTITIES.values(), IE)), *DECODE_OUTCOME.values())
+)
+"""Variables whose codes are those of `Outcome`."""
 IE_MICRO = Variable(
     name="ie_micro", dimensions=_GRID, long_name="mean of mi_micro over positions 0..position", units="nat", lineage="mi_micro"
 )  # fmt: skip
@@ -154,8 +169,13 @@ def _values(variables: QuantityVariables, nats: float, found: MIEstimate | Emerg
         variables.error: found.standard_error_nats,
         variables.ceiling: found.ceiling_nats,
         variables.ceiling_population: found.ceiling_population_nats,
-        variables.outcome: list(Outcome).index(found.outcome),
+        variables.outcome: outcome_code(found.outcome),
     }
+
+
+def outcome_code(outcome: Outcome) -> int:
+    """The code that stands for an outcome in a variable of codes."""
+    return list(Outcome).index(outcome)
 
 
 def emergence_pieces(emergences: Iterable[Emergence]) -> list[Piece]:

@@ -19,14 +19,14 @@ _ROWS: dict[str, tuple[int | None, type[Any] | None]] = {
 def method_label(method: Mapping[str, Any]) -> str:
     """``noise (tolerance 0.069, sigma 4)``: a method's name, and the options by which it differs from what is usual."""
     name = str(method["name"])
-    version, options = _ROWS.get(name, (None, None))
+    version, options = _ROWS.get(name, (1, None))
     if options is None:
         told = [option for option in method if option not in ("name", "version")]
     else:
         usual = {item.name: item.default for item in fields(options)}
         told = [option for option, value in method.items() if option in usual and not _equal(value, usual[option])]
         told += [option for option in SHOWN_OPTIONS if option not in told and option in method]
-    versions = [f"version {found}"] if version is not None and (found := method.get("version")) != version else []
+    versions = [f"version {found}"] if (found := method.get("version", version)) != version else []
     shown = ", ".join([*versions, *(f"{option} {shown_value(method[option])}" for option in told)])
     return printable(f"{name} ({shown})" if shown else name)
 

@@ -10,21 +10,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ie_store.errors import InputError, StoreError
-from ie_store.estimators import DEFAULTS, EXACT, NAMES
 from ie_store.printable import printable
-from ie_store.profiles import PROFILE_NAMES
 from ie_store.specs import Outcome
 from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.format.attributes import ResultsAttributes
 from ie_store.store.format.metadata import read_document, require_array
-from ie_store.store.results.estimate_variables import IE, IE_MICRO, QUANTITIES
+from ie_store.store.results.estimate_variables import IE, IE_MICRO, OUTCOME_NAMES, QUANTITIES
 from ie_store.store.results.group import REBUILD, read_contents
-from ie_store.store.results.method_label import is_usual, method_label
+from ie_store.store.results.method_label import method_label
+from ie_store.store.results.node_names import node_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_ORDER = tuple(dict.fromkeys((EXACT, *DEFAULTS, *NAMES, *PROFILE_NAMES)))
 _FLAGGED = {"block": "ie", "layer": "layer"}
 """How the places begin whose flags are shown over a dimension."""
 _OF_QUANTITIES = tuple(
@@ -117,7 +115,9 @@ def open_estimates(store: str | os.PathLike[str], name: str) -> Estimates:
     """
     store = os.fspath(store)
     dataset = open_dataset(store, name)
-    nodes = dict(_named(list(_groups(dataset))))
+    groups = dict(_groups(dataset))
+    names = node_names({group: attributes.estimator for group, (attributes, _) in groups.items()})
+    nodes = {called: groups[group][1] for group, called in names.items()}
     if not nodes:
         raise InputError(f"{name} has no estimates yet; make some with: ie-store estimate {store} {name}")
     model, corpus = dataset.attributes.identity.model, dataset.attributes.corpus
@@ -133,28 +133,10 @@ def open_estimates(store: str | os.PathLike[str], name: str) -> Estimates:
     return Estimates.from_dict({"/": xr.Dataset(attrs=attributes), **nodes})
 
 
-def _groups(dataset: Dataset) -> Iterator[tuple[ResultsAttributes, xr.Dataset]]:
+def _groups(dataset: Dataset) -> Iterator[tuple[str, tuple[ResultsAttributes, xr.Dataset]]]:
     for group in dataset.files.list_folders(dataset.key("estimates")):
         if (found := read_contents(dataset, group)) is not None and "name" in found[0].estimator:
-            yield found[0], _node(dataset, group, *found)
-
-
-def _named(groups: list[tuple[ResultsAttributes, xr.Dataset]]) -> Iterator[tuple[str, xr.Dataset]]:
-    """The nodes by their names, in the order in which tables have them."""
-    names = [str(attributes.estimator["name"]) for attributes, _ in groups]
-    taken: set[str] = set()
-    for attributes, node in sorted(groups, key=lambda one: _rank(*one)):
-        name = str(attributes.estimator["name"])
-        called = name if names.count(name) == 1 or is_usual(attributes.estimator) else node.attrs["label"]
-        called = printable(called).replace("/", "|")
-        called = called if called.strip(".") and called not in taken else printable(node.attrs["results"]).replace("/", "|")
-        taken.add(called)
-        yield called, node
-
-
-def _rank(attributes: ResultsAttributes, node: xr.Dataset) -> tuple[int, bool, str]:
-    name = str(attributes.estimator["name"])
-    return _ORDER.index(name) if name in _ORDER else len(_ORDER), not is_usual(attributes.estimator), node.attrs["label"]
+            yield group, (found[0], _node(dataset, group, *found))
 
 
 def _node(dataset: Dataset, group: str, attributes: ResultsAttributes, arrays: Mapping[str, NDArray[Any]]) -> xr.Dataset:
@@ -184,7 +166,7 @@ def _variable(dataset: Dataset, key: str, values: NDArray[Any]) -> xr.Variable:
 
 
 def _is_outcome(key: str) -> bool:
-    return key.rpartition("/")[2] in (*(found.outcome.name for found in QUANTITIES.values()), IE.outcome.name)
+    return key.rpartition("/")[2] in OUTCOME_NAMES
 
 
 def _outcomes(key: str, codes: NDArray[Any]) -> NDArray[np.str_]:

@@ -129,8 +129,8 @@ def _difference(mine: Reading, theirs: Reading, names: tuple[str, str], random: 
     value, other = (short_bits(blocks[last]["macro_nats"], 1) for blocks in (here, there))
     head = _condition(mine) or f"By {mine.label}"
     if random == (False, True):
-        course = f"{_course(there)} {other} bits at block {last}"
-        return f"{head} and with random weights it {course}: training keeps {how_much}."
+        left = f"with random weights what is left {_course(there)} {other}"
+        return f"{head} {names[0]} keeps {value} bits at block {last}; {left}: training keeps {how_much}."
     return f"{head} {names[0]} keeps {value} bits at block {last}, {names[1]} {other}: {how_much}."
 
 

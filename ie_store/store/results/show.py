@@ -10,6 +10,7 @@ from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.format.attributes import ResultsAttributes
 from ie_store.store.results.estimate_variables import emergences_of, estimates_of
 from ie_store.store.results.group import REBUILD, group_name, read_contents
+from ie_store.store.results.own_variables import own_variables
 from ie_store.store.results.told_apart import told_apart
 
 
@@ -18,9 +19,10 @@ def show_results(store: str, name: str) -> dict[str, Any]:
 
     Returns:
         ``{"model", "corpus", "weights", "estimates": [{"estimator", "block", "position", "ie_nats", "interval_nats",
-        "macro_nats", "micro_nats", "ceiling_nats", "outcome", ...}], "told_apart": [...]}``, by estimator, block and
-        position; values in nats, None where unknown or infinite; ``weights`` says whether they were stored or random,
-        `told_apart` which share of the pairs of blocks each reading tells apart.
+        "macro_nats", "micro_nats", "ceiling_nats", "outcome", ...}], "told_apart": [...], "derived": [...]}``, by estimator,
+        block and position; values in nats, None where unknown or infinite; ``weights`` says whether they were stored or random,
+        `told_apart` which share of the pairs of blocks each reading tells apart, ``derived`` which variables of a user's own
+        there are (`own_variables`).
 
     Raises:
         InputError, StoreError: no such store or dataset, or damaged results.
@@ -34,7 +36,14 @@ def results_of(dataset: Dataset) -> dict[str, Any]:
     model, corpus = dataset.name.split("/")
     entries = [e for group in dataset.files.list_folders(dataset.key("estimates")) for e in _entries(dataset, group)]
     weights = dataset.identity.model.weights
-    return {"model": model, "corpus": corpus, "weights": weights, "estimates": entries, "told_apart": told_apart(entries)}
+    return {
+        "model": model,
+        "corpus": corpus,
+        "weights": weights,
+        "estimates": entries,
+        "told_apart": told_apart(entries),
+        "derived": own_variables(dataset),
+    }
 
 
 def read_results(store: str, name: str, spec: EstimatorSpec[Any]) -> dict[Problem, MIEstimate]:

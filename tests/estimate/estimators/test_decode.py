@@ -206,6 +206,8 @@ def test_a_stored_dataset_is_read_at_every_layer(results):
     assert 0.8 * last.ceiling_nats < last.nats <= last.ceiling_nats
     assert float(arrays.macro_decode_nats[1, 2]) == last.nats
     assert float(arrays.macro_decode_nats[2, 2]) > 0.8 * last.ceiling_nats  # the last layer, which no block reads
+    ended = arrays.macro_decode_outcome.values[[0, 1, 2], 2].tolist()
+    assert [list(Outcome)[code] for code in ended] == [Outcome.EXACT, Outcome.CONVERGED, Outcome.CONVERGED]
     low, value, high = (float(arrays[f"macro_decode_{name}"][1, 2]) for name in ("low_nats", "nats", "high_nats"))
     assert low <= value <= high <= last.ceiling_nats + 1e-12
 
