@@ -21,8 +21,8 @@ from ie_store.estimate.device import choose_device
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
-from ie_store.estimate.read import stream_states
 from ie_store.estimate.run import estimate
+from ie_store.estimate.shelf import Shelf
 from ie_store.estimate.stored_rows import Room
 from ie_store.estimators import estimator_spec
 from ie_store.extract.run import extract
@@ -39,7 +39,7 @@ def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str
     batches = [ProblemBatch(level="macro", position=last, blocks=(block,)) for block in blocks]
     items = [WorkItem(estimator=estimator_spec(estimator), batch=batch) for batch in batches for estimator in estimators]
     room = Room(choose_device("auto"))
-    for item, slabs in stream_states(reader, items, room):
+    for item, slabs in Shelf(reader, room).stream(items):
         states = BatchStates(batch=item.batch, slabs=slabs, corpus=corpus, room=room)
         estimates, _ = measure_batch(item.estimator, states, ignore_progress)
         for problem, macro in examine(estimates, states).items():

@@ -42,7 +42,12 @@ def estimate(as_json: bool, plan: bool, **options: Any) -> None:
         return
     with ProgressBar() as progress:
         report = run_estimate(spec, on_progress=progress)
-    show(spec.store, spec.name, as_json=as_json)
+    if as_json:
+        from ie_store.store.results.show import show_results
+
+        typer.echo(json.dumps({**show_results(spec.store, spec.name), "run": report.as_json()}))
+    else:
+        show(spec.store, spec.name)
     if report.forecast is not None and not as_json:
         render_report.against_forecast(report, report.forecast)
     if not report.complete:

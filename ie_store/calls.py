@@ -115,6 +115,7 @@ def estimate(
     strict: bool = False,
     yes: bool = False,
     time_limit: str | None = None,
+    memory: str | None = None,
     workers: int = 0,
     scheduler: str | None = None,
     on_progress: OnProgress = ignore_progress,
@@ -133,6 +134,7 @@ def estimate(
         strict: raise `FlaggedError` where a result carries a flag; all are written.
         yes: start mine-paper even where it is predicted to take more than ten minutes.
         time_limit: end after so long with what is done, for example ``90s``, ``30m`` or ``2h``.
+        memory: most memory beside what is loaded, for example ``4GiB``; changes no value. By default a quarter of the machine's.
         workers: processes of this machine that share the work and its cores; 0: this process alone. A script that asks for some
             does so below ``if __name__ == "__main__":``, as for all processes that Python starts.
         scheduler: address of a Dask scheduler whose workers do the work.
@@ -148,7 +150,7 @@ def estimate(
     asked = tuple(estimator_spec(one) if isinstance(one, str) else one for one in _listed(estimators))
     spec = EstimateSpec(
         store=os.fspath(store), name=name, estimators=asked, blocks=blocks, positions=positions, device=device, strict=strict,
-        yes=yes, time_limit=time_limit, workers=workers, scheduler=scheduler,
+        yes=yes, time_limit=time_limit, memory=memory, workers=workers, scheduler=scheduler,
     )  # fmt: skip
     from ie_store.estimate.run import estimate as run
 

@@ -116,6 +116,8 @@ class Estimator:
     """``module:function`` that estimates problems of one shape from their states: `Measure` in ``estimate/batch_states.py``."""
     measure_arrays: str | None = f"{_ROOM}.cross_fit:of_arrays"
     """``module:function`` that estimates from anyone's rows: `MeasureArrays` in ``mutual_information.py``; None: it cannot."""
+    needs: str = f"{_ROOM}.cross_fit:needs"
+    """``module:function`` that says what memory an item needs: (spec, `ItemShape`) to `Needs` of ``estimate/batch_states.py``."""
     require_consent: str | None = None
     """``module:function`` that refuses a run predicted to be long, unless the user said yes."""
     meaning: str = ""
@@ -188,6 +190,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         needs_states=True,
         diagnostics=_NOISE,
         measure=f"{_ROOM}.noise:measure",
+        needs=f"{_ROOM}.noise:needs",
         measure_arrays=f"{_ROOM}.noise:of_arrays",
         meaning="robust, what is left under noise of {sigma} {scale}, each layer on its own scale",
         condition="under noise of {sigma} {scale}",
@@ -204,6 +207,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         needs_lone_tokens=True,
         diagnostics=_DECODE,
         measure=f"{_ROOM}.decode:measure",
+        needs=f"{_ROOM}.decode:needs",
         measure_arrays=None,
         meaning="usable, what a linear reader gets on held-out prefixes",
         subject="a linear reader gets",
@@ -219,6 +223,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
         needs_states=True,
         diagnostics=_PAPER,
         measure=f"{_ROOM}.mine_paper:measure",
+        needs=f"{_ROOM}.mine_paper_cost:needs",
         measure_arrays=f"{_ROOM}.mine_paper:of_arrays",
         require_consent=f"{_ROOM}.mine_paper_cost:require_consent",
         belief="the maximum over training, on its own training rows, is no bound whatever the checks say",
@@ -287,8 +292,7 @@ def estimator_spec(name: str = DEFAULT, **options: Any) -> EstimatorSpec[Any]:
     Raises:
         InputError: no such estimator, an option it does not have, or a value that cannot be.
     """
-    row = estimator_row(name)
-    known = option_names(name)
+    row, known = estimator_row(name), option_names(name)
     for option in options:
         if option not in known:
             has = f"choose from: {', '.join(known)}" if known else "it has none"

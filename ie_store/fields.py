@@ -63,6 +63,24 @@ def parse_duration(name: str, text: str) -> float:
     return seconds
 
 
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?) ?(?P<unit>(?:[kKMGT]i?)?)B?")
+
+
+def parse_size(name: str, text: str) -> int:
+    """Bytes of a size such as ``800MB``, ``1.5GB`` or ``4GiB``: units of 1,000, or with an i of 1,024.
+
+    Raises:
+        InputError: it is none, or not at least a byte.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    unit = found["unit"].upper() if found else ""
+    base, power = (1024 if unit.endswith("I") else 1000), " KMGT".index(unit[:1] or " ")
+    num_bytes = int(float(found["number"]) * base**power) if found else 0
+    if num_bytes < 1:
+        raise InputError(f"{name} is {text!r}; it must be a size with its unit, for example 800MB, 1.5GB or 4GiB")
+    return num_bytes
+
+
 MOST_SEED = 2**63 - 1
 """Seeds fit into 64 bits with a sign, wherever they are stored."""
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ie_store.errors import InputError
 from ie_store.estimators import DEFAULTS, EstimatorSpec, estimator_spec
-from ie_store.fields import described, parse_duration, require_at_least, require_choice, require_seed
+from ie_store.fields import described, parse_duration, parse_size, require_at_least, require_choice, require_seed
 from ie_store.profiles import PROFILE_NAMES, ProfileMethod, profile_method
 from ie_store.specs import BosPolicy, MIEstimate, Problem, StoredDtype
 
@@ -140,7 +140,11 @@ class EstimateSpec:
     time_limit: str | None = described(
         None, "end after so long with what is done, for example 90s, 30m or 2h; the same command goes on from there"
     )
-
+    memory: str | None = described(
+        None,
+        "most memory beside what is loaded, for example 4GiB; changes no value. By default a quarter of the machine's, "
+        "and at most half of a GPU's",
+    )
     workers: int = described(0, WORKERS_HELP)
     scheduler: str | None = described(None, SCHEDULER_HELP)
 
@@ -148,7 +152,16 @@ class EstimateSpec:
         if not self.estimators:
             raise InputError("no estimator was asked for; give at least one, for example estimator_spec('mine')")
         _require_one_crew(self.workers, self.scheduler)
-        _ = self.time_limit_seconds
+        _ = self.time_limit_seconds, self.memory_bytes
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The most memory; None for the default.
+
+        Raises:
+            InputError: it is no size.
+        """
+        return None if self.memory is None else parse_size("memory", self.memory)
 
     @property
     def time_limit_seconds(self) -> float | None:

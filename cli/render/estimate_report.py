@@ -18,6 +18,11 @@ def plan(planned: "EstimatePlan", forecast: "EstimateForecast") -> None:
         rows.append(("forecast time", _span(forecast.seconds, duration)))
         rows += [(f"  {name}", _span(span, duration)) for name, span in forecast.of_estimators.items()]
         rows.append(("forecast memory", f"{_span(forecast.peak_bytes, size)} at the peak, with all that is loaded"))
+    rows.append(("memory", f"at most {size(forecast.most_bytes)} beside what is loaded (--memory)"))
+    if forecast.disk_bytes:
+        rows.append(
+            ("on disk", f"up to {size(forecast.disk_bytes)} of states in temporary files, since memory does not hold them")
+        )
     for name in forecast.not_forecast:
         rows.append(("not forecast", f"{name}; where it takes long, it says so before it starts, and wants --yes"))
     facts(rows)
@@ -32,6 +37,8 @@ def against_forecast(report: "EstimateReport", forecast: "EstimateForecast") -> 
     add_row(table, "time", _span(forecast.seconds, duration), duration(report.seconds))
     if report.peak_bytes is not None:
         add_row(table, "peak memory", _span(forecast.peak_bytes, size), size(report.peak_bytes))
+    if report.waiting_share is not None:
+        add_row(table, "waiting for states", "", f"{report.waiting_share:.0%} of the time")
     console.print(table)
 
 

@@ -81,6 +81,30 @@ class Measured:
     """Of further variables: curves over layers, for one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ItemShape:
+    """What the memory that an item of work needs follows from."""
+
+    num_rows: int
+    """Distinct rows of each problem."""
+    num_sequences: int
+    num_positions: int
+    hidden_size: int
+    num_blocks: int
+    """Problems that are worked on together."""
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """The memory that an estimator needs for an item, beside its slabs."""
+
+    working_bytes: int
+    """Held at once, at most."""
+    row_bytes: int = 0
+    """Of rows that it keeps where there is room: in memory or on disk."""
+
+
 Measure = Callable[[EstimatorSpec[Any], BatchStates, list[Problem], OnProgress], Measured]
 """Estimates some problems of a stack."""
 

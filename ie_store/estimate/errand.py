@@ -4,7 +4,7 @@ What is sent is an address and specs; what comes back is an error at most. A pro
 threads as Dask counts it for, and keeps the dataset and the last slabs open for the next one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
 from time import monotonic
@@ -17,8 +17,10 @@ from ie_store.errors import IeStoreError, StoreError
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.execute import Workplace, execute
+from ie_store.estimate.memory_budget import MemoryBudget, default_bytes
 from ie_store.estimate.plan import WorkItem
-from ie_store.estimate.read import SlabStates, open_complete, read_states
+from ie_store.estimate.read import SlabStates, open_complete
+from ie_store.estimate.shelf import Shelf
 from ie_store.estimate.stored_rows import Room
 from ie_store.estimate.watch import TimeIsUp
 from ie_store.estimators import EstimatorSpec
@@ -40,6 +42,9 @@ class Errand:
     activations_digest: str
     """Of the identity of the dataset that was planned for."""
     device: str
+    budget: MemoryBudget
+    is_default: bool
+    """The budget is the default one: its bytes are to be those of the worker's own machine."""
     item: WorkItem
     threads: int
     seconds: float | None
@@ -64,18 +69,14 @@ class Desk:
     """What a worker keeps between errands on one dataset."""
 
     def __init__(self, reader: DatasetReader, room: Room) -> None:
-        self.reader, self.room = reader, room
+        self.reader, self.shelf = reader, Shelf(reader, room)
         self.corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
-        self._slabs: dict[Slab, SlabStates] = {}
         self._groups: dict[EstimatorSpec[Any], ResultGroup] = {}
 
     def slabs(self, item: WorkItem) -> dict[Slab, SlabStates]:
         """Those of an item; what the one before had too is not read again, and the others are let go."""
-        self._slabs = {slab: states for slab, states in self._slabs.items() if slab in item.slabs}
-        for slab in item.slabs:
-            if slab not in self._slabs:
-                self._slabs[slab] = read_states(self.reader, slab, self.room)
-        return dict(self._slabs)
+        self.shelf.keep(item.slabs)
+        return self.shelf.fetch(item.slabs)
 
     def group(self, estimator: EstimatorSpec[Any]) -> ResultGroup:
         """Where the records of an estimator go."""
@@ -88,10 +89,12 @@ def _carry_out(errand: Errand) -> None:
     with _ONE_AT_A_TIME, dask.config.set(scheduler="synchronous"):  # else a slab would be read by another task, elsewhere
         started = monotonic()
         torch.set_num_threads(errand.threads)
-        desk = _desk(errand.store, errand.name, errand.activations_digest, errand.device)
+        device = choose_device(errand.device)
+        budget = replace(errand.budget, num_bytes=default_bytes(device)) if errand.is_default else errand.budget
+        desk = _desk(errand.store, errand.name, errand.activations_digest, device, budget)
         group = desk.group(errand.item.estimator)
         if not group.find(errand.item.key):
-            workplace = Workplace(corpus=desk.corpus, room=desk.room, session=describe_session(desk.room.device))
+            workplace = Workplace(corpus=desk.corpus, room=desk.shelf.room, session=describe_session(device))
 
             def require_time(progress: Progress) -> None:
                 if errand.seconds is not None and monotonic() - started > errand.seconds:
@@ -101,8 +104,8 @@ def _carry_out(errand: Errand) -> None:
 
 
 @lru_cache(maxsize=1)
-def _desk(store: str, name: str, activations_digest: str, device: str) -> Desk:
+def _desk(store: str, name: str, activations_digest: str, device: torch.device, budget: MemoryBudget) -> Desk:
     reader = open_complete(store, name)
     if reader.dataset.identity_digest != activations_digest:
         raise StoreError(f"{reader.address} was replaced meanwhile; look at it with 'ie-store info', then estimate again")
-    return Desk(reader, Room(choose_device(device)))
+    return Desk(reader, budget.room(device))

@@ -18,12 +18,11 @@ from ie_store.estimate.calibrate import Sampled, calibrate
 from ie_store.estimate.costs import RowsOf, rows_of
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.memory import held_bytes
+from ie_store.estimate.memory_budget import MemoryBudget
 from ie_store.estimate.plan import EstimatePlan, WorkItem
-from ie_store.estimate.read import read_states
-from ie_store.estimate.stored_rows import Room
+from ie_store.estimate.shelf import Shelf
 from ie_store.estimators import EstimatorSpec
 from ie_store.specs import ITEM_BYTES, Level, StoreLayout
-from ie_store.store.open import DatasetReader
 
 UNSTEADY = 1.3
 """How much faster or slower the same work may be at another time."""
@@ -49,6 +48,10 @@ class Span:
     def __mul__(self, times: float) -> "Span":
         return Span(low=self.low * times, middle=self.middle * times, high=self.high * times)
 
+    def up_to(self, most: float) -> "Span":
+        """The same, nowhere above ``most``."""
+        return Span(low=min(self.low, most), middle=min(self.middle, most), high=min(self.high, most))
+
 
 NOTHING = Span(low=0.0, middle=0.0, high=0.0)
 
@@ -62,6 +65,10 @@ class EstimateForecast:
     """Seconds by name."""
     peak_bytes: Span
     """Of the process, with all that is loaded before."""
+    most_bytes: int
+    """What may be taken beside that."""
+    disk_bytes: int
+    """Of states in temporary files at once, where they do not fit into memory; 0 where they do."""
     not_forecast: tuple[str, ...]
     """Estimators that no sample was run of: theirs is not in the seconds."""
 
@@ -94,14 +101,14 @@ def is_worth_a_forecast(plan: EstimatePlan, corpus: PrefixIndex) -> bool:
     return sum(rows(item) * len(item.batch.problems) for item in plan.items if _is_sampled(item)) >= WORTH_ROWS
 
 
-def make_forecast(plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex, room: Room) -> EstimateForecast:
+def make_forecast(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, budget: MemoryBudget) -> EstimateForecast:
     """Run samples of each estimator and level on the item with most rows, and carry on what they took to all items.
 
     Raises:
         StoreError, NonFiniteError: states that are damaged.
     """
     rows, held = rows_of(corpus), float(held_bytes() or 0)
-    samples = _samples(plan, reader, corpus, room, rows)
+    samples = _samples(plan, corpus, shelf, rows)
     of_estimators: dict[str, Span] = {}
     most, total = NOTHING, NOTHING
     for item in plan.items:
@@ -111,7 +118,7 @@ def make_forecast(plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex
         of_estimators[item.estimator.name] = of_estimators.get(item.estimator.name, NOTHING) + seconds
         total += seconds
         one = carried_on(rows(item), [(sampled.rows, float(sampled.num_bytes)) for sampled in found])
-        whole_batch, slabs = one * len(item.batch.problems), float(_slab_bytes(item, reader.layout))
+        whole_batch, slabs = one * len(item.batch.problems), float(_slab_bytes(item, shelf.reader.layout))
         here = Span(  # problems may be worked on one by one; the next item's slabs are read meanwhile
             low=one.low + slabs, middle=whole_batch.middle + 2 * slabs, high=whole_batch.high + 2 * slabs
         )
@@ -119,14 +126,14 @@ def make_forecast(plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex
     return EstimateForecast(
         seconds=total,
         of_estimators=of_estimators,
-        peak_bytes=most + Span(low=held, middle=held, high=held),
+        peak_bytes=most.up_to(budget.num_bytes) + Span(low=held, middle=held, high=held),
+        most_bytes=budget.num_bytes,
+        disk_bytes=budget.disk_bytes,
         not_forecast=tuple(dict.fromkeys(item.estimator.name for item in plan.items if not _is_sampled(item))),
     )
 
 
-def _samples(
-    plan: EstimatePlan, reader: DatasetReader, corpus: PrefixIndex, room: Room, rows: RowsOf
-) -> dict[Kind, list[Sampled]]:
+def _samples(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, rows: RowsOf) -> dict[Kind, list[Sampled]]:
     largest: dict[Kind, WorkItem] = {}
     for item in filter(_is_sampled, plan.items):
         kind = (item.estimator, item.batch.level)
@@ -134,8 +141,7 @@ def _samples(
             largest[kind] = item
     found: dict[Kind, list[Sampled]] = {}
     for kind, item in largest.items():
-        slabs = {slab: read_states(reader, slab, room) for slab in item.slabs}
-        found[kind] = calibrate(item, slabs, reader, corpus, room)
+        found[kind] = calibrate(item, shelf.fetch(item.slabs), shelf.reader, corpus, shelf.room)
     return found
 
 

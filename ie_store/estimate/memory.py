@@ -1,8 +1,11 @@
-"""Memory of this process, as the kernel counts it; None where it does not say."""
+"""Memory of this process, as the kernel counts it (None where it does not say), and of the machine."""
 
+import os
 from contextlib import suppress
+from pathlib import Path
 
 _STATUS, _CLEAR = "/proc/self/status", "/proc/self/clear_refs"
+_GROUPS, _OF_GROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
 
 
 def reset_peak() -> None:
@@ -19,6 +22,30 @@ def peak_bytes() -> int | None:
 def held_bytes() -> int | None:
     """Bytes that are held now."""
     return _status("VmRSS:")
+
+
+def machine_bytes() -> int:
+    """Memory of the machine, or what the control groups of this process leave it of that."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *group_limits(_GROUPS, _OF_GROUPS)])
+
+
+def group_limits(groups: str, root: str) -> list[int]:
+    """Limits in bytes of the control groups that the file ``groups`` names, of version 1 or 2, and of those above them."""
+    found: list[int] = []
+    with suppress(OSError):
+        for line in Path(groups).read_text(encoding="utf-8", errors="replace").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                folder, name = Path(root), "memory.max"
+            elif "memory" in controllers.split(","):
+                folder, name = Path(root, "memory"), "memory.limit_in_bytes"
+            else:
+                continue
+            inside = Path(path.lstrip("/"))
+            for place in (inside, *inside.parents):
+                with suppress(OSError, ValueError):  # no limit: "max"
+                    found.append(int((folder / place / name).read_text()))
+    return found
 
 
 def _status(name: str) -> int | None:

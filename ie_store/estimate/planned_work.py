@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ie_store.estimate.errand import Errand
+from ie_store.estimate.memory_budget import MemoryBudget
 from ie_store.estimate.plan import EstimatePlan, WorkItem
 from ie_store.estimate.watch import Groups, Watch
 from ie_store.options import EstimateSpec, Progress
@@ -11,9 +12,18 @@ from ie_store.options import EstimateSpec, Progress
 class PlannedWork:
     """The items of a plan; an item is done when it has its record."""
 
-    def __init__(self, plan: EstimatePlan, groups: Groups, activations_digest: str, spec: EstimateSpec, watch: Watch) -> None:
-        """``activations_digest`` is that of the identity of the dataset that was planned for."""
+    def __init__(
+        self,
+        plan: EstimatePlan,
+        groups: Groups,
+        activations_digest: str,
+        spec: EstimateSpec,
+        budget: MemoryBudget,
+        watch: Watch,
+    ) -> None:
+        """``activations_digest`` is that of the identity of the dataset that was planned for, ``budget`` that of each worker."""
         self._plan, self._groups, self._digest, self._spec, self._watch = plan, groups, activations_digest, spec, watch
+        self._budget = budget
 
     @property
     def items(self) -> Sequence[WorkItem]:
@@ -31,6 +41,8 @@ class PlannedWork:
             name=self._spec.name,
             activations_digest=self._digest,
             device=self._spec.device,
+            budget=self._budget,
+            is_default=self._spec.memory is None and not self._spec.workers,
             item=item,
             threads=threads,
             seconds=self._watch.seconds_to_go(),

@@ -1,11 +1,10 @@
-"""Slabs in the order of the plan: one Dask task each, one item ahead, each once for all items that touch it.
+"""Reading slabs: one Dask task each.
 
 A task reads a slab shard by shard into where its rows are kept, looks at every row while it lies there (NaN and Inf are refused,
 equal rows are known by their hashes), and makes no second copy.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from ie_store.errors import NonFiniteError, StoreError
 from ie_store.estimate.exact.entropies import num_collisions
 from ie_store.estimate.exact.row_hashes import ROWS_AT_ONCE, Hashes, classes_of, row_hashes
-from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.stored_rows import NewRows, Room, StoredRows
 from ie_store.specs import Slab
 from ie_store.store.dataset.reader import READERS
@@ -88,7 +86,9 @@ def _read(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
         hashes[here], is_bad[here] = _read_part(reader, slab, rows, here)
 
     starts = range(0, num_rows, size)
-    with ThreadPoolExecutor(min(READERS, len(starts)), thread_name_prefix="shards") as pool:
+    part_bytes = 2 * min(size, num_rows) * reader.layout.level(slab.level).row_bytes  # encoded and decoded
+    affordable = READERS if room.reading_bytes is None else max(1, room.reading_bytes // part_bytes)
+    with ThreadPoolExecutor(min(affordable, READERS, len(starts)), thread_name_prefix="shards") as pool:
         for _ in pool.map(read, starts):
             pass
     bad = np.flatnonzero(is_bad)
@@ -111,21 +111,3 @@ def _read_part(reader: DatasetReader, slab: Slab, rows: NewRows, here: slice) ->
         some, exponent = bits[start : start + ROWS_AT_ONCE], EXPONENTS[dtype]
         is_bad[start : start + ROWS_AT_ONCE] = ((some & exponent) == exponent).any(axis=1)
     return row_hashes(bits), is_bad
-
-
-def stream_states(
-    reader: DatasetReader, items: Sequence[WorkItem], room: Room
-) -> Iterator[tuple[WorkItem, dict[Slab, SlabStates]]]:
-    """Every item with its slabs; while one is worked on, the next one's slabs are read.
-
-    At most the slabs of two neighbouring items are in memory. A slab that both use is read once.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="slabs") as pool:
-        known: dict[Slab, Future[SlabStates]] = {}
-        for number, item in enumerate(items):
-            wanted = items[number + 1].slabs if number + 1 < len(items) else ()
-            for slab in (*item.slabs, *wanted):
-                if slab not in known:
-                    known[slab] = pool.submit(read_states, reader, slab, room)
-            yield item, {slab: known[slab].result() for slab in item.slabs}
-            known = {slab: known[slab] for slab in wanted}

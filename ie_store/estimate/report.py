@@ -21,6 +21,8 @@ class EstimateReport:
     """In this run."""
     seconds: float
     """From the first item to the last array; to compare with ``forecast.seconds``."""
+    waited_seconds: float | None
+    """Of them, waiting for slabs after the first item's; None where workers did the work."""
     peak_bytes: int | None
     """Most memory of the process meanwhile; to compare with ``forecast.peak_bytes``. None where the system does not say, or
     workers did the work."""
@@ -31,6 +33,16 @@ class EstimateReport:
     def complete(self) -> bool:
         """False where the time limit ended it."""
         return self.num_done == self.num_problems
+
+    @property
+    def waiting_share(self) -> float | None:
+        """Of the time, spent waiting for slabs after the first item's."""
+        return None if self.waited_seconds is None or not self.seconds else self.waited_seconds / self.seconds
+
+    def as_json(self) -> dict[str, float | None]:
+        """Numbers of the run, without its values."""
+        numbers = ("num_problems", "num_done", "num_done_now", "seconds", "waited_seconds", "waiting_share", "peak_bytes")
+        return {name: getattr(self, name) for name in numbers}
 
     def require_unflagged(self) -> None:
         """Raise `FlaggedError` where a result carries a flag; all are written."""

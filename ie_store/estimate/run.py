@@ -25,11 +25,13 @@ from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.forecast import EstimateForecast, is_worth_a_forecast, make_forecast
 from ie_store.estimate.memory import peak_bytes, reset_peak
+from ie_store.estimate.memory_budget import MemoryBudget, default_bytes, make_budget
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.planned_work import PlannedWork
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
-from ie_store.estimate.read import open_complete, stream_states
+from ie_store.estimate.read import open_complete
 from ie_store.estimate.report import EstimateReport
+from ie_store.estimate.shelf import Shelf
 from ie_store.estimate.stored_rows import Room
 from ie_store.estimate.watch import Groups, TimeIsUp, Watch
 from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
@@ -78,7 +80,8 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         exact.commit(exact_record(job.corpus, job.reader.layout, job.reader.corpus, workplace.session))
         exact.assemble(partial(derive_emergences, EXACT))
         worth = crew is None and is_worth_a_forecast(job.plan, job.corpus)
-        forecast = make_forecast(job.plan, job.reader, job.corpus, job.room) if worth else None
+        shelf = held.enter_context(Shelf(job.reader, job.room))
+        forecast = make_forecast(job.plan, job.corpus, shelf, job.budget) if worth else None
         reset_peak()
         began = monotonic()
         watch = Watch(
@@ -92,10 +95,11 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         try:
             with suppress(TimeIsUp):
                 if crew is None or not job.plan.items:
-                    _carry_out(job.plan, job.groups, job.reader, workplace, watch)
+                    _carry_out(job.plan, job.groups, shelf, workplace, watch)
                 else:
                     with crew:
-                        HandOut(PlannedWork(job.plan, job.groups, job.reader.dataset.identity_digest, spec, watch), crew).run()
+                        work = PlannedWork(job.plan, job.groups, job.reader.dataset.identity_digest, spec, job.budget, watch)
+                        HandOut(work, crew).run()
         finally:
             for one, group in job.groups.items():
                 group.assemble(partial(derive_emergences, one.name))
@@ -105,6 +109,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
         num_done=job.num_problems - job.plan.num_problems + watch.num_done,
         num_done_now=watch.num_done,
         seconds=monotonic() - began,
+        waited_seconds=shelf.waited_seconds if crew is None else None,
         peak_bytes=peak_bytes() if crew is None else None,
         forecast=forecast,
     )
@@ -117,7 +122,8 @@ def plan_estimate(spec: EstimateSpec) -> tuple[EstimatePlan, EstimateForecast]:
         InputError, StoreError, NonFiniteError: as `estimate`.
     """
     job = _prepare(spec)
-    return job.plan, make_forecast(job.plan, job.reader, job.corpus, job.room)
+    with Shelf(job.reader, job.room) as shelf:
+        return job.plan, make_forecast(job.plan, job.corpus, shelf, job.budget)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +131,7 @@ class _Job:
     """What is asked for, and what is left of it."""
 
     reader: DatasetReader
+    budget: MemoryBudget
     room: Room
     targets: Targets
     groups: Groups
@@ -146,7 +153,9 @@ def _prepare(spec: EstimateSpec) -> _Job:
     missing = {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
-    return _Job(reader=reader, room=Room(device), targets=targets, groups=groups, corpus=corpus, plan=plan)
+    most = (spec.memory_bytes or default_bytes(device)) // max(1, spec.workers)
+    budget = make_budget(most, plan.items, reader.layout, rows_of(corpus), torch.get_num_threads())
+    return _Job(reader=reader, budget=budget, room=budget.room(device), targets=targets, groups=groups, corpus=corpus, plan=plan)
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:
@@ -188,10 +197,10 @@ def _to_hold(groups: Groups) -> Iterable[ResultGroup]:
     return asked or groups.values()
 
 
-def _carry_out(plan: EstimatePlan, groups: Groups, reader: DatasetReader, workplace: Workplace, watch: Watch) -> None:
-    """Go through the plan; a batch's slabs are read once for all of its items."""
+def _carry_out(plan: EstimatePlan, groups: Groups, shelf: Shelf, workplace: Workplace, watch: Watch) -> None:
+    """Go through the plan; a slab is read once for all items that touch it."""
     began = monotonic()
-    for item, slabs in stream_states(reader, plan.items, workplace.room):
+    for item, slabs in shelf.stream(plan.items):
         groups[item.estimator].commit(execute(item, slabs, workplace, watch.step))
         watch.finished(item, monotonic() - began)
         began = monotonic()

@@ -118,29 +118,29 @@ class ChosenRows:
 class Room:
     """Bytes of memory for rows, and a folder for those beyond. Threads share it."""
 
-    def __init__(self, device: torch.device, num_bytes: int | None = None) -> None:
-        """``num_bytes`` at most on ``device``; None for as many as are asked for."""
-        self.device = device
+    def __init__(self, device: torch.device, num_bytes: int | None = None, reading_bytes: int | None = None) -> None:
+        """``num_bytes`` at most on ``device``, and ``reading_bytes`` while they are read; None for as many as are asked for."""
+        self.device, self.reading_bytes = device, reading_bytes
         self._left, self._lock = num_bytes, Lock()
 
-    def make(self, num_rows: int, width: int, dtype: torch.dtype, *, spare: int = 0) -> NewRows:
-        """New rows, in memory if that leaves ``spare`` bytes to others, else on disk.
+    def make(self, num_rows: int, width: int, dtype: torch.dtype) -> NewRows:
+        """New rows, in memory if they fit beside those that are there, else on disk.
 
         Raises:
             DiskSpaceError: neither has room.
         """
         num_bytes = num_rows * width * dtype.itemsize
-        if not self._take(num_bytes, spare):
+        if not self._take(num_bytes):
             return DiskRows(num_rows, width, dtype, self.device)
         rows = HeldRows(torch.empty((num_rows, width), dtype=dtype, device=self.device))
         weakref.finalize(rows, self._give_back, num_bytes).atexit = False
         return rows
 
-    def _take(self, num_bytes: int, spare: int) -> bool:
+    def _take(self, num_bytes: int) -> bool:
         with self._lock:
             if self._left is None:
                 return True
-            if num_bytes + spare > self._left:
+            if num_bytes > self._left:
                 return False
             self._left -= num_bytes
             return True

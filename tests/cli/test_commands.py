@@ -48,7 +48,8 @@ def test_second_extract_has_nothing_to_do(store: Path, model_folder: Path, token
 
 def test_estimate_and_show(store: Path, tokens_file: Path) -> None:
     shown = ie_store_json("estimate", store, NAME, "--estimator", "cca", "--estimator", "noise", "--blocks", "0,2")
-    assert {"model", "corpus", "estimates"} <= shown.keys()
+    assert {"model", "corpus", "estimates", "run"} <= shown.keys()
+    assert 0 <= shown["run"]["waiting_share"] <= 1
     rows = shown["estimates"]
     assert {(row["estimator"], row["block"]) for row in rows if row["estimator"] != "exact"} == {
         (name, block) for name in ("cca", "noise") for block in (0, 2)
@@ -87,6 +88,10 @@ def test_a_planned_estimate_says_what_it_should_cost_and_writes_nothing(store: P
     assert planned.exit_code == 0, planned.output
     assert "forecast time" in planned.output
     assert "forecast memory" in planned.output
+    assert "at most 900.0 MB beside what is loaded (--memory)" in ie_store(*arguments, "--memory", "900MB").output
+    refused = ie_store(*arguments, "--memory", "1MB")
+    assert refused.exit_code == 2
+    assert "cca needs at least" in refused.stderr
     found = ie_store_json(*arguments)
     assert found["num_problems"] >= 3 * (1 + 4)
     assert found["forecast"]["seconds"]["low"] <= found["forecast"]["seconds"]["high"]

@@ -183,13 +183,14 @@ def test_what_is_done_is_not_done_again(store, monkeypatch):
 
 
 def test_each_slab_is_read_once(store, monkeypatch):
-    import ie_store.estimate.read as module
+    import ie_store.estimate.shelf as module
 
     read = []
     real = module.read_states
     monkeypatch.setattr(module, "read_states", lambda reader, slab, room: read.append(slab) or real(reader, slab, room))
     monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})
-    run(store, NOISE, estimator_spec("noise", scale="rms"), positions="all")
+    monkeypatch.setattr("ie_store.estimate.forecast.WORTH_ROWS", 1)  # a forecast looks at slabs too
+    run(store, NOISE, estimator_spec("noise", scale="rms"), estimator_spec("decode"), positions="all")
     assert len(read) == len(set(read)) == 3 * 3 + 3
 
 

@@ -4,13 +4,14 @@ Directions come from train rows; how much of each correlation is real is read of
 that was fitted to noise correlates with nothing. The scores are separable, so all pairs are one matmul.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ie_store.estimate.critics.moments import Moments, moments
-from ie_store.estimate.critics.rows import PairedSlabs, Rows
+from ie_store.estimate.critics.moments import PairMoments, SlabMoments, pair_moments
+from ie_store.estimate.critics.rows import Rows
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart
 
 RIDGES = (1e-3, 0.1)
@@ -54,6 +55,12 @@ class LinearCritic:
         """The same directions, all correlations times ``strength``."""
         return replace(self, correlations=self.correlations * strength)
 
+    @staticmethod
+    def stacked(critics: Sequence["LinearCritic"]) -> "LinearCritic":
+        """The critics of several problems as one."""
+        names = vars(critics[0])
+        return LinearCritic(**{name: torch.cat([getattr(critic, name) for critic in critics]) for name in names})
+
     def where(self, chosen: Tensor, other: "LinearCritic") -> "LinearCritic":
         """This critic for the problems in ``chosen`` (problem,), ``other`` for the rest."""
         merged = {
@@ -64,18 +71,36 @@ class LinearCritic:
 
 
 def fit_linear(rows: Rows, train: SplitPart, validation: SplitPart) -> tuple[LinearCritic, ...]:
-    """One `LinearCritic` per ridge, all from one eigendecomposition per slab; which is best, the caller measures."""
-    fitted, seen = moments(rows, train), moments(rows, validation)
-    principal = [torch.linalg.eigh(covariance) for covariance in fitted.covariances]
-    critics = []
-    for ridge in RIDGES:
-        white = [vectors * _inverse_root(values.clamp_min(0), ridge) for values, vectors in principal]
-        x_white, y_white = (torch.stack([white[slab] for slab in slabs]) for slabs in (rows.pairs.x, rows.pairs.y))
-        left, _, right = torch.linalg.svd((x_white.transpose(1, 2) @ fitted.cross @ y_white).float(), full_matrices=False)
-        x_map = x_white @ left[..., :MOST_DIRECTIONS].double()
-        y_map = y_white @ right[:, :MOST_DIRECTIONS].transpose(1, 2).double()
-        critics.append(_validated(x_map, y_map, seen, rows.pairs))
-    return tuple(critics)
+    """One `LinearCritic` per ridge, all from one eigendecomposition per slab; which is best, the caller measures.
+
+    Problems are fitted one after the other, so that few covariances are held however many there are.
+    """
+    pairs = rows.pairs
+    fitted_slabs: dict[int, SlabMoments] = {}
+    seen_slabs: dict[int, SlabMoments] = {}
+    axes: dict[int, tuple[Tensor, Tensor]] = {}
+    critics: list[list[LinearCritic]] = [[] for _ in RIDGES]
+    for problem, (x, y) in enumerate(zip(pairs.x, pairs.y, strict=True)):
+        fitted, seen = pair_moments(rows, train, problem, fitted_slabs), pair_moments(rows, validation, problem, seen_slabs)
+        for slab, moments in ((x, fitted.x), (y, fitted.y)):
+            if slab not in axes:
+                axes[slab] = torch.linalg.eigh(moments.covariance)
+        for ridge, of_ridge in zip(RIDGES, critics, strict=True):
+            of_ridge.append(_fit_problem(fitted, seen, axes[x], axes[y], ridge))
+        later = {*pairs.x[problem + 1 :], *pairs.y[problem + 1 :]}
+        fitted_slabs = {slab: found for slab, found in ((x, fitted.x), (y, fitted.y), *fitted_slabs.items()) if slab in later}
+        seen_slabs = {slab: found for slab, found in ((x, seen.x), (y, seen.y), *seen_slabs.items()) if slab in later}
+        axes = {slab: found for slab, found in axes.items() if slab in later}
+    return tuple(map(LinearCritic.stacked, critics))
+
+
+def _fit_problem(
+    fitted: PairMoments, seen: PairMoments, x_axes: tuple[Tensor, Tensor], y_axes: tuple[Tensor, Tensor], ridge: float
+) -> LinearCritic:
+    """The critic of one problem, from the eigenvalues and eigenvectors of x and of y on train rows."""
+    x_white, y_white = (vectors * _inverse_root(values.clamp_min(0), ridge) for values, vectors in (x_axes, y_axes))
+    left, _, right = torch.linalg.svd((x_white.T @ fitted.cross @ y_white).float(), full_matrices=False)
+    return _validated(x_white @ left[:, :MOST_DIRECTIONS].double(), y_white @ right[:MOST_DIRECTIONS].T.double(), seen)
 
 
 def _inverse_root(eigenvalues: Tensor, ridge: float) -> Tensor:
@@ -83,27 +108,23 @@ def _inverse_root(eigenvalues: Tensor, ridge: float) -> Tensor:
     return torch.where(eigenvalues > 1e-9, (eigenvalues + ridge).rsqrt(), 0.0)
 
 
-def _validated(x_map: Tensor, y_map: Tensor, seen: Moments, pairs: PairedSlabs) -> LinearCritic:
+def _validated(x_map: Tensor, y_map: Tensor, seen: PairMoments) -> LinearCritic:
     """Scale every direction to unit variance on validation rows, whose moments are ``seen``, and take its correlation there."""
-    x_mean, y_mean = (torch.stack([seen.means[slab] for slab in slabs])[:, None] for slabs in (pairs.x, pairs.y))
     x_scale, y_scale = (
-        torch.stack([_variances(side[problem], seen.covariances[slab]) for problem, slab in enumerate(slabs)])
-        .sqrt()
-        .clamp_min(1e-6)
-        for side, slabs in ((x_map, pairs.x), (y_map, pairs.y))
+        _variances(side, moments.covariance).sqrt().clamp_min(1e-6) for side, moments in ((x_map, seen.x), (y_map, seen.y))
     )
-    products = ((seen.cross @ y_map) * x_map).sum(1)
+    products = ((seen.cross @ y_map) * x_map).sum(0)
     # Train correlations are biased upward, most of all where there are nearly as many dimensions as rows; validation rows
     # shrink a direction of noise to 0. Directions come in the order of their train correlations: that the true
     # ones fall likewise is all that is assumed.
-    correlations = decreasing_isotonic(products / (x_scale * y_scale)).clamp(0, LARGEST_CORRELATION)
+    correlations = decreasing_isotonic((products / (x_scale * y_scale))[None])[0].clamp(0, LARGEST_CORRELATION)
     # The direction itself is rescaled: the score is a density ratio only of unit-variance directions.
     return LinearCritic(
-        x_map=(x_map / x_scale[:, None]).float(),
-        y_map=(y_map / y_scale[:, None]).float(),
-        x_shift=((x_mean @ x_map)[:, 0] / x_scale).float(),
-        y_shift=((y_mean @ y_map)[:, 0] / y_scale).float(),
-        correlations=correlations.float(),
+        x_map=(x_map / x_scale).float()[None],
+        y_map=(y_map / y_scale).float()[None],
+        x_shift=(seen.x.mean @ x_map / x_scale).float()[None],
+        y_shift=(seen.y.mean @ y_map / y_scale).float()[None],
+        correlations=correlations.float()[None],
     )
 
 

@@ -15,37 +15,49 @@ MOST_ROWS_IN_FLOAT64 = 16384
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moments:
-    """Weighted moments of a side's rows, float64."""
+class SlabMoments:
+    """Weighted moments of a slab on a side's rows, float64."""
 
-    means: tuple[Tensor, ...]
-    """(dimension,) for each slab"""
-    covariances: tuple[Tensor, ...]
-    """(dimension, dimension) for each slab"""
+    mean: Tensor
+    """(dimension,)"""
+    covariance: Tensor
+    """(dimension, dimension)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairMoments:
+    """Those of both slabs of a problem, and between them."""
+
+    x: SlabMoments
+    y: SlabMoments
     cross: Tensor
-    """(problem, x dimension, y dimension) covariances of x with y"""
+    """(x dimension, y dimension) covariances of x with y"""
 
 
-def moments(rows: Rows, side: SplitPart) -> Moments:
-    """The moments of a side, in one pass over its rows."""
+def pair_moments(rows: Rows, side: SplitPart, problem: int, known: dict[int, SlabMoments]) -> PairMoments:
+    """The moments of one problem on a side, in one pass over its rows; of slabs that are ``known``, by number, they are taken."""
     pairs = rows.pairs
-    sizes = [slab.width for slab in pairs.slabs]
-    device = pairs.device
-    sums = [torch.zeros(size, dtype=torch.float64, device=device) for size in sizes]
-    squares = [torch.zeros(size, size, dtype=torch.float64, device=device) for size in sizes]
-    cross = torch.zeros(pairs.num_problems, *pairs.sizes, dtype=torch.float64, device=device)
+    x, y = pairs.x[problem], pairs.y[problem]
+    widths = {slab: pairs.slabs[slab].width for slab in (x, y)}
+    sums = {slab: torch.zeros(width, dtype=torch.float64, device=pairs.device) for slab, width in widths.items()}
+    squares = {
+        slab: torch.zeros(width, width, dtype=torch.float64, device=pairs.device)
+        for slab, width in widths.items()
+        if slab not in known
+    }
+    cross = torch.zeros(*pairs.sizes, dtype=torch.float64, device=pairs.device)
     dtype = torch.float64 if len(side.rows) <= MOST_ROWS_IN_FLOAT64 else torch.float32
-    at_once = max(1, VALUES_AT_ONCE // sum(sizes))
+    at_once = max(1, VALUES_AT_ONCE // sum(slab.width for slab in pairs.slabs))
     for index, weights in zip(side.rows.split(at_once), side.probabilities.split(at_once), strict=True):
-        values = [scores.to(dtype) for scores in rows.of_slabs(index)]
-        weighted = [scores.T * weights.to(dtype) for scores in values]
-        for slab, scores in enumerate(values):
-            sums[slab] += weighted[slab].sum(1)
-            squares[slab] += weighted[slab] @ scores
-        for problem, (x, y) in enumerate(zip(pairs.x, pairs.y, strict=True)):
-            cross[problem] += weighted[x] @ values[y]
-    for slab, mean in enumerate(sums):
-        squares[slab].addr_(mean, mean, alpha=-1)
-    for problem, (x, y) in enumerate(zip(pairs.x, pairs.y, strict=True)):
-        cross[problem].addr_(sums[x], sums[y], alpha=-1)
-    return Moments(means=tuple(sums), covariances=tuple(squares), cross=cross)
+        values = {slab: rows.of_slab(slab, index).to(dtype) for slab in widths}
+        weighted = {slab: scores.T * weights.to(dtype) for slab, scores in values.items()}
+        for slab, scores in weighted.items():
+            sums[slab] += scores.sum(1)
+        for slab, total in squares.items():
+            total += weighted[slab] @ values[slab]
+        cross += weighted[x] @ values[y]
+    cross.addr_(sums[x], sums[y], alpha=-1)
+    found = dict(known)
+    for slab, total in squares.items():
+        found[slab] = SlabMoments(mean=sums[slab], covariance=total.addr_(sums[slab], sums[slab], alpha=-1))
+    return PairMoments(x=found[x], y=found[y], cross=cross)

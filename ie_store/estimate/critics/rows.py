@@ -76,11 +76,15 @@ class Rows:
     kept: tuple[Tensor, ...] = ()
     """(row, dimension) those of every slab, where they are few."""
 
-    def of_slabs(self, index: Tensor) -> list[Tensor]:
-        """Normal scores (row, dimension) of rows ``index`` (row,) in every slab."""
+    def of_slab(self, slab: int, index: Tensor) -> Tensor:
+        """Normal scores (row, dimension) of rows ``index`` (row,) in one slab."""
         if self.kept:
-            return [scores[index] for scores in self.kept]
-        return [normal_scores(self.marginals[slab], self.pairs.rows(slab, index)) for slab in range(len(self.marginals))]
+            return self.kept[slab][index]
+        return normal_scores(self.marginals[slab], self.pairs.rows(slab, index))
+
+    def of_slabs(self, index: Tensor) -> list[Tensor]:
+        """Those in every slab."""
+        return [self.of_slab(slab, index) for slab in range(len(self.pairs.slabs))]
 
     def only(self, index: Tensor) -> "Rows":
         """The rows ``index`` (row,) alone, mapped once."""

@@ -10,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from ie_store.estimate.array_input import GivenPair
-from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
+from ie_store.estimate.batch_states import BatchStates, ItemShape, Measured, Needs, ceilings_at
+from ie_store.estimate.critics.canonical_correlations import MOST_DIRECTIONS
 from ie_store.estimate.critics.folds import Fold, make_folds, table_fold
 from ie_store.estimate.critics.held_out import FoldValue, combine
+from ie_store.estimate.critics.moments import VALUES_AT_ONCE
+from ie_store.estimate.critics.networks import ENCODER_WIDTH, PUBLISHED_WIDTHS, RANK
 from ie_store.estimate.critics.outcome import classify
-from ie_store.estimate.critics.rows import PairedSlabs
+from ie_store.estimate.critics.rows import KEPT_VALUES, PairedSlabs
 from ie_store.estimate.critics.scores import MOST_REFERENCES
 from ie_store.estimate.critics.train import Trained
 from ie_store.estimate.exact.discrete import REPEATING_SHARE
@@ -55,6 +58,20 @@ def measure(
         on_progress=on_progress,
     )
     return Measured(estimates=estimates)
+
+
+def needs(spec: EstimatorSpec[CrossFitOptions], shape: ItemShape) -> Needs:
+    """The larger of what fitting the linear critic and what training and testing hold; see the comments for the parts."""
+    size, blocks = shape.hidden_size, shape.num_blocks
+    table = is_table(shape.num_rows, shape.num_sequences)
+    references = shape.num_rows if table else min(shape.num_sequences, MOST_REFERENCES)
+    maps = 4 * 2 * size * min(size, MOST_DIRECTIONS)  # directions of x and of y
+    linear = 8 * 18 * size**2 + 4 * maps * blocks  # covariances on two sides, their axes, whitened and decomposed
+    weights = 4 * 2 * ENCODER_WIDTH * (size + ENCODER_WIDTH + RANK) + (0 if table else 4 * 2 * size * PUBLISHED_WIDTHS[0])
+    scores = 4 * 2 * (min(size, MOST_DIRECTIONS) + RANK + 1) + 4 * PUBLISHED_WIDTHS[0]
+    critic = blocks * (8 * weights + 6 * maps + 5 * scores * references)  # gradients, moments, averages; several sides' scores
+    values = 4 * KEPT_VALUES + 4 * 4 * VALUES_AT_ONCE + 2 * 8 * references * size // 4
+    return Needs(working_bytes=values + max(linear, critic) + 64 * shape.num_sequences)
 
 
 def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress: OnProgress) -> MIEstimate:

@@ -21,12 +21,13 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at, known_value
+from ie_store.estimate.batch_states import BatchStates, ItemShape, Measured, Needs, ceilings_at, known_value
 from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.held_out import Combined, student_95
 from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.device import each_on_one_thread
-from ie_store.estimate.estimators.decode_reader import FoldReading, Listed, list_prefixes, read_fold, split_prefixes
+from ie_store.estimate.estimators.decode_list import LEAST_TILE
+from ie_store.estimate.estimators.decode_reader import ROWS_AT_ONCE, FoldReading, Listed, list_prefixes, read_fold, split_prefixes
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimator_options import DecodeOptions
 from ie_store.estimators import EstimatorSpec
@@ -102,6 +103,14 @@ def measure(
             pieces += _pieces(reading, states.distinct, problem, layer)
             estimates.setdefault(problem, reading.estimate)
     return Measured(estimates=[estimates[problem] for problem in problems], pieces=tuple(pieces))
+
+
+def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
+    """Covariances, heads and tiles of the folds that are read at once, and what is known of each prefix."""
+    size, folds = shape.hidden_size, min(spec.options.folds, shape.threads)
+    tiles = 4 * size * 4 * ROWS_AT_ONCE + 4 * 2**22
+    of_fold = 8 * 6 * size**2 + tiles + 4 * 3 * LEAST_TILE * shape.num_rows
+    return Needs(working_bytes=folds * of_fold + (64 + 16 * shape.num_positions) * shape.num_rows)
 
 
 def _is_lone(problem: Problem, layer: int) -> bool:

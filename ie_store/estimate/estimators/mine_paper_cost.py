@@ -6,6 +6,8 @@ from time import perf_counter
 import torch
 
 from ie_store.errors import InputError
+from ie_store.estimate.batch_states import ItemShape, Needs
+from ie_store.estimate.critics.networks import PUBLISHED_WIDTHS
 from ie_store.estimate.estimators.mine_paper import PUBLISHED_STEPS, published_flops, rows_per_step
 from ie_store.estimator_options import PaperOptions
 from ie_store.estimators import EstimatorSpec
@@ -56,6 +58,13 @@ def require_consent(
             f"({max(rows):,} rows, {PUBLISHED_STEPS:,} steps) on {device}; say yes to that (--yes), or choose fewer --blocks, "
             "or --estimator mine"
         )
+
+
+def needs(spec: EstimatorSpec[PaperOptions], shape: ItemShape) -> Needs:
+    """Full batches: both sides in float32, every layer's values of every joint and negative pair, and their gradients."""
+    pairs = shape.num_rows + min(shape.num_rows**2, shape.num_sequences)
+    of_pair = 2 * shape.hidden_size + 2 * sum(PUBLISHED_WIDTHS) + 2 * PUBLISHED_WIDTHS[0]
+    return Needs(working_bytes=4 * (pairs * of_pair + 4 * shape.num_rows * shape.hidden_size))
 
 
 def _duration(seconds: float) -> str:

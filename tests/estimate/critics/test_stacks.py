@@ -75,12 +75,13 @@ def test_moments_are_numpys(monkeypatch):
     for at_once, in_float64 in ((2**22, 16384), (50, 16384), (50, 0)):
         monkeypatch.setattr(moments, "VALUES_AT_ONCE", at_once)
         monkeypatch.setattr(moments, "MOST_ROWS_IN_FLOAT64", in_float64)
-        found = moments.moments(scored, train)
         x, y = (side.numpy() for side in scored.at(train.rows))
-        for problem in range(2):
+        first = moments.pair_moments(scored, train, 0, {})
+        for problem, found in enumerate((first, moments.pair_moments(scored, train, 1, {1: first.y}))):
             expected = np.cov(np.concatenate([x[problem], y[problem]], 1).T, aweights=train.probabilities.numpy(), ddof=0)
-            assert np.allclose(found.covariances[problem], expected[:4, :4], atol=1e-5)
-            assert np.allclose(found.cross[problem], expected[:4, 4:], atol=1e-5)
+            assert np.allclose(found.x.covariance, expected[:4, :4], atol=1e-5)
+            assert np.allclose(found.cross, expected[:4, 4:], atol=1e-5)
+            assert np.allclose(found.y.covariance, expected[4:, 4:], atol=1e-5)
 
 
 def test_information_of_many_rows_is_that_of_few(monkeypatch):

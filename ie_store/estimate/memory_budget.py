@@ -1,0 +1,116 @@
+"""How a run divides the memory that it may take: what work holds, what reading holds, and what is left for rows.
+
+Everything that grows with rows lies in the rows' part or, beyond it, on disk. The parts change no value.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from shutil import disk_usage
+
+import torch
+
+from ie_store.errors import DiskSpaceError, InputError
+from ie_store.estimate.batch_states import ItemShape, Needs
+from ie_store.estimate.costs import RowsOf
+from ie_store.estimate.memory import machine_bytes
+from ie_store.estimate.plan import WorkItem
+from ie_store.estimate.stored_rows import Room
+from ie_store.estimators import resolve
+from ie_store.specs import Slab, StoreLayout
+
+SHARE_OF_MACHINE, SHARE_OF_DEVICE = 4, 2
+"""One in so many bytes of the machine, or of a GPU, is taken by default."""
+ITEMS_AT_ONCE = 3
+"""Whose slabs may be there: that which is worked on, the next one's, and those that a forecast looked at."""
+LOADED_BYTES, LOADED_BYTES_A_SEQUENCE = 2**26, 256
+"""Modules that are loaded late, the corpus, and what allocators keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryBudget:
+    """What a run needs, and what it may take."""
+
+    num_bytes: int
+    """The most beside what is loaded."""
+    working_bytes: int
+    """Held by the work on one item, whatever its rows."""
+    reading_bytes: int
+    """Held while a slab is read."""
+    disk_bytes: int
+    """Rows that may lie on disk at once."""
+
+    def room(self, device: torch.device) -> Room:
+        """Where rows are kept."""
+        left = max(0, self.num_bytes - self.working_bytes - self.reading_bytes)
+        return Room(device, left, self.reading_bytes)
+
+
+def default_bytes(device: torch.device) -> int:
+    """A quarter of this machine's memory, of a GPU at most half of its own."""
+    most = machine_bytes() // SHARE_OF_MACHINE
+    if device.type == "cpu":
+        return most
+    return min(most, torch.cuda.get_device_properties(device).total_memory // SHARE_OF_DEVICE)
+
+
+def make_budget(num_bytes: int, items: Sequence[WorkItem], layout: StoreLayout, rows: RowsOf, threads: int) -> MemoryBudget:
+    """The budget of a plan.
+
+    Args:
+        num_bytes: the most that may be taken.
+        items: of the plan.
+        layout: of the dataset.
+        rows: counts distinct rows of items.
+        threads: that compute.
+
+    Raises:
+        InputError: an item needs more than that.
+        DiskSpaceError: the folder for temporary files has less room than rows that do not fit into memory.
+    """
+    loaded = LOADED_BYTES + LOADED_BYTES_A_SEQUENCE * layout.num_sequences
+    reading = max((_reading_bytes(slab, layout) for item in items for slab in item.slabs), default=0)
+    needs = {item: _needs(item, layout, rows(item), threads) for item in items}
+    working = loaded + max((found.working_bytes for found in needs.values()), default=0)
+    if items and working + reading > num_bytes:
+        largest = max(needs, key=lambda item: needs[item].working_bytes)
+        least = working + reading
+        raise InputError(
+            f"{largest.estimator.name} needs at least {least:,} bytes of memory for {largest.key}, and may take {num_bytes:,}; "
+            f"give --memory {-(-least // 10**6)}MB, fewer --blocks or another --estimator"
+        )
+    slabs = max((sum(_slab_bytes(slab, layout) for slab in item.slabs) for item in items), default=0)
+    kept = ITEMS_AT_ONCE * slabs + max((found.row_bytes for found in needs.values()), default=0)
+    fits = kept <= num_bytes - working - reading
+    if not fits and kept > (free := disk_usage(tempfile.gettempdir()).free):
+        raise DiskSpaceError(
+            f"states of up to {kept:,} bytes do not fit into memory beside the work on them ({num_bytes:,} bytes in all), and "
+            f"{tempfile.gettempdir()} has {free:,} bytes left; set TMPDIR to a folder with more, or give a larger --memory"
+        )
+    return MemoryBudget(num_bytes=num_bytes, working_bytes=working, reading_bytes=reading, disk_bytes=0 if fits else kept)
+
+
+def _needs(item: WorkItem, layout: StoreLayout, num_rows: int, threads: int) -> Needs:
+    if not item.estimator.row.needs_states:
+        return Needs(working_bytes=0)
+    shape = ItemShape(
+        num_rows=num_rows,
+        num_sequences=layout.num_sequences,
+        num_positions=layout.num_positions,
+        hidden_size=layout.hidden_size,
+        num_blocks=len(item.batch.blocks),
+        threads=threads,
+    )
+    needs: Needs = resolve(item.estimator.row.needs)(item.estimator, shape)
+    return needs
+
+
+def _slab_bytes(slab: Slab, layout: StoreLayout) -> int:
+    states = layout.level(slab.level)
+    return states.num_rows * states.row_bytes
+
+
+def _reading_bytes(slab: Slab, layout: StoreLayout) -> int:
+    """A chunk of one shard, as it is stored and decoded."""
+    states = layout.level(slab.level)
+    return 2 * min(states.num_rows, states.rows_per_shard) * states.row_bytes
