@@ -10,18 +10,14 @@ are medians of the ratios within a round, to the read of the same dtype.
 """
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from slab_read import NAME, SLAB, write_store
+from slab_read import NAME, SLAB, keep, slab_parser, write_store
 
 import ie_store
 from ie_store.store.open import open_reader
@@ -80,14 +76,8 @@ def measure(store: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=131072)
-    parser.add_argument("--hidden", type=int, default=576)
-    parser.add_argument("--shard-rows", type=int, default=1024, help="as for 31 layers and 8 positions of 576 dimensions")
+    parser = slab_parser(__doc__, rounds=9)
     parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--folder", default=tempfile.gettempdir())
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     folder = tempfile.mkdtemp(dir=options.folder, prefix="batches-")
     try:
@@ -99,10 +89,7 @@ def main() -> None:
     for way, values in found.items():
         rows, speed, ratio = values.values()
         print(f"{way:34}{rows:>14,}{speed:8.2f}{ratio:14.2f}")
-    if options.out:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        asked = {key: value for key, value in vars(options).items() if key not in ("out", "folder")}
-        options.out.write_text(json.dumps({"machine": machine, "options": asked, "ways": found}, indent=1) + "\n")
+    keep(options, ways=found)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ layer. ``ours`` is the store's own: Blosc where a chunk shrinks, the rows as the
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +20,7 @@ import numcodecs
 import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
+from slab_read import keep
 
 from ie_store.specs import Slab
 from ie_store.store.format.codec import decode_chunk, encode_chunk
@@ -129,10 +127,7 @@ def main() -> None:
             f"{name:46}"
             + "".join("".join(f"{value:9.2f}"[:9].rjust(9) for value in v.values())[1:] for v in found[name].values())
         )
-    if options.out:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        asked = {key: value for key, value in vars(options).items() if key not in ("out", "store")}
-        options.out.write_text(json.dumps({"machine": machine, "options": asked, "codecs": found}, indent=1) + "\n")
+    keep(options, codecs=found)
 
 
 if __name__ == "__main__":

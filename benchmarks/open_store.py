@@ -8,9 +8,6 @@ memory is that of a new process which reads the slab once, beyond what it holds 
 """
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -23,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from slab_read import NAME, SLAB, write_store
+from slab_read import NAME, SLAB, keep, slab_parser, write_store
 
 import ie_store
 
@@ -129,13 +126,7 @@ def measure(path: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=131072)
-    parser.add_argument("--hidden", type=int, default=576)
-    parser.add_argument("--shard-rows", type=int, default=1024, help="as for 31 layers and 8 positions of 576 dimensions")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--folder", default=tempfile.gettempdir())
-    parser.add_argument("--out", type=Path)
+    parser = slab_parser(__doc__, rounds=15)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     parser.add_argument("--path", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -154,10 +145,7 @@ def main() -> None:
         time_ms, over, speed, peak = values.values()
         print(f"{way:34}{time_ms:10.1f}{over:26.2f}{speed:14.2f}{peak:10.0f}")
     print("float16 to float32, one thread: " + ", ".join(f"{way} {value:.1f} GB/s" for way, value in cast.items()))
-    if options.out:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        asked = {key: value for key, value in vars(options).items() if key in ("rows", "hidden", "shard_rows", "rounds")}
-        options.out.write_text(json.dumps({"machine": machine, "options": asked, "ways": found, "casts": cast}, indent=1) + "\n")
+    keep(options, ways=found, casts=cast)
 
 
 if __name__ == "__main__":

@@ -116,14 +116,28 @@ def measure(store: str, folder: str, rounds: int) -> dict[str, Any]:
     return {way: {"gigabytes_per_second": statistics.median(values)} | ratios(way) for way, values in speeds.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def slab_parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """Options of the benchmarks that read a slab of a small store."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=131072)
     parser.add_argument("--hidden", type=int, default=576)
     parser.add_argument("--shard-rows", type=int, default=1024, help="as for 31 layers and 8 positions of 576 dimensions")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--folder", default=tempfile.gettempdir())
     parser.add_argument("--out", type=Path)
+    return parser
+
+
+def keep(options: argparse.Namespace, **found: Any) -> None:
+    """Write what was found where ``--out`` says, with what was asked for and the machine."""
+    if options.out:
+        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
+        asked = {key: value for key, value in vars(options).items() if key not in ("out", "folder", "store", "peak", "path")}
+        options.out.write_text(json.dumps({"machine": machine, "options": asked, **found}, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = slab_parser(__doc__, rounds=15)
     options = parser.parse_args()
     folder = tempfile.mkdtemp(dir=options.folder, prefix="slab_read-")
     try:
@@ -135,10 +149,7 @@ def main() -> None:
     print(f"{'':30}" + "".join(f"{head:>18}" for head in heads))
     for way, values in found.items():
         print(f"{way:30}" + "".join(f"{value:18.2f}" for value in values.values()))
-    if options.out:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-        asked = {key: value for key, value in vars(options).items() if key not in ("out", "folder")}
-        options.out.write_text(json.dumps({"machine": machine, "options": asked, "ways": found}, indent=1) + "\n")
+    keep(options, ways=found)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,12 @@ def server():
     moto.stop()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of the longest time limits first, so that no worker still runs one when the others have ended."""
+    limits = {item: item.get_closest_marker("timeout") for item in items}
+    items.sort(key=lambda item: -limits[item].args[0] if limits[item] else 0)
+
+
 def pytest_collection_finish() -> None:
     """Leave what the imports made, which lives to the end, out of every later collection of garbage."""
     gc.collect()

@@ -48,6 +48,7 @@ def test_to_zarr_keeps_no_shards(made, tmp_path):
         require_same(found.load(), dataset.load())
 
 
+@pytest.mark.slow
 def test_trees(made, tmp_path):
     tree = ie_store.open_store(made.store)
     tree.to_netcdf(tmp_path / "t.nc", engine="h5netcdf")

@@ -1,9 +1,13 @@
 """The command line, called in process."""
 
 import json
+from functools import cache
 
+import typer.testing
 from ie_store_cli.main import app
 from typer.testing import CliRunner, Result
+
+typer.testing._get_command = cache(typer.testing._get_command)  # to build the commands anew takes longer than most of them
 
 
 def ie_store(*arguments: object) -> Result:

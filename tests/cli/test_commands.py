@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from called import ie_store, ie_store_json
 
 from ie_store.estimators import DEFAULTS
@@ -63,6 +64,7 @@ def test_estimate_and_show(store: Path, tokens_file: Path) -> None:
     assert "bits" in table.output
 
 
+@pytest.mark.slow
 def test_three_readings_run_where_none_is_named(store: Path) -> None:
     shown = ie_store_json("estimate", store, NAME, "--blocks", "1", "--steps", "20")
     assert {"exact", *DEFAULTS} == {"exact", "noise", "decode", "mine"}
@@ -98,6 +100,7 @@ def test_a_planned_estimate_says_what_it_should_cost_and_writes_nothing(store: P
     assert sorted(store.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_strict_exits_with_three(store: Path) -> None:
     result = ie_store("estimate", store, NAME, "--estimator", "infonce", "--blocks", "1", "--steps", "50", "--strict")
     flagged = any(row["outcome"] not in ("exact", "certified", "converged") for row in _infonce(store))

@@ -57,6 +57,7 @@ def test_rows_are_sorted_distinct_and_numbered(words):
     assert corpus.tokens.dtype == np.int32
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.integers(1, 6), shots=st.integers(1, 3), seed=st.integers(0, 99), data=st.data())
 def test_a_sample_is_a_sorted_subset_of_the_enumeration(words, names, shots, seed, data):

@@ -92,6 +92,7 @@ def test_exact_is_the_plug_in_value_of_repeating_rows():
     assert found.outcome is Outcome.EXACT
 
 
+@pytest.mark.slow
 def test_one_discrete_side_gives_a_ceiling():
     labels = RNG.integers(0, 3, 400)
     found = estimate(NOISE + labels[:, None], labels)
@@ -99,6 +100,7 @@ def test_one_discrete_side_gives_a_ceiling():
     assert 0 < found.nats <= found.ceiling_nats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine", "infonce", "nwj", "js"])
 def test_tokens_behind_vectors_carry_their_entropy(name):
     tokens = RNG.integers(0, 25, 4000)
@@ -137,6 +139,7 @@ def test_the_gaussian_value_of_gaussians_is_right_and_still_claims_nothing():
     assert found.outcome is Outcome.NOT_A_BOUND
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_tensors_the_same_as_arrays():
     x, y = gaussian(300, 4, 4, 1.0, 0)
     first, again = estimate(x, y, seed=1), estimate(torch.from_numpy(x), torch.from_numpy(y), seed=1)
@@ -144,6 +147,7 @@ def test_the_same_seed_gives_the_same_bits_and_tensors_the_same_as_arrays():
     assert first.interval_nats == again.interval_nats
 
 
+@pytest.mark.slow
 def test_a_whole_spec_and_seeds():
     x, y = gaussian(300, 4, 4, 1.0, 0)
     found = ie_store.mutual_information(x, y, estimator=estimator_spec("infonce", steps=50, seeds=2, folds=3))

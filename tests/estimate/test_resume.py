@@ -1,35 +1,31 @@
 """An estimate killed at random moments goes on where it was, and ends with what an uninterrupted one writes."""
 
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 import xarray as xr
+from forked import started
 from known_store import NAME, random_tokens, write_store
 
+import ie_store.estimate.run
+import ie_store.estimate.watch
 from ie_store.estimate.run import estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 from ie_store.store.results.group import results_key
 
 NOISE = estimator_spec("noise")
-CHILD = """
-import sys, time
-import torch
-torch.set_num_threads(1)
-import ie_store.estimate.run as module
-import ie_store.estimate.watch
-from ie_store.estimators import estimator_spec
-from ie_store.options import EstimateSpec
-ie_store.estimate.watch.ASSEMBLE_SECONDS = 0.0
-module.BATCH_BYTES = {"cpu": 1}
-print("ready", flush=True)
-module.estimate(EstimateSpec(store=sys.argv[1], name=sys.argv[2], estimators=(estimator_spec("noise"),), positions="all"))
-"""
+
+
+def run_in_small_steps(store):
+    """An item for each problem, and arrays after each item."""
+    torch.set_num_threads(1)
+    ie_store.estimate.watch.ASSEMBLE_SECONDS = 0.0
+    ie_store.estimate.run.BATCH_BYTES = {"cpu": 1}
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,), positions="all"))
 
 
 def values(store):
@@ -50,14 +46,13 @@ def test_killed_estimates_end_like_an_uninterrupted_one(tmp_path, monkeypatch):
     estimate(spec)
     rng, done = random.Random(0), 0
     for _ in range(5):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, killed, NAME], stdout=subprocess.PIPE, text=True)
-        child.stdout.readline()
         known = num_records(killed)
-        while child.poll() is None and num_records(killed) < known + 2:  # exact values and one more, however slow the machine
+        child = started(run_in_small_steps, killed)
+        while child.is_alive() and num_records(killed) < known + 2:  # exact values and one more, however slow the machine
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 0.5))
-        child.send_signal(signal.SIGKILL)
-        child.communicate(timeout=60)
+        child.kill()
+        child.join()
         before, done = done, num_records(killed)
         assert done >= before
     assert done > 0

@@ -141,6 +141,7 @@ def test_rows_that_are_one_in_float32_are_flagged():
     assert exact.flags == ()
 
 
+@pytest.mark.slow
 def test_ordinary_rows_carry_no_such_flag(at_one):
     assert not any("float32" in flag for found in at_one.values() for flag in found.flags)
     one = RNG.standard_normal(20_000)

@@ -48,6 +48,7 @@ def passing(clock, seconds):
     return told, tell
 
 
+@pytest.mark.slow
 def test_runs_of_limited_time_end_like_one_without_limit(tmp_path, clock):
     tokens = random_tokens(60)
     whole, limited = (write_store(tmp_path / name, tokens) for name in ("whole", "limited"))

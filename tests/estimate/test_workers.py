@@ -191,6 +191,7 @@ def test_a_scheduler_of_somebody_s_may_end_and_another_goes_on(tmp_path, one_pro
     assert records(shared) == records(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_becomes_of_errands_every_item_ends_with_its_one_record(tmp_path, one_problem_an_item, monkeypatch, seed):
     pytest.importorskip("distributed")

@@ -1,6 +1,5 @@
 """SIGKILL at random moments: what counts as written is right, and the resumed store equals one never interrupted."""
 
-import multiprocessing
 import random
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import killed
 import numpy as np
 import pytest
+from forked import started
 from tiny_models import prefix_rows
 
 from ie_store.errors import StoreError
@@ -19,18 +19,9 @@ pytestmark = pytest.mark.slow
 NAME = "m/c"
 
 
-@pytest.fixture(scope="module")
-def start() -> Any:
-    """Starts a process that extracts; the packages are loaded once, in a server that forks."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed"])
-
-    def start(options: dict[str, Any]) -> Any:
-        process = context.Process(target=killed.run, args=(options,))
-        process.start()
-        return process
-
-    return start
+def start(options: dict[str, Any]) -> Any:
+    """A process that extracts."""
+    return started(killed.run, options)
 
 
 def shard_bytes(store: Path) -> dict[str, bytes]:
@@ -61,11 +52,11 @@ def require_sound(store: Path, whole: DatasetReader) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_killed_ten_times_and_resumed_is_never_interrupted(start: Any, llama_folder: Path, tmp_path: Path) -> None:
+def test_killed_ten_times_and_resumed_is_never_interrupted(llama_folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", prefix_rows(num_rows=400))
     options = {"model": str(llama_folder), "corpus": f"tokens:{tmp_path / 'rows.npy'}", "name": NAME, "audit_rows": 2}
     whole, store = tmp_path / "whole", tmp_path / "killed"
-    start({**options, "store": str(whole)}).join()  # the first start loads the packages
+    start({**options, "store": str(whole)}).join()  # the first start loads the server
     began = time.monotonic()
     start({**options, "store": str(tmp_path / "timed")}).join()
     lasts = time.monotonic() - began

@@ -40,6 +40,7 @@ def refused_without_torch(act: str, spec: ExtractSpec) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -56,6 +57,7 @@ def test_options_that_cannot_be_are_refused_without_torch(make_spec: MakeSpec, o
     assert not Path(spec.store).exists()
 
 
+@pytest.mark.slow
 def test_another_identity_is_refused_without_torch_where_the_options_say_it(make_spec: MakeSpec) -> None:
     extract(make_spec())
     told = refused_without_torch("extract", make_spec(dtype="float32", layers="0-1", bos="prepend"))

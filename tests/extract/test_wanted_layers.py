@@ -44,7 +44,9 @@ def block_calls(monkeypatch: pytest.MonkeyPatch) -> list[set[int]]:
     return calls
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma", "gemma4_text", "mamba"])
+@pytest.mark.parametrize(
+    "family", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "gemma", "gemma4_text", "mamba"))]
+)
 @pytest.mark.parametrize(("layers", "last"), [("0", 1), ("1", 1), ("0,2", 2)])
 def test_stored_layers_are_the_same_bytes_as_those_of_a_whole_forward(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, block_calls: list[set[int]], family: str, layers: str,

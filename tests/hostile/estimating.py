@@ -1,11 +1,11 @@
 """A process that estimates beside a test, and waits where it is told to."""
 
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
+from forked import CONTEXT, started
 from known_store import NAME
 
 from ie_store.estimators import EstimatorSpec
@@ -19,12 +19,10 @@ class Estimating:
     """The other process; it lives as long as the block."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._pipe, self._theirs = CONTEXT.Pipe()
 
     def __enter__(self) -> "Estimating":
-        self._process.start()
+        self._process = started(_serve, self._theirs)
         assert self.hears() == "ready"
         return self
 

@@ -126,6 +126,7 @@ def test_the_whole_dataset_is_read_and_estimated(store, whole):
     assert estimate(store).exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(FLIPS))
 def test_a_flipped_bit(store, whole, number):
     path, offset, bit = seeded_flips(whole, 24, padding=False)[number]

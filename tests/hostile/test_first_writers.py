@@ -48,6 +48,7 @@ def test_first_writers_of_a_new_store_do_not_refuse_each_other(new_store):
             assert [fault for name in NAMES for fault in verify_dataset(store, name).faults] == []
 
 
+@pytest.mark.slow
 def test_a_store_that_begins_between_two_looks_is_one(new_store, monkeypatch):
     store = new_store("looks")
     kind = type(open_storage(store))

@@ -100,6 +100,7 @@ def test_whole_numbers_beyond_2_to_the_53_that_do_not_merge_are_numbers():
     assert mutual_information(2**60 * (np.arange(60) % 3), np.arange(60) % 3, estimator="exact").nats == pytest.approx(np.log(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mine", "infonce", "nwj", "smile", "js", "cca"])
 def test_a_side_whose_rows_are_nearly_all_equal_is_estimated(name):
     """With three distinct rows among 60, the train rows of a fold may all be equal."""

@@ -42,6 +42,7 @@ def test_what_cannot_be_seen_is_escaped(text, shown):
     assert printable(text) == shown
 
 
+@pytest.mark.slow
 def test_no_code_point_passes_raw():
     for code in range(sys.maxunicode + 1):
         shown = printable(chr(code))

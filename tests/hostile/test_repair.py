@@ -105,6 +105,7 @@ def broken_arrays(store):
 DAMAGES = (flipped, swapped, broken_indices, broken_entry, deleted, truncated, foreign_rows, broken_arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_repair_brings_back_every_byte(store, extract, damage):
     before = tree(store)

@@ -39,6 +39,7 @@ def test_a_call_takes_the_fields_of_its_spec(name):
         assert [one.name for one in named[field].default] == list(parameters[field].default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["extract", "estimate"])
 def test_a_stage_is_called_by_the_name_of_its_package(name):
     code = (

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ie_store.plot
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,7 @@ def build(top, out):
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     built = build(ROOT, tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
@@ -41,6 +44,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
         assert not loaded, page.name
 
 
+@pytest.mark.slow
 def test_a_link_that_leads_nowhere_is_seen(tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     for name in ("mkdocs.yml", "ie_store"):

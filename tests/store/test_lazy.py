@@ -99,6 +99,7 @@ indices = st.one_of(st.integers(-3, 2), slices(3), st.lists(st.integers(0, 2), m
 rows = st.one_of(st.integers(-21, 20), slices(21), st.lists(st.integers(-21, 20), min_size=1, max_size=30))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layer=indices, position=indices, sequence=rows, hidden=st.one_of(st.integers(0, 7), slices(8)))
 def test_any_outer_index(made, layer, position, sequence, hidden):
@@ -147,6 +148,7 @@ def test_paths(made, monkeypatch):
             xr.open_dataset(path, engine="ie_store")
 
 
+@pytest.mark.slow
 def test_plain_xarray_needs_nothing_of_ours(made):
     program = (
         "import sys, xarray as xr\n"

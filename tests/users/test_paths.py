@@ -1,18 +1,13 @@
-"""The paths of a newcomer, a researcher, an xarray person and an engineer, as the pages say them, with the package as installed.
-
-The environment is new and holds a wheel of ours; torch and the other large packages are those of the environment that tests
-run in, which a line of its ``.pth`` file adds behind, so that it takes seconds. The checkout is not in it.
-"""
+"""The paths of a newcomer, a researcher, an xarray person and an engineer, as the pages say them, with an installed wheel."""
 
 import os
 import shutil
-import site
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
+from installed import environment
 from tiny_model import save_tiny_model
 from walk import steps
 
@@ -32,21 +27,7 @@ def run(*command, **options):
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
     """Folder of a new environment with a wheel of the checkout."""
-    folder = tmp_path_factory.mktemp("installed")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("ie_store", "cli"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = (sys.executable, "-m", "pip")
-    run(*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder / "wheels", source)
-    venv.create(folder / "environment", symlinks=True)
-    (wheel,) = (folder / "wheels").iterdir()
-    run(*pip, "--python", folder / "environment/bin/python", "install", "--quiet", "--no-deps", "--no-index", wheel)
-    (packages,) = (folder / "environment/lib").glob("*/site-packages")
-    (packages / "large_packages.pth").write_text("\n".join(site.getsitepackages()))
-    return folder / "environment"
+    return environment(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

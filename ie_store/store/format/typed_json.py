@@ -6,8 +6,7 @@ A value that does not fit raises `Malformed`, which says where it stands, what w
 import base64
 import math
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from reprlib import Repr
@@ -36,21 +35,27 @@ def parse(hint: Any, value: Any, path: str = "") -> Any:
     Raises:
         Malformed: the value, or one inside it, does not fit.
     """
-    origin = get_origin(hint)
+    return _parser(hint)(hint, value, path)
+
+
+@cache
+def _parser(hint: Any) -> Callable[[Any, Any, str], Any]:
+    """The function that parses values of a hint: found once, since documents have thousands of values."""
     if hint is Any:
-        return value
+        return lambda hint, value, path: value
     if is_dataclass(hint):
-        return _parse_fields(hint, value, path)
-    if origin is Literal:
-        return _require(value, any(value == known and type(value) is type(known) for known in get_args(hint)), path, hint)
-    if origin in (types.UnionType, Union):
-        return _parse_union(hint, value, path)
-    if origin is tuple:
-        return _parse_tuple(hint, value, path)
-    if origin is dict:
-        _require(value, isinstance(value, dict) and len(value) <= MOST_ITEMS, path, "an object")
-        return {key: parse(get_args(hint)[1], item, _join(path, key)) for key, item in value.items()}
-    return _parse_plain(hint, value, path)
+        return _parse_fields
+    known = {Literal: _parse_literal, types.UnionType: _parse_union, Union: _parse_union, tuple: _parse_tuple, dict: _parse_dict}
+    return known.get(get_origin(hint), _parse_plain)
+
+
+def _parse_literal(hint: Any, value: Any, path: str) -> Any:
+    return _require(value, any(value == known and type(value) is type(known) for known in get_args(hint)), path, hint)
+
+
+def _parse_dict(hint: Any, value: Any, path: str) -> dict[str, Any]:
+    _require(value, isinstance(value, dict) and len(value) <= MOST_ITEMS, path, "an object")
+    return {key: parse(get_args(hint)[1], item, _join(path, key)) for key, item in value.items()}
 
 
 def _parse_plain(hint: Any, value: Any, path: str) -> Any:
@@ -120,25 +125,17 @@ def _parse_fields(model: Any, value: Any, path: str) -> Any:
         raise Malformed(path, value, f"an object with {', '.join(lacking)}")
     if strange := sorted(value.keys() - hints.keys()):
         raise Malformed(_join(path, strange[0]), value[strange[0]], f"no such field: only {', '.join(hints)}")
-    with _named(path):
-        return model(**{name: parse(hint, value[name], _join(path, name)) for name, hint in hints.items()})
+    values = {name: parse(hint, value[name], _join(path, name)) for name, hint in hints.items()}
+    try:
+        return model(**values)
+    except (InputError, ValueError) as error:  # what a dataclass refuses by itself
+        raise Malformed(path, "a set of values that contradict each other", str(error)) from error
 
 
 @cache
 def _hints(model: type) -> dict[str, Any]:
     hints = get_type_hints(model)
     return {item.name: hints[item.name] for item in fields(model)}
-
-
-@contextmanager
-def _named(path: str) -> Iterator[None]:
-    """What a dataclass refuses by itself, as `Malformed` with its place."""
-    try:
-        yield
-    except Malformed:
-        raise
-    except (InputError, ValueError) as error:
-        raise Malformed(path, "a set of values that contradict each other", str(error)) from error
 
 
 def _join(path: str, name: str) -> str:

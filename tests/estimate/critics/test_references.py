@@ -120,6 +120,7 @@ def gaussian(num_rows, rho, size=4, seed=0):
     return x, (rho * x + math.sqrt(1 - rho**2) * rng.standard_normal((num_rows, size))).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["mine", "cca"])
 def test_sides_of_no_more_rows_than_references_keep_their_value_bit_for_bit(monkeypatch, estimator):
     x, y = gaussian(600, 0.8)
@@ -132,6 +133,7 @@ def test_sides_of_no_more_rows_than_references_keep_their_value_bit_for_bit(monk
     assert found[0].interval_nats == found[1].interval_nats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["mine", "infonce"])
 def test_a_little_above_the_truth_is_still_covered(monkeypatch, estimator):
     size, rho, references = 4, 0.7, 512

@@ -25,6 +25,7 @@ def chain(num_rows=500, size=4, layers=3):
     return slabs
 
 
+@pytest.mark.slow
 def test_a_problem_is_worth_the_same_in_a_stack_as_alone():
     slabs = chain()
     groups = np.arange(500)
@@ -84,6 +85,7 @@ def test_moments_are_numpys(monkeypatch):
             assert np.allclose(found.y.covariance, expected[4:, 4:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_information_of_many_rows_is_that_of_few(monkeypatch):
     """The same Gaussian by all columns, and by an eighth of them: within both errors, and both of the truth."""
     from ie_store.estimate.critics import scores

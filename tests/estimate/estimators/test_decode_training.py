@@ -59,6 +59,7 @@ def test_training_follows_its_seed_alone():
     assert first.nats != other.nats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_states_tell_nothing_and_nothing_trained_is_kept(seed):
     states, listed, folds, _ = pairs_of_rare_tokens(seed)

@@ -52,6 +52,7 @@ def test_critic_is_the_published_one() -> None:
     assert first.std().item() == pytest.approx((2 / (1000 + 768)) ** 0.5, rel=0.01)  # Xavier-normal
 
 
+@pytest.mark.slow
 def test_every_step_and_the_maximum() -> None:
     x, y = pairs(200)
     permutations = orders(200)

@@ -64,6 +64,7 @@ def test_the_past_is_counted_as_it_is(problem):
     assert past.num_tokens.tolist() == [len(np.unique(column)) for column in outcomes.T]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [(512, 256), (3, 64), (1, 50)])
 def test_sums_of_posteriors_are_those_of_an_independent_sampler(problem, left, tile, monkeypatch):
     monkeypatch.setattr(posterior, "TILE", {"cpu": tile})

@@ -68,6 +68,7 @@ def test_same_bytes_as_a_local_store(made, server, tmp_path):
         assert found[name] == Path(local.store, name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_all_readers_agree(store, server, dtype):
     made = make(store, dtype=dtype, layers=(0, 2)).write()
@@ -91,6 +92,7 @@ def test_all_readers_agree(store, server, dtype):
     assert np.array_equal(joined.values, ours["micro_state"].values, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_verify_describe_list_and_remove(made, server):
     report = verify_dataset(made.store, made.name)
     assert report.faults == []
@@ -123,6 +125,7 @@ def test_faults_are_found_and_written_again(made, server):
     assert server.get_object(Bucket=BUCKET, Key=key)["Body"].read() == whole
 
 
+@pytest.mark.slow
 def test_changed_objects_are_refused_and_repaired(made, server):
     key = f"{made.path}/micro/c/0/1/0".removeprefix(f"s3://{BUCKET}/")
     whole = server.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -157,6 +160,7 @@ def test_what_is_not_ours_is_not_touched(store, server):
     assert objects(server, store) == {"/photos/cat.jpg": b"cat"}
 
 
+@pytest.mark.slow
 def test_a_creation_that_failed_is_taken_up(store, monkeypatch):
     made = make(store)
     with monkeypatch.context() as broken:
@@ -166,6 +170,7 @@ def test_a_creation_that_failed_is_taken_up(store, monkeypatch):
     assert verify_dataset(made.write().store, made.name).faults == []
 
 
+@pytest.mark.slow
 def test_results(made, server):
     spec, problem = estimator_spec("cca"), Problem(level="macro", block=0, position=1)
     estimate = MIEstimate(
@@ -249,6 +254,7 @@ def test_failed_upload_leaves_nothing(store, server, parts, error):
         assert uploads(server) == []
 
 
+@pytest.mark.slow
 def test_uploads_of_killed_writers_are_swept(made, server):
     key = f"{made.path}/macro/c/0/0/1/0".removeprefix(f"s3://{BUCKET}/")
     whole = objects(server, made.path)
@@ -400,6 +406,7 @@ def test_messages_name_the_mend(server, monkeypatch):
         open_storage(f"s3://{BUCKET}/store")
 
 
+@pytest.mark.slow
 def test_a_whole_bucket_may_be_a_store(server):
     server.create_bucket(Bucket="whole")
     made = make("s3://whole").write()

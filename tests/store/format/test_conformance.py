@@ -53,6 +53,7 @@ def test_readers_agree_with_the_truth(tmp_path, dtype, chosen):
     assert_all_readers_agree(make(tmp_path / "s", dtype=dtype, **chosen).write())
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
