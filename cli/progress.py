@@ -45,7 +45,7 @@ class Stage:
         parts = [f"{self.now.done:,}/{self.now.total:,} {unit}"]
         seconds, done = self.told - self.began, self.now.done - self.first.done
         if seconds > 0 and done > 0 and not self.now.is_whole_run:
-            parts.append(f"{done / seconds:,.0f} {unit}/s")
+            parts.append(f"{done / seconds:,.0f} {unit}/s" if done >= seconds else f"{duration(seconds / done)} each")
         if seconds > 0 and self.now.num_bytes > self.first.num_bytes:
             parts.append(f"{(self.now.num_bytes - self.first.num_bytes) / seconds / 1e6:,.1f} MB/s")
         if left is not None and self.now.done < self.now.total:

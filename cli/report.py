@@ -15,7 +15,7 @@ def report(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL/CORPUS]...", help="datasets, side by side; all that have estimates by default", show_default=False
+            metavar="MODEL/CORPUS", help="datasets, side by side; all that have estimates by default", show_default=False
         ),
     ] = None,
     output: Annotated[

@@ -52,7 +52,8 @@ def layer_color(field: str = "layer", legend: alt.Legend | None = LAYER_LEGEND) 
 
 def thread(base: alt.Chart, series: str, y: alt.Y) -> alt.Chart:
     """A faint line through all values of a series, which leads the eye where layers between were not estimated."""
-    return base.mark_line(strokeWidth=1, opacity=0.6, strokeDash=[2, 4]).encode(y=y, detail=f"{series}:N")
+    found: alt.Chart = base.mark_line(strokeWidth=1, opacity=0.6, strokeDash=[2, 4]).encode(y=y, detail=f"{series}:N")
+    return found
 
 
 def layer_fill(field: str = "layer") -> alt.Fill:

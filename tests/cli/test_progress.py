@@ -47,6 +47,14 @@ def test_no_time_is_told_before_something_was_measured(clock, capsys):
     assert told(capsys) == ["estimates: 2/8 problems; mine: 21/100 steps, 7 steps/s, about 12 s left"]
 
 
+def test_slow_work_says_how_long_each_piece_takes(clock, capsys):
+    bar = ProgressBar()
+    bar(steps(1))
+    clock[0] += 60
+    bar(steps(5))
+    assert told(capsys)[-1] == "mine: 5/100 steps, 15 s each, about 23.8 min left"
+
+
 def test_the_whole_run_s_time_comes_from_what_it_says_and_runs_on(clock, capsys):
     bar = ProgressBar()
     bar(whole(2))
