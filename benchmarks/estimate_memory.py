@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 CORRELATED, CORRELATION = 64, 0.3
 ESTIMATORS = ("noise", "decode", "mine", "infonce", "nwj", "smile", "js", "cca")
-SHORT: dict[str, dict[str, Any]] = {name: {"steps": 60} for name in ("mine", "infonce", "nwj", "smile", "js")} | {
-    "noise": {"max_draws": 2048, "tolerance": 1e-9}
+SHORT: dict[str, dict[str, Any]] = {name: {"steps": 60, "folds": 1} for name in ("mine", "infonce", "nwj", "smile", "js")} | {
+    "noise": {"max_draws": 1024}
 }
 """Options of ``--short``: less of what is repeated, all that is held at once."""
 LAYERS, POSITIONS, SEPARATOR = 3, 8, 1000

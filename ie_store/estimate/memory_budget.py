@@ -51,7 +51,7 @@ def default_bytes(device: torch.device) -> int:
     most = machine_bytes() // SHARE_OF_MACHINE
     if device.type == "cpu":
         return most
-    return min(most, torch.cuda.get_device_properties(device).total_memory // SHARE_OF_DEVICE)
+    return min(most, torch.cuda.mem_get_info(device)[1] // SHARE_OF_DEVICE)
 
 
 def make_budget(num_bytes: int, items: Sequence[WorkItem], layout: StoreLayout, rows: RowsOf, threads: int) -> MemoryBudget:

@@ -111,5 +111,5 @@ def test_control_groups_limit_the_machine(tmp_path):
 def test_a_quarter_of_the_machine_is_taken_by_default(monkeypatch):
     monkeypatch.setattr(memory_budget, "machine_bytes", lambda: 4000)
     assert memory_budget.default_bytes(torch.device("cpu")) == 1000
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=1200))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (700, 1200))
     assert memory_budget.default_bytes(torch.device("cuda")) == 600

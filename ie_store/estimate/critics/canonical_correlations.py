@@ -55,6 +55,13 @@ class LinearCritic:
         """The same directions, all correlations times ``strength``."""
         return replace(self, correlations=self.correlations * strength)
 
+    def turned(self, x_basis: Tensor | None, y_basis: Tensor | None) -> "LinearCritic":
+        """The critic of rows that were given to this one in bases (dimension, direction); None: as they are."""
+        x_map, y_map = (
+            side if basis is None else basis.float() @ side for side, basis in ((self.x_map, x_basis), (self.y_map, y_basis))
+        )
+        return replace(self, x_map=x_map, y_map=y_map)
+
     @staticmethod
     def stacked(critics: Sequence["LinearCritic"]) -> "LinearCritic":
         """The critics of several problems as one."""
@@ -73,9 +80,11 @@ class LinearCritic:
 def fit_linear(rows: Rows, train: SplitPart, validation: SplitPart) -> tuple[LinearCritic, ...]:
     """One `LinearCritic` per ridge, all from one eigendecomposition per slab; which is best, the caller measures.
 
-    Problems are fitted one after the other, so that few covariances are held however many there are.
+    Problems are fitted one after the other, so that few covariances are held however many there are. Rows that are fewer than
+    their dimensions are fitted within their span, where there is nothing beside it.
     """
     pairs = rows.pairs
+    rows, bases = _within_span(rows)
     fitted_slabs: dict[int, SlabMoments] = {}
     seen_slabs: dict[int, SlabMoments] = {}
     axes: dict[int, tuple[Tensor, Tensor]] = {}
@@ -86,12 +95,21 @@ def fit_linear(rows: Rows, train: SplitPart, validation: SplitPart) -> tuple[Lin
             if slab not in axes:
                 axes[slab] = torch.linalg.eigh(moments.covariance)
         for ridge, of_ridge in zip(RIDGES, critics, strict=True):
-            of_ridge.append(_fit_problem(fitted, seen, axes[x], axes[y], ridge))
+            of_ridge.append(_fit_problem(fitted, seen, axes[x], axes[y], ridge).turned(bases[x], bases[y]))
         later = {*pairs.x[problem + 1 :], *pairs.y[problem + 1 :]}
         fitted_slabs = {slab: found for slab, found in ((x, fitted.x), (y, fitted.y), *fitted_slabs.items()) if slab in later}
         seen_slabs = {slab: found for slab, found in ((x, seen.x), (y, seen.y), *seen_slabs.items()) if slab in later}
         axes = {slab: found for slab, found in axes.items() if slab in later}
     return tuple(map(LinearCritic.stacked, critics))
+
+
+def _within_span(rows: Rows) -> tuple[Rows, list[Tensor | None]]:
+    """Rows fewer than their dimensions in bases (dimension, direction) of their spans, by slab; others as they are."""
+    if not rows.kept or rows.pairs.num_rows >= min(rows.pairs.sizes):
+        return rows, [None] * len(rows.pairs.slabs)
+    bases = [torch.linalg.qr(scores.T.double()).Q for scores in rows.kept]
+    within = tuple(scores.double() @ basis for scores, basis in zip(rows.kept, bases, strict=True))
+    return replace(rows, kept=within), list(bases)
 
 
 def _fit_problem(

@@ -1,5 +1,7 @@
 """Encoders of x and y, trained on top of the linear critic: separable, so that every step sees all pairs of its batch."""
 
+from math import inf
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,10 @@ from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
 from ie_store.estimate.critics.train import Average, Trained, fit
 from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
+from ie_store.prefixes import entropy_nats
+
+ENOUGH = 0.995
+"""Of the most that a table's critic can say, from which it is not trained. A choice: less than folds and seeds may swing by."""
 
 
 def train_encoders(
@@ -19,7 +25,8 @@ def train_encoders(
 ) -> Trained:
     """Train encoders for ``bound`` on top of ``base``; problems that are saturated keep the base as it is.
 
-    A batch of a problem that is normalised by row is trained with the contrastive loss, which is what its bound becomes.
+    So do tables that are told apart: no critic can say more than the entropy of their validation rows. A batch of a problem
+    that is normalised by row is trained with the contrastive loss, which is what its bound becomes.
     """
     generator = torch.Generator().manual_seed(seed)
     pairs = rows.pairs
@@ -48,6 +55,7 @@ def train_encoders(
         batch_loss,
         validate,
         active=~base.saturated,
+        enough_nats=ENOUGH * entropy_nats(validation.probabilities.cpu().numpy()) if validation.is_weighted else inf,
         steps=options.steps,
         learning_rate=options.learning_rate,
         on_step=lambda step: on_progress(Progress(stage=bound, done=step, total=options.steps, unit="steps")),

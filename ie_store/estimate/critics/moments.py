@@ -38,14 +38,14 @@ def pair_moments(rows: Rows, side: SplitPart, problem: int, known: dict[int, Sla
     """The moments of one problem on a side, in one pass over its rows; of slabs that are ``known``, by number, they are taken."""
     pairs = rows.pairs
     x, y = pairs.x[problem], pairs.y[problem]
-    widths = {slab: pairs.slabs[slab].width for slab in (x, y)}
+    widths = {slab: rows.width(slab) for slab in (x, y)}
     sums = {slab: torch.zeros(width, dtype=torch.float64, device=pairs.device) for slab, width in widths.items()}
     squares = {
         slab: torch.zeros(width, width, dtype=torch.float64, device=pairs.device)
         for slab, width in widths.items()
         if slab not in known
     }
-    cross = torch.zeros(*pairs.sizes, dtype=torch.float64, device=pairs.device)
+    cross = torch.zeros(widths[x], widths[y], dtype=torch.float64, device=pairs.device)
     dtype = torch.float64 if len(side.rows) <= MOST_ROWS_IN_FLOAT64 else torch.float32
     at_once = max(1, VALUES_AT_ONCE // sum(slab.width for slab in pairs.slabs))
     for index, weights in zip(side.rows.split(at_once), side.probabilities.split(at_once), strict=True):

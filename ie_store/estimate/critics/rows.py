@@ -76,6 +76,10 @@ class Rows:
     kept: tuple[Tensor, ...] = ()
     """(row, dimension) those of every slab, where they are few."""
 
+    def width(self, slab: int) -> int:
+        """Dimensions of one slab's scores."""
+        return self.kept[slab].shape[1] if self.kept else self.pairs.slabs[slab].width
+
     def of_slab(self, slab: int, index: Tensor) -> Tensor:
         """Normal scores (row, dimension) of rows ``index`` (row,) in one slab."""
         if self.kept:

@@ -6,6 +6,7 @@ value, and ends when that has ceased to rise. So what meets in a stack changes a
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -71,22 +72,25 @@ def fit(
     steps: int,
     learning_rate: float,
     patience: int = PATIENCE,
+    enough_nats: float = inf,
     on_step: Callable[[int], None],
 ) -> Trained:
     """Minimise ``batch_loss(parameters, step)`` (problem,) and keep what ``validate(parameters)`` (problem,) likes best.
 
     The untrained parameters count as a candidate, so that training never makes the validation value worse. Problems that are
-    not ``active`` (problem,) are left as they are.
+    not ``active`` (problem,) are left as they are, and so are those that validation likes by ``enough_nats`` untrained.
     """
     for tensor in parameters.values():
         tensor.requires_grad_()
-    optimiser = torch.optim.AdamW(parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
     average = {name: tensor.detach().clone() for name, tensor in parameters.items()}
     best = {name: tensor.clone() for name, tensor in average.items()}
     best_nats = validate(average)
     best_step = torch.zeros_like(best_nats, dtype=torch.int64)
     history = [best_nats]
     last_rise, risen_to, taken = torch.zeros_like(best_step), best_nats, torch.zeros_like(best_step)
+    active = active & (best_nats < enough_nats)
+    if bool(active.any()):
+        optimiser = torch.optim.AdamW(parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
     for step in range(1, steps + 1 if bool(active.any()) else 1):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)

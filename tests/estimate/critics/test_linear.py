@@ -125,3 +125,22 @@ def test_the_factorised_first_layer_is_the_published_one():
     for layer in range(1, 10):
         values = torch.nn.functional.leaky_relu(values) @ network[f"weight{layer}"] + network[f"bias{layer}"]
     assert torch.allclose(pair_scores(network, part_x + part_y), values[..., 0], atol=1e-12)
+
+
+def test_fewer_rows_than_dimensions_are_fitted_within_their_span(monkeypatch):
+    from ie_store.estimate.critics import canonical_correlations
+
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(20, 64, generator=generator)
+    y = torch.tanh(x @ torch.randn(64, 48, generator=generator) / 8)
+    fold = make_folds(np.arange(600), np.arange(600) % 20, 2, 0)[0]
+    rows = score_rows(PairedSlabs.of([x], [y]), fold.train)
+    within = fit_linear(rows, fold.train, fold.validation)
+    monkeypatch.setattr(canonical_correlations, "_within_span", lambda rows: (rows, [None, None]))
+    whole = fit_linear(rows, fold.train, fold.validation)
+    everything = rows.at(torch.arange(20))
+    for few, many in zip(within, whole, strict=True):
+        assert few.x_map.shape == (1, 64, 20)
+        assert torch.allclose(few.correlations, many.correlations[:, :20], atol=1e-3)
+        found, expected = (critic.weakened(0.8).factors(*everything) for critic in (few, many))
+        assert torch.allclose(found.against(found), expected.against(expected), atol=0.02)

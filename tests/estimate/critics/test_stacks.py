@@ -99,3 +99,21 @@ def test_information_of_many_rows_is_that_of_few(monkeypatch):
         monkeypatch.setattr(scores, "MOST_REFERENCES", references)
         (found,) = cross_fit(pairs, SPEC, groups=np.arange(2000))
         assert abs(found.nats - truth) < 2.5 * found.standard_error_nats + 0.05 * truth
+
+
+def test_a_table_that_is_told_apart_already_is_not_trained(monkeypatch):
+    """Its value is nearly the entropy, the most there is; training adds next to nothing."""
+    from ie_store.estimate.critics import encoders
+
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(20, 30, generator=generator)
+    row_of_sequence = np.arange(1000) % 20
+    arguments = {"groups": np.arange(1000), "row_of_sequence": row_of_sequence}
+    pairs = PairedSlabs.of([x], [torch.tanh(x @ torch.randn(30, 30, generator=generator))])
+    (alone,) = cross_fit(pairs, SPEC, **arguments)
+    assert alone.diagnostics["steps"] == 0
+    assert alone.nats == pytest.approx(math.log(20), rel=0.005)
+    monkeypatch.setattr(encoders, "ENOUGH", 1.0)
+    (trained,) = cross_fit(pairs, SPEC, **arguments)
+    assert trained.diagnostics["steps"] > 0
+    assert alone.nats == pytest.approx(trained.nats, rel=0.005)
