@@ -29,10 +29,12 @@ demo: $(VENV)/.demo
 	say ie-store show demo-store smollm2/country10 --against smollm2-random/country10; \
 	say ie-store report demo-store smollm2/country10 smollm2-random/country10 -o demo-report.html; \
 	printf '\nNext:\n'; \
+	printf '  open demo-report.html in a browser: pictures, their tables, and what every number comes from\n'; \
 	printf '  source .venv/bin/activate\n'; \
-	printf '  ie-store info demo-store smollm2/country10\n'; \
 	printf '  ie-store show demo-store smollm2/country10 --all\n'; \
-	printf '  python -c "import xarray as xr; print(xr.open_zarr(\047demo-store/smollm2/country10\047, consolidated=False))"\n'
+	printf '  ie-store info demo-store smollm2/country10\n'; \
+	printf '  python -c "import ie_store; print(ie_store.open_store(\047demo-store\047, \047smollm2/country10\047))"\n'; \
+	printf '  docs/index.md: the same with text of your own; docs/howto/ and notebooks/ go on from there\n'
 
 test: $(VENV)/.test
 	$(MAKE) lint

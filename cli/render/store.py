@@ -6,7 +6,7 @@ from ie_store.printable import printable
 
 from .extract import audit
 from .own_variables import own_variables
-from .text import add_row, console, facts, make_table, say, size
+from .text import facts, say, size
 
 MARK = "|"
 """Between the tokens of a row that is shown."""
@@ -19,28 +19,35 @@ if TYPE_CHECKING:
 
 
 def datasets(summaries: "list[DatasetSummary]", damaged: "list[DamagedDataset]") -> None:
-    """The datasets of a store, a line each."""
-    table = make_table()
-    table.add_column("dataset", no_wrap=True)
-    table.add_column("model", overflow="fold")
-    table.add_column("sequences", justify="right")
-    for heading in ("positions x layers x hidden", "dtype", "on disk", "state", "written", "by", "ie-store"):
-        table.add_column(heading)
-    for one in summaries:
-        shape = f"{one.num_positions} x {one.num_layers} x {one.hidden_size}"
-        state = "complete" if one.complete else "incomplete"
-        facts_of = (f"{one.num_sequences:,}", shape, one.stored_dtype, size(one.disk_bytes), state)
-        add_row(
-            table, one.name, one.model, *facts_of, (one.written or "-")[:10], one.user or "-", one.versions.get("ie-store", "-")
-        )
+    """The datasets of a store, two lines each: what it is and whose, then what made it."""
+    rows = [_line(one) for one in summaries]
+    if rows:
+        widths = [max(len(printable(row[place])) for row in (HEADINGS, *rows)) for place in range(len(HEADINGS))]
+        say((_padded(HEADINGS, widths), "bold"))
+    for one, row in zip(summaries, rows, strict=True):
+        say(_padded(row, widths))
+        state = "complete" if one.complete else f"incomplete: {one.incomplete_reason or 'still being written, or stopped'}"
+        version = one.versions.get("ie-store", "-")
+        say((f"    {one.model}, hidden size {one.hidden_size}, {one.stored_dtype}, ie-store {version}, {state}", "dim"))
     for broken in damaged:
-        add_row(table, broken.name, "", "", "", "", "", "damaged", "", "", "")
-    if table.row_count:
-        console.print(table)
-    else:
+        say(f"{broken.name}  damaged: {broken.fault}")
+    if not rows and not damaged:
         say("no datasets yet: ie-store extract makes one")
-    for broken in damaged:
-        say(f"{broken.name}: {broken.fault}")
+
+
+HEADINGS = ("dataset", "sequences", "layers", "positions", "on disk", "written", "by")
+
+
+def _line(one: "DatasetSummary") -> tuple[str, ...]:
+    counts = (f"{count:,}" for count in (one.num_sequences, one.num_layers, one.num_positions))
+    return one.name, *counts, size(one.disk_bytes), (one.written or "-")[:10], one.user or "-"
+
+
+def _padded(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Cells in their columns; numbers stand right."""
+    name, *numbers, written, user = (printable(cell) for cell in cells)
+    right = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=False))
+    return " ".join([f"{name:<{widths[0]}}", *right, f"{written:<{widths[-2]}}", user])
 
 
 def description(found: dict[str, Any]) -> None:

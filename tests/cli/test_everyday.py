@@ -104,6 +104,7 @@ def test_defaults_come_from_the_environment(made, monkeypatch):
 def test_ls_says_when_by_whom_and_with_what(several):
     shown = ie_store("ls", several).stdout
     assert all(text in shown for text in ("2026-01-03", "ada", "bob", "0.1.0"))
+    assert max(map(len, shown.splitlines())) <= 80
     first = ie_store_json("ls", several)["datasets"][0]
     assert (first["written"], first["user"]) == ("2026-01-03T00:00:00+00:00", "ada")
     assert first["versions"] == {"ie-store": "0.1.0", "torch": "2.13"}
