@@ -7,7 +7,6 @@ devices, and numpy of one that was not fetched. Code that asks for the type of d
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -104,7 +103,7 @@ def pretend_cuda() -> Iterator[torch.device]:
             is_available=lambda: True,
             device_count=lambda: 1,
             get_device_name=lambda device: "pretended",
-            get_device_properties=lambda device: SimpleNamespace(total_memory=2**34),
+            mem_get_info=lambda device=None: (2**34, 2**34),
             synchronize=lambda device=None: None,
         ),
         mock.patch.object(ThreadPoolExecutor, "submit", _submit_with_the_mode),
