@@ -37,6 +37,8 @@ LEAST, MOST = -80.0, 80.0
 """exp of what is in between is a normal float32 number, with any weight."""
 NOTHING = 25.0
 """-ln of the share of a posterior that may be left out: far below float32 rounding."""
+FEW = 0.5
+"""Share of the draws up to which it pays to take them out of a tile."""
 TILES_IN_FLOAT32 = 16
 """Tiles whose sums are added in float32."""
 
@@ -54,6 +56,8 @@ class _Level:
     terms: Tensor
     """(1, draw) of the weights times e a"""
     past: PastEntropies | None
+    is_for_few: bool
+    """Whether draws that a tile does not touch may be left out, here and at all smaller levels: none has a past."""
 
 
 def _levels(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequence[float], partial: Tensor) -> list[_Level]:
@@ -73,6 +77,7 @@ def _levels(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequenc
             sums=partial[number, :2],
             terms=partial[number, 2:],
             past=past(sigmas[number]),
+            is_for_few=outcomes.past is None or sigmas[number] < min(sigmas_of_past),
         )
         for number in sorted(range(len(sigmas)), key=lambda number: -sigmas[number])
     ]
@@ -187,22 +192,40 @@ def _entropies(
 
 
 def _add_tile(levels: list[_Level], room: _Room, logged: Tensor, rows: slice, negligible: float, tested: int) -> int:
-    """Add what a tile gives to each level until it is negligible; give how many it was needed at.
+    """Add what a tile gives to each level; give how many levels it was needed at.
 
-    Levels fall, and no distance is below 0: what is negligible at one is so at all that follow. Neighbouring tiles mostly need
-    the same levels, so only from the level ``tested`` on is looked.
+    Levels fall, and no distance is below 0: what is negligible at one is so at all that follow. So the first of them that
+    touches few draws is where the rest is left to those draws. Neighbouring tiles mostly need the same levels: only from the
+    level ``tested`` on is looked.
     """
     a, e, of_weights = room.a, room.e, logged[:1]
     for place, level in enumerate(levels):
         torch.mm(level.factors, room.flat_products, out=room.flat_a)
-        if place >= tested and a.amax().item() < negligible:
-            return place
+        if place >= tested and level.is_for_few:
+            touched = torch.nonzero(a.amax(dim=0) >= negligible)[:, 0]
+            if len(touched) <= FEW * a.shape[1]:
+                _add_touched(levels[place:], room, logged, touched, negligible)
+                return place + (len(touched) > 0)
         torch.exp(a.clamp_(LEAST, MOST), out=e)
         level.sums.addmm_(logged, e)
         level.terms.addmm_(of_weights, a.mul_(e))
         if level.past is not None:
             level.past.add(torch.mul(e, of_weights.T, out=a), rows)
     return len(levels)
+
+
+def _add_touched(levels: list[_Level], room: _Room, logged: Tensor, touched: Tensor, negligible: float) -> None:
+    """Add what a tile gives to the ``touched`` (touched,) draws, at each level until it is negligible."""
+    if len(touched) == 0:
+        return
+    products = torch.stack([product.index_select(1, touched) for product in room.products])
+    for level in levels:
+        a = (level.factors @ products.view(2, -1)).view(products.shape[1:])
+        if float(a.amax()) < negligible:
+            return
+        e = a.clamp_(LEAST, MOST).exp()
+        level.sums.index_add_(1, touched, logged @ e)
+        level.terms.index_add_(1, touched, logged[:1] @ a.mul_(e))
 
 
 def _negligible(outcomes: Outcomes, index: Tensor) -> float:
