@@ -12,7 +12,7 @@ import argparse
 import json
 import resource
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,9 @@ def stored(dataset: str, layer: int) -> tuple[Tensor, NDArray[np.integer]]:
     return torch.from_numpy(slab[order]), reader.tokens[order]
 
 
-def seconds_of_products(slab: Tensor, num_draws: int) -> float:
-    """The two products alone, tile by tile over all rows, as many as the draws take, in as many threads."""
+def seconds_of_products(slab: Tensor, num_draws: int) -> tuple[float, float]:
+    """The two products alone, tile by tile over all rows, as many as the draws take, in as many threads: by the clock, and
+    of the processor."""
     height, width = TILE["cpu"]
     states = torch.nn.functional.pad(slab.float(), (0, 2))
 
@@ -75,10 +76,10 @@ def seconds_of_products(slab: Tensor, num_draws: int) -> float:
                 torch.mm(states[top : top + height], side.T, out=product)
 
     repeats, tried = -(-num_draws // width), 8
-    started = perf_counter()
+    started, processor = perf_counter(), process_time()
     for _ in each_on_one_thread(multiply, range(tried), slab.device):
         pass
-    return (perf_counter() - started) * repeats / tried
+    return (perf_counter() - started) * repeats / tried, (process_time() - processor) * repeats / tried
 
 
 def peak_mib() -> float:
@@ -90,15 +91,15 @@ def measure(slab: Tensor, tokens: NDArray[np.integer], max_draws: int) -> dict[s
     """Seconds, ratio and memory of one slab."""
     num_rows, columns = slab.shape
     weights, options = np.ones(num_rows), NoiseOptions(max_draws=max_draws)
-    before, started = peak_mib(), perf_counter()
+    before, started, processor = peak_mib(), perf_counter(), process_time()
     curve = noise_curve(slab, weights, options, error=0.04)
-    seconds = perf_counter() - started
+    seconds, processor_seconds = perf_counter() - started, process_time() - processor
     memory = peak_mib() - before
     past = past_of(tokens, common_prefix_lengths(tokens), tokens.shape[1] - 1)
     started = perf_counter()
     noise_curve(slab, weights, options, error=0.04, past=past)
     with_past = perf_counter() - started
-    products = seconds_of_products(slab, curve.num_draws)
+    products, products_processor = seconds_of_products(slab, curve.num_draws)
     at = options.sigmas.index(options.sigma)
     return {
         "rows": num_rows,
@@ -111,6 +112,9 @@ def measure(slab: Tensor, tokens: NDArray[np.integer], max_draws: int) -> dict[s
         "seconds": seconds,
         "products_seconds": products,
         "ratio": seconds / products,
+        "processor_seconds": processor_seconds,
+        "products_processor_seconds": products_processor,
+        "processor_ratio": processor_seconds / products_processor,
         "with_past_seconds": with_past,
         "memory_mib": memory,
     }

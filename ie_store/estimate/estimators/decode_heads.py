@@ -25,6 +25,9 @@ MOST_ONE_HOT = 64
 """Tokens of a position up to which one-hot heads are tried: beyond, most are rare, and shared heads are better and cheaper."""
 LEAST_SPREAD = 1e-5
 """Relative spread below which norms or frequencies are all the same."""
+DOUBTED_ROWS = 1.0
+"""Validation rows' worth of doubt: so much of each row's weight falls on all tokens by their frequency. Rows that are all told
+apart would ask for ever larger coefficients."""
 LEAST_WITHIN = 1e-4
 """Least share of variance within tokens: train rows that are told apart without error say nothing finer."""
 
@@ -86,7 +89,7 @@ def _candidates(variances: Tensor, column: Column, seen: Seen) -> Iterator[Head]
     if len(column.log_shares) <= MOST_ONE_HOT:
         for ridge in RIDGES:
             penalised = (variances + ridge * units).double()
-            weights, norms = _one_hot(seen.sums.double(), seen.shares.double(), penalised)
+            weights, norms = one_hot(seen.sums.double(), seen.shares.double(), penalised)
             yield Head(column=column, weights=weights, features=None, norms=norms, coefficients=nothing, validation_nats=0.0)
     features = column.features - seen.shares @ column.features
     products = seen.sums.T @ features
@@ -101,7 +104,7 @@ def _candidates(variances: Tensor, column: Column, seen: Seen) -> Iterator[Head]
         )
 
 
-def _one_hot(sums: Tensor, shares: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+def one_hot(sums: Tensor, shares: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
     """Linear discriminant weights (dimension, token) and norms (token,), from the covariance of all rows by Woodbury."""
     roots = shares.clamp_min(1e-12).sqrt()
     between = sums / roots[:, None]
@@ -123,13 +126,15 @@ def calibrate(design: Design, head: Head) -> Head:
     products = head.products(design.validation_states)
     units = torch.cat([products.std()[None], fixed.std(dim=0)]).nan_to_num(0).clamp_min(1e-12)
     products, fixed = products / units[0], fixed / units[1:]
+    shares, doubt = column.log_shares.exp(), DOUBTED_ROWS / len(tokens)
     own = torch.cat([products.gather(1, tokens[:, None]), fixed[tokens]], dim=1)
+    own = own.lerp(torch.cat([(products @ shares)[:, None], (shares @ fixed).expand(len(tokens), -1)], dim=1), doubt)
 
     def objective(coefficients: Tensor) -> tuple[float, Tensor, Tensor]:
         scores = coefficients[0] * products + (fixed @ coefficients[1:] + column.log_shares)
-        log_q = scores - scores.logsumexp(dim=1, keepdim=True)
-        gains = log_q.gather(1, tokens[:, None])[:, 0] - column.log_shares[tokens]
-        q = log_q.exp_()
+        log_sums = scores.logsumexp(dim=1)
+        gains = own @ coefficients - log_sums
+        q = scores.sub_(log_sums[:, None]).exp_()
         of_product = q * products
         means = torch.cat([of_product.sum(dim=1, keepdim=True), q @ fixed], dim=1)
         second = torch.empty((3, 3), device=q.device)

@@ -14,7 +14,8 @@ Close outcomes have a small distance that is the difference of large numbers whe
 the drawn one: a far outcome that is not close to it does not count. So draws beyond a norm are computed in float64.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -34,6 +35,61 @@ FLOAT32_ERROR = 1e-3
 """Most that rounding may do to one a_j in float32, far above what is typical; beyond it float64 is taken."""
 LEAST, MOST = -80.0, 80.0
 """exp of what is in between is a normal float32 number, with any weight."""
+NOTHING = 25.0
+"""-ln of the share of a posterior that may be left out: far below float32 rounding."""
+FEW = 0.5
+"""Share of the draws up to which it pays to take them out of a tile."""
+TILES_IN_FLOAT32 = 16
+"""Tiles whose sums are added in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """A noise level, and its sums over the last tiles."""
+
+    number: int
+    sigma: float
+    factors: Tensor
+    """(1, 2) of the two products"""
+    sums: Tensor
+    """(2, draw) of e, times the weights and times these and their logarithms"""
+    terms: Tensor
+    """(1, draw) of the weights times e a"""
+    past: PastEntropies | None
+    is_for_few: bool
+    """Whether draws that a tile does not touch may be left out, here and at all smaller levels: none has a past."""
+
+
+def _levels(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequence[float], partial: Tensor) -> list[_Level]:
+    """Levels, the largest first, that add to ``partial`` (level, 3, draw); views are made once, since tiles are small."""
+    device, num_draws = partial.device, partial.shape[2]
+
+    def past(sigma: float) -> PastEntropies | None:
+        if outcomes.past is None or sigma not in sigmas_of_past:
+            return None
+        return PastEntropies(outcomes.past, num_draws, device)
+
+    return [
+        _Level(
+            number=number,
+            sigma=sigmas[number],
+            factors=torch.tensor([[sigmas[number] ** -2, 1 / sigmas[number]]], device=device),
+            sums=partial[number, :2],
+            terms=partial[number, 2:],
+            past=past(sigmas[number]),
+            is_for_few=outcomes.past is None or sigmas[number] < min(sigmas_of_past),
+        )
+        for number in sorted(range(len(sigmas)), key=lambda number: -sigmas[number])
+    ]
+
+
+class _Room:
+    """What the tiles of one height are computed in, one after the other."""
+
+    def __init__(self, height: int, num_draws: int, device: torch.device) -> None:
+        room = torch.empty((4, height, num_draws), device=device)
+        self.products, self.a, self.e = room[:2].unbind(), room[2], room[3]
+        self.flat_products, self.flat_a = room[:2].view(2, -1), room[2].view(1, -1)
 
 
 def posterior_entropies(
@@ -108,49 +164,73 @@ def _entropies(
 ) -> NDArray[np.float64]:
     """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
     device, height, num_outcomes = index.device, TILE[_kind(outcomes)][0], len(outcomes.extended)
-    sides, num_levels = _sides(outcomes, index, noise, dtype), len(sigmas)
-    factors = torch.tensor([(sigma**-2, 1 / sigma) for sigma in sigmas], device=device)
-    sums = torch.zeros((2 * num_levels, 2, len(index)), dtype=torch.float64, device=device)
-    pasts: dict[int, PastEntropies] = {}
-    if outcomes.past is not None:
-        pasts = {sigmas.index(sigma): PastEntropies(outcomes.past, len(index), device) for sigma in sigmas_of_past}
+    sides, negligible = _sides(outcomes, index, noise, dtype), _negligible(outcomes, index)
+    sums = torch.zeros((len(sigmas), 3, len(index)), dtype=torch.float64, device=device)
+    partial = torch.zeros_like(sums, dtype=torch.float32)
+    levels = _levels(outcomes, sigmas, sigmas_of_past, partial)
     starts = range(0, num_outcomes, height)
     firsts = torch.searchsorted(index, torch.tensor([*starts, num_outcomes], device=device)).tolist()
-    room = torch.empty(0, device=device)
-    for top, first, last in zip(starts, firsts, firsts[1:], strict=False):
-        rows = slice(top, min(top + height, num_outcomes))
-        if len(room) == 0 or room.shape[1] != rows.stop - top:
-            room = torch.empty((2 + 2 * num_levels, rows.stop - top, len(index)), device=device)
-        products = room[:2]
+    num_needed, room = 0, _Room(min(height, num_outcomes), len(index), device)
+    for number, top in enumerate(starts):
+        rows, first, last = slice(top, min(top + height, num_outcomes)), firsts[number], firsts[number + 1]
+        if rows.stop - top < len(room.a):
+            room = _Room(rows.stop - top, len(index), device)
         tile, logged = outcomes.tile(rows, dtype), outcomes.logged[:, rows]
-        for side, product in zip(sides, products, strict=True):
+        for side, product in zip(sides, room.products, strict=True):
             _multiply(tile, side, product)
             if last > first:  # the drawn ones themselves
                 product[index[first:last] - top, torch.arange(first, last, device=device)] = 0.0
-        skipped = _num_negligible(factors, products, pasts)
-        if skipped == num_levels:
-            continue
-        e, a = room[2 + skipped : 2 + num_levels], room[2 + num_levels + skipped :]
-        torch.mm(factors[skipped:], products.view(2, -1), out=a.view(len(a), -1)).clamp_(LEAST, MOST)
-        torch.exp(a, out=e)
-        a.mul_(e)
-        for level, past in pasts.items():
-            past.add(e[level - skipped] * logged[0, :, None], rows)
-        for first_sum, terms in ((skipped, e), (num_levels + skipped, a)):
-            sums[first_sum : first_sum + len(terms)] += torch.bmm(logged.expand(len(terms), -1, -1), terms)
-    total, of_weights, of_terms = sums[:num_levels, 0], sums[:num_levels, 1], sums[num_levels:, 0]
+        num_needed = _add_tile(levels, room, logged, rows, negligible, num_needed - 1)
+        if (number + 1) % TILES_IN_FLOAT32 == 0:
+            sums += partial
+            partial.zero_()
+    total, of_weights, of_terms = (sums + partial).unbind(dim=1)
     found = total.log() - (of_weights + of_terms) / total
-    of_past = [past.entropies(found[level], total[level]) for level, past in pasts.items()]
+    pasts = {level.sigma: level.past.entropies(found[level.number], total[level.number]) for level in levels if level.past}
+    of_past = [pasts[sigma] for sigma in sigmas_of_past if sigma in pasts]
     return torch.cat([found, *of_past]).T.clamp_(min=0.0).cpu().numpy()
 
 
-def _num_negligible(factors: Tensor, products: Tensor, pasts: Container[int]) -> int:
-    """How many of the lowest noise levels a tile adds nothing to: at most exp(`LEAST`) of each outcome's weight."""
-    exponents = (factors @ products.flatten(1).amax(dim=1)).tolist()  # each at least the largest of the tile
-    for level, exponent in enumerate(exponents):
-        if exponent > LEAST or level in pasts:
-            return level
-    return len(exponents)
+def _add_tile(levels: list[_Level], room: _Room, logged: Tensor, rows: slice, negligible: float, tested: int) -> int:
+    """Add what a tile gives to each level; give how many levels it was needed at.
+
+    Levels fall, and no distance is below 0: what is negligible at one is so at all that follow. So the first of them that
+    touches few draws is where the rest is left to those draws. Neighbouring tiles mostly need the same levels: only from the
+    level ``tested`` on is looked.
+    """
+    a, e, of_weights = room.a, room.e, logged[:1]
+    for place, level in enumerate(levels):
+        torch.mm(level.factors, room.flat_products, out=room.flat_a)
+        if place >= tested and level.is_for_few:
+            touched = torch.nonzero(a.amax(dim=0) >= negligible)[:, 0]
+            if len(touched) <= FEW * a.shape[1]:
+                _add_touched(levels[place:], room, logged, touched, negligible)
+                return place + (len(touched) > 0)
+        torch.exp(a.clamp_(LEAST, MOST), out=e)
+        level.sums.addmm_(logged, e)
+        level.terms.addmm_(of_weights, a.mul_(e))
+        if level.past is not None:
+            level.past.add(torch.mul(e, of_weights.T, out=a), rows)
+    return len(levels)
+
+
+def _add_touched(levels: list[_Level], room: _Room, logged: Tensor, touched: Tensor, negligible: float) -> None:
+    """Add what a tile gives to the ``touched`` (touched,) draws, at each level until it is negligible."""
+    if len(touched) == 0:
+        return
+    products = torch.stack([product.index_select(1, touched) for product in room.products])
+    for level in levels:
+        a = (level.factors @ products.view(2, -1)).view(products.shape[1:])
+        if float(a.amax()) < negligible:
+            return
+        e = a.clamp_(LEAST, MOST).exp()
+        level.sums.index_add_(1, touched, logged @ e)
+        level.terms.index_add_(1, touched, logged[:1] @ a.mul_(e))
+
+
+def _negligible(outcomes: Outcomes, index: Tensor) -> float:
+    """The a_j below which all outcomes together are at most exp(-`NOTHING`) of any draw's own one, which has a_i = 0."""
+    return max(LEAST, float((outcomes.weights[index].min() / len(outcomes.weights)).log()) - NOTHING)
 
 
 def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:

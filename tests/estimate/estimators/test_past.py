@@ -207,5 +207,5 @@ def test_psi_of_ordered_selections_is_as_published(names, shots, psi_bits):
     )  # fmt: skip
     index = PrefixIndex(tokens, np.unique(tokens).astype(np.int32), corpus, 2)
     found = exact_values(index, layout, corpus)[Problem(level="macro", block=1, position=2 * shots - 1)].diagnostics
-    assert found["psi_nats"] / NATS_PER_BIT == pytest.approx(psi_bits, abs=5e-4)
+    assert found["psi_nats"] == pytest.approx(np.log(len(rows)) - lone, abs=1e-6)
     assert found["total_correlation_nats"] == -found["psi_nats"]
