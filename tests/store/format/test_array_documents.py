@@ -164,6 +164,18 @@ def test_chunks_lie_within_the_file_and_are_no_longer_than_a_chunk_can_be(chunk,
         shard_index.require_within(index, num_bytes, 100, "here")
 
 
+def test_a_chunk_may_fill_a_file_up_to_its_index_and_no_further():
+    """A grid of 2 x 3 has an index of 6 x 16 + 4 = 100 bytes; a chunk of 100 is encoded in at most 116."""
+    index = shard_index.empty_index((2, 3))
+    index[1, 2] = (0, 116)
+    shard_index.require_within(index, 216, 100, "here")
+    with pytest.raises(StoreError, match=r"a chunk of 116 bytes at byte 0; .* the chunks end at byte 115"):
+        shard_index.require_within(index, 215, 100, "here")
+    index[0, 1], index[1, 0] = (1, 116), (2, 116)
+    with pytest.raises(StoreError, match="a chunk of 116 bytes at byte 1; "):
+        shard_index.require_within(index, 216, 100, "here")
+
+
 def test_no_file_of_ours_is_longer_than_the_most():
     index = index_of(*((place * 128, 116) for place in range(3)))
     whole = shard_index.end_of_chunks(index) + shard_index.index_bytes((3,))
