@@ -25,9 +25,9 @@ MOST_ONE_HOT = 64
 """Tokens of a position up to which one-hot heads are tried: beyond, most are rare, and shared heads are better and cheaper."""
 LEAST_SPREAD = 1e-5
 """Relative spread below which norms or frequencies are all the same."""
-DOUBTED_ROWS = 1.0
-"""Validation rows' worth of doubt: so much of each row's weight falls on all tokens by their frequency. Rows that are all told
-apart would ask for ever larger coefficients."""
+DOUBT = 1e-3
+"""Share of each validation row's weight that falls on all tokens by their frequency: rows that are all told apart would ask for
+ever larger coefficients."""
 LEAST_WITHIN = 1e-4
 """Least share of variance within tokens: train rows that are told apart without error say nothing finer."""
 
@@ -49,8 +49,10 @@ class Head:
 
     def products(self, rows: Tensor) -> Tensor:
         """(row, token) before the coefficients."""
-        turned: Tensor = rows @ self.weights
-        return turned if self.features is None else torch.matmul(turned, self.features.T)
+        if self.features is None:
+            return torch.matmul(rows, self.weights)
+        found: Tensor = torch.linalg.multi_dot([rows, self.weights, self.features.T])  # in the cheaper order
+        return found
 
     def scores(self, rows: Tensor) -> Tensor:
         """f (row, token) of states ``rows`` (row, dimension) of the design."""
@@ -126,9 +128,9 @@ def calibrate(design: Design, head: Head) -> Head:
     products = head.products(design.validation_states)
     units = torch.cat([products.std()[None], fixed.std(dim=0)]).nan_to_num(0).clamp_min(1e-12)
     products, fixed = products / units[0], fixed / units[1:]
-    shares, doubt = column.log_shares.exp(), DOUBTED_ROWS / len(tokens)
+    shares = column.log_shares.exp()
     own = torch.cat([products.gather(1, tokens[:, None]), fixed[tokens]], dim=1)
-    own = own.lerp(torch.cat([(products @ shares)[:, None], (shares @ fixed).expand(len(tokens), -1)], dim=1), doubt)
+    own = own.lerp(torch.cat([(products @ shares)[:, None], (shares @ fixed).expand(len(tokens), -1)], dim=1), DOUBT)
 
     def objective(coefficients: Tensor) -> tuple[float, Tensor, Tensor]:
         scores = coefficients[0] * products + (fixed @ coefficients[1:] + column.log_shares)
