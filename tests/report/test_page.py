@@ -75,6 +75,7 @@ def test_the_file_is_small_and_complete(written):
 def test_texts_of_strangers_stay_texts(planted):
     page = planted.read_text()
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", page.replace("\t", ""))
+    assert ">Variables of your own</h2>" in page
     own = re.sub(r"<script>.*?</script>", "", page, count=1, flags=re.S)
     assert "<img" not in own
     assert own.count("<script") == own.count("</script>")
@@ -123,6 +124,7 @@ def test_one_dataset_alone_has_no_side_by_side(written, tmp_path):
     assert result.exit_code == 0
     page = (tmp_path / "one.html").read_text()
     assert "Side by side" not in page
+    assert "Variables of your own" not in page
     assert page.count("<figure") == 6
 
 
