@@ -107,9 +107,9 @@ def test_a_table_that_is_told_apart_already_is_not_trained(monkeypatch):
 
     generator = torch.Generator().manual_seed(6)
     x = torch.randn(20, 30, generator=generator)
-    row_of_sequence = np.arange(1000) % 20
-    arguments = {"groups": np.arange(1000), "row_of_sequence": row_of_sequence}
-    pairs = PairedSlabs.of([x], [torch.tanh(x @ torch.randn(30, 30, generator=generator))])
+    row_of_sequence = np.arange(20_000) % 20
+    arguments = {"groups": np.arange(20_000), "row_of_sequence": row_of_sequence}
+    pairs = PairedSlabs.of([x], [torch.tanh(x @ torch.randn(30, 30, generator=generator) / 30**0.5)])
     (alone,) = cross_fit(pairs, SPEC, **arguments)
     assert alone.diagnostics["steps"] == 0
     assert alone.nats == pytest.approx(math.log(20), rel=0.005)
