@@ -120,6 +120,7 @@ def test_objects_that_readers_would_read_differently(files, raw, words):
     [
         ({}, (2, 2), r"declares shape \(3, 2\), \(2, 2\) is expected"),
         ({"shape": [3, 0]}, None, "it is not ours"),
+        ({"shape": [0, 2]}, None, "it is not ours"),
         ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3, 1]}}}, None, "it is not ours"),
         ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [0, 2]}}}, None, "it is not ours"),
         ({"shape": "3"}, None, "does not fit the format of an array"),
@@ -178,6 +179,7 @@ def test_a_chunk_may_fill_a_file_up_to_its_index_and_no_further():
 
 def test_no_file_of_ours_is_longer_than_the_most():
     index = index_of(*((place * 128, 116) for place in range(3)))
+    assert shard_index.end_of_chunks(shard_index.empty_index((2,))) == 0
     whole = shard_index.end_of_chunks(index) + shard_index.index_bytes((3,))
     assert whole <= shard_index.most_shard_bytes((3,), 100) == 3 * (100 + 16 + 64) + 3 * 16 + 4
 

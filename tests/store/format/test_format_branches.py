@@ -301,7 +301,14 @@ def test_chunks_carry_their_checksum(files):
 
 @pytest.mark.parametrize(
     "chunk",
-    [b"", b"123", b"\0\0\0\1", small_arrays.with_checksum(np.arange(2))[:-1], small_arrays.with_checksum(np.arange(2))[1:]],
+    [
+        b"",
+        b"123",
+        b"\0\0\0",
+        b"\0\0\0\1",
+        small_arrays.with_checksum(np.arange(2))[:-1],
+        small_arrays.with_checksum(np.arange(2))[1:],
+    ],
 )
 def test_a_chunk_whose_checksum_does_not_match(chunk):
     with pytest.raises(StoreError, match="here is damaged: its checksum"):
