@@ -1,5 +1,6 @@
 """A tiny seeded model with a word tokenizer, and a store made from it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,15 @@ def tokens_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, tokens_file: Path) -> Path:
+def made_store(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, tokens_file: Path) -> Path:
     """A store with one complete dataset, tiny-gpt2/rows."""
     path = tmp_path_factory.mktemp("stores") / "store"
     result = ie_store("extract", path, "--model", model_folder, "--corpus", f"tokens:{tokens_file}", "--as", "tiny-gpt2/rows")
     assert result.exit_code == 0, result.output
     return path
+
+
+@pytest.fixture
+def store(made_store: Path, tmp_path: Path) -> Path:
+    """The same store, of a test's own."""
+    return Path(shutil.copytree(made_store, tmp_path / "store-of-its-own"))
