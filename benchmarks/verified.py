@@ -75,12 +75,12 @@ def main() -> None:
     parser.add_argument("--cold", required=True, help="STORE/MODEL/CORPUS whose last slab is read")
     parser.add_argument("--estimate", required=True, help="STORE/MODEL/CORPUS that is copied and estimated")
     parser.add_argument("--blocks", default="9,29")
-    parser.add_argument("--rounds", type=int, default=9, help="of the estimate; cold reads, which are short, four times as many")
+    parser.add_argument("--rounds", type=int, default=9, help="of the estimate; cold reads, which are short, sixteen times as many")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     large, given = Path(options.cold), Path(options.estimate)
     name, store = "/".join(given.parts[-2:]), str(large.parent.parent)
-    found = {"cold read": pairs(lambda verify: cold_read(store, "/".join(large.parts[-2:]), verify), 4 * options.rounds)}
+    found = {"cold read": pairs(lambda verify: cold_read(store, "/".join(large.parts[-2:]), verify), 16 * options.rounds)}
     with tempfile.TemporaryDirectory(prefix="verified-") as folder:
         shutil.copytree(given.parent.parent, f"{folder}/store", ignore=lambda at, names: _others(Path(at), names, given))
         found["whole estimate"] = pairs(

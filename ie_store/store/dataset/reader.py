@@ -4,6 +4,7 @@ What is read is compared with the ledger, and the corpus with its fingerprint, u
 A `DatasetReader` keeps no open files and travels between processes as (store, name, verify).
 """
 
+import os
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from ie_store.errors import InputError, StoreError
 from ie_store.grid import ceil_div
+from ie_store.levels import LevelLayout
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout
 from ie_store.store.dataset import ledger
 from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.corpus_rows import CorpusArrays, read_corpus, texts_of
 from ie_store.store.dataset.handle import Dataset, open_dataset
-from ie_store.store.dataset.shard_table import ShardTable
+from ie_store.store.dataset.shard_table import ABSENT, ShardTable
 from ie_store.store.dataset.slab_read import SlabRead, decoded, decoded_dtype
 from ie_store.store.dataset.texts import read_texts
 from ie_store.store.format.arrays import numpy_dtype
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     import dask.array
 
 READERS = 8
-"""Threads that read a slab, however few the cores: while one sums what it has read, others wait for the disk (`verified.py`)."""
+"""Threads that read a slab from a disk or a network, however few the cores: while one sums what it has read, others wait
+(`verified.py`). What lies in memory is read by as many threads as there are cores: more only wait for Python's lock
+(`slab_read.py`: two cores read 5.7 GB/s in two threads, 4.0 in eight)."""
 
 
 def open_reader(store: str, name: str, verify: bool = True) -> "DatasetReader":
@@ -162,7 +166,6 @@ class DatasetReader:
         states = self.layout.level(slab.level)
         size = states.rows_per_shard
         shards = range(start // size, -(-stop // size)) if stop > start else range(0)
-        num_threads = max(1, min(READERS, len(shards)))
         table = self._table(slab.level)
         extents = table.extents(slab.cell, shards, strict)
         checked = self.verify if verify is None else verify
@@ -172,6 +175,7 @@ class DatasetReader:
             dataset=self.dataset, states=states, slab=slab, start=start, shards=shards, extents=extents, checksums=checksums,
             out=out,
         )  # fmt: skip
+        num_threads = self._num_threads(states, shards, extents)
         waiting = iter(shards)  # shared: whoever is free takes the next
         if num_threads == 1:
             job.read(waiting)
@@ -182,6 +186,15 @@ class DatasetReader:
                 for other in others:
                     other.result()
         return out
+
+    def _num_threads(self, states: LevelLayout, shards: range, extents: list[tuple[int, int]]) -> int:
+        """Threads to read with: by whether the last chunk that is there lies in memory."""
+        present = [(shard, extent[0]) for shard, extent in zip(shards, extents, strict=True) if extent != ABSENT]
+        if len(present) < 2:
+            return 1
+        shard, start = present[-1]
+        cached = self.dataset.files.in_memory(self.dataset.key(states.shard_key(shard)), start)
+        return min(READERS, len(present), os.cpu_count() or 1) if cached else min(READERS, len(present))
 
     def shard_read(self, slab: Slab) -> SlabRead:
         """How to read one shard of a slab after another (`SlabRead.shard_rows`), in threads of the caller's.

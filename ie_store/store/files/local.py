@@ -111,6 +111,21 @@ class LocalStorage:
 
         return self._present(key, read)
 
+    def in_memory(self, key: str, start: int) -> bool:
+        """True where the page cache holds a byte; see `Storage`."""
+
+        def probe(descriptor: int) -> bool:
+            try:
+                return os.preadv(descriptor, [bytearray(1)], start, os.RWF_NOWAIT) == 1
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:  # a file system that cannot tell
+                    return False
+                raise
+
+        return self._present(key, probe)
+
     def _fill(self, descriptor: int, key: str, start: int, buffers: Sequence[memoryview]) -> int:
         """Fill buffers from byte ``start`` on; their bytes."""
         total = sum(map(len, buffers))

@@ -65,6 +65,9 @@ class Storage(Protocol):
             CRC-32C of ``behind`` and then what was read, summed while it lies in cache; 0 where ``behind`` is None.
         """
 
+    def in_memory(self, key: str, start: int) -> bool:
+        """True where byte ``start`` of ``key`` is read without waiting for a disk or a network, as far as can be told."""
+
     def size(self, key: str) -> int | None:
         """Bytes of ``key``; None where there is no such key."""
 

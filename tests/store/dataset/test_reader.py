@@ -1,6 +1,9 @@
 """Slab reads, whole and in part, into given memory, through Dask, and across processes."""
 
+import os
 import pickle
+import threading
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from made_store import make
 
 from ie_store.errors import InputError, StoreError
 from ie_store.specs import Slab
+from ie_store.store.files.local import LocalStorage
 from ie_store.store.open import open_reader
 
 
@@ -126,3 +130,33 @@ def test_no_such_store_or_dataset(made, tmp_path):
         open_reader("ftp://host/store", "a/b")
     with pytest.raises(InputError, match="path is empty"):
         open_reader("", "a/b")
+
+
+@pytest.mark.parametrize(("cached", "most"), [(False, 8), (True, 2)])
+def test_what_lies_in_memory_is_read_in_as_many_threads_as_cores(tmp_path, monkeypatch, cached, most):
+    made, seen = make(tmp_path / "s", rows=300, size=16).write(), set()
+    reader, barrier = open_reader(made.store, made.name), Barrier(most)
+    read_into = LocalStorage.read_into
+
+    def noted(self, *given):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            barrier.wait(20)  # all of them at once, or a broken barrier
+        return read_into(self, *given)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(LocalStorage, "in_memory", lambda self, key, start: cached)
+    reader.read_slab(macro(0, 0))  # indices are known
+    seen.clear()
+    monkeypatch.setattr(LocalStorage, "read_into", noted)
+    assert np.array_equal(reader.read_slab(macro(1, 1)), made.states["macro"][1, 1])
+    assert len(seen) == most
+
+
+def test_the_page_cache_says_what_lies_in_memory(tmp_path):
+    path, files = tmp_path / "file", LocalStorage(str(tmp_path))
+    path.write_bytes(bytes(2**16))
+    assert files.in_memory("file", 100)
+    assert not files.in_memory("file", 2**16)  # nothing lies there
+    with pytest.raises(StoreError, match="is missing"):
+        files.in_memory("other", 0)
