@@ -11,7 +11,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?"
 
 
 def require_source(spec: ExtractSpec) -> None:
-    """Raise `InputError` for what can be seen without loading: an address that is neither a folder nor a hub id, or no file."""
+    """Raise `InputError` for what can be seen without transformers: neither a folder nor a hub id, no file, or not on the hub."""
     if not spec.model:
         raise InputError("no model was given; use --model with a hub id like org/name or a local folder")
     folder = Path(spec.model)
@@ -20,11 +20,24 @@ def require_source(spec: ExtractSpec) -> None:
     if not folder.is_dir():
         if not _HUB_ID.fullmatch(spec.model) or spec.model.startswith("."):
             raise InputError(f"model folder {spec.model!r} does not exist, and it is no hub id like org/name either")
+        _require_on_hub(spec)
         return
     if spec.gguf_file and not (folder / spec.gguf_file).is_file():
         raise InputError(f"model folder {spec.model!r} holds no file {spec.gguf_file!r}" + _gguf_hint(folder))
     if not spec.gguf_file and not (folder / "config.json").is_file():
         raise InputError(f"model folder {spec.model!r} holds no config.json" + _gguf_hint(folder))
+
+
+def _require_on_hub(spec: ExtractSpec) -> None:
+    """Fetch the one file that says most, if the cache does not hold it: the hub's answer comes before seconds of imports."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    name = spec.gguf_file or "config.json"
+    try:
+        if not isinstance(try_to_load_from_cache(spec.model, name, revision=spec.revision), str):
+            hf_hub_download(spec.model, name, revision=spec.revision)
+    except (OSError, ValueError) as error:  # all that it raises is one of them
+        raise load_error(spec, error) from error
 
 
 def model_id(spec: ExtractSpec) -> str:
