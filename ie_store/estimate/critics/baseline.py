@@ -24,6 +24,7 @@ from ie_store.estimate.critics.pair_means import Scores, joint_scores, log_means
 from ie_store.estimate.critics.pairing import Pairing
 from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, soft_cap
+from ie_store.estimate.exponentials import log_sum_exp_
 
 STRENGTHS = (1.0, 0.95, 0.8)
 """Factors on all canonical correlations. Varied by ``benchmarks/critic_constants.py``."""
@@ -189,9 +190,9 @@ def _best_candidates(rows: Rows, fold: Fold, bound: Bound, cap: Tensor) -> "tupl
         among, against = (seen.against(other) for other in (seen, references))
         for temper in TEMPERS:
             scores = among * temper
-            constant = torch.logsumexp((scores + log_p + log_p[:, None]).flatten(1), 1)
+            constant = log_sum_exp_((scores + log_p + log_p[:, None]).flatten(1), 1)
             plain.offer(_matrix_nats(bound, scores - constant[:, None, None], validation, cap), critic, temper)
-            even = scores - torch.logsumexp(against * temper + log_r, 2, keepdim=True)
+            even = scores - log_sum_exp_(against * temper + log_r, 2)[..., None]
             by_row.offer(_matrix_nats(bound, even, validation, by_row_cap), critic, temper)
     return plain, by_row
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from ie_store.estimate.critics.pairing import Pairing
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp_, soft_cap
 from ie_store.estimate.device import each_on_one_thread
+from ie_store.estimate.exponentials import exp_below_
 
 Found = TypeVar("Found")
 Scores = Callable[[Tensor], SeparableScores]
@@ -109,7 +110,7 @@ def log_means(factors: SeparableScores, reference: SeparableScores, log_probabil
     for tile in column_tiles(factors.row, reference.row.shape[1]):
         block = factors.against(weighted.part(tile))
         higher = torch.maximum(highest, block.amax(2, keepdim=True))
-        total.mul_((highest - higher).exp_()).add_(block.sub_(higher).exp_().sum(2, keepdim=True))
+        total.mul_((highest - higher).exp_()).add_(exp_below_(block, higher).sum(2, keepdim=True))
         highest = higher
     return total.log_().add_(highest)[..., 0]
 

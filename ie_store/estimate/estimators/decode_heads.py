@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ie_store.estimate.estimators.decode_design import Column, Design, Seen
 from ie_store.estimate.estimators.decode_newton import maximise
+from ie_store.estimate.exponentials import log_sum_exp_, softmax_
 
 RIDGES = (0.003, 0.03, 0.3)
 """Ridge penalties that validation rows choose from, in units of the mean eigenvalue of the states' covariance."""
@@ -80,9 +81,8 @@ def fit_head(design: Design, column: Column, seen: Seen) -> Head:
 def own_log_ratios(head: Head, scores: Tensor, tokens: Tensor) -> Tensor:
     """ln q(x|h) / p(x) (row,) of the head alone, for ``scores`` (row, token) and the ``tokens`` (row,) that stand there."""
     shares = head.column.log_shares
-    log_q = torch.log_softmax(scores + shares, dim=1)
-    of_own: Tensor = log_q.gather(1, tokens[:, None])[:, 0]
-    return of_own - shares[tokens]
+    of_own: Tensor = scores.gather(1, tokens[:, None])[:, 0]
+    return of_own - log_sum_exp_(scores + shares, 1)
 
 
 def _candidates(variances: Tensor, column: Column, seen: Seen) -> Iterator[Head]:
@@ -134,9 +134,8 @@ def calibrate(design: Design, head: Head) -> Head:
 
     def objective(coefficients: Tensor) -> tuple[float, Tensor, Tensor]:
         scores = coefficients[0] * products + (fixed @ coefficients[1:] + column.log_shares)
-        log_sums = scores.logsumexp(dim=1)
+        log_sums, q = softmax_(scores, 1)
         gains = own @ coefficients - log_sums
-        q = scores.sub_(log_sums[:, None]).exp_()
         of_product = q * products
         means = torch.cat([of_product.sum(dim=1, keepdim=True), q @ fixed], dim=1)
         second = torch.empty((3, 3), device=q.device)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ie_store.estimate.estimators.decode_newton import maximise
-from ie_store.estimate.estimators.decode_tree import LEAST_EXPONENT, LastTable, PrefixTree
+from ie_store.estimate.estimators.decode_tree import LastTable, PrefixTree
+from ie_store.estimate.exponentials import log_sum_exp_, softmax_
 
 Moments = tuple[float, Tensor, Tensor]
 """Log sum, mean (level,) and covariance (level, level)."""
@@ -29,7 +30,7 @@ LEAST_TILE = 32
 FEWEST_TEMPER_ROWS, MOST_TEMPER_ROWS, TEMPER_VALUES = 256, 1024, 2**25
 """Validation rows that tempers are fitted on: as many as have so many scores (node, state, level)."""
 LEAST_SUM = -50.0
-"""Logarithm of a state's sum below which, in units of the highest scores, what counted as `LEAST_EXPONENT` could be seen."""
+"""Logarithm of a state's sum below which, in units of the highest scores, what counted as the least exponent could be seen."""
 
 
 def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> Tensor:
@@ -84,20 +85,14 @@ def _log_sums(tree: PrefixTree, last: LastTable | None, scores: list[Tensor]) ->
         total = total if level.parents is None else total.index_select(0, level.parents)
         total.add_(of_token.index_select(0, level.tokens))
     if last is None:
-        return _log_sum(total.add_(tree.log_shares[:, None]))
+        return log_sum_exp_(total.add_(tree.log_shares[:, None]), 0)
     sums, least = last.sums(scores[-1]), total.amax(dim=0) + LEAST_SUM
-    found = _log_sum(total.add_(sums.found.log()))
+    found = log_sum_exp_(total.add_(sums.found.log()), 0)
     lost = found < least
     found += sums.log_unit
     if bool(lost.any()):
         found[lost] = _log_sums(tree, None, [part[:, lost] for part in scores])
     return found
-
-
-def _log_sum(total: Tensor) -> Tensor:
-    """ln of the sum (state,) over nodes of exp of ``total`` (node, state), which is used up."""
-    most = total.amax(dim=0)
-    return most + total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_().sum(dim=0).log()
 
 
 def _moments(
@@ -113,11 +108,11 @@ def _moments(
     for part, temper in zip(parts, tempers, strict=False):
         total.addcmul_(part, temper)
     if last is None:
-        log_sums, q = _softmax(total.add_(tree.log_shares[:, None]))
+        log_sums, q = softmax_(total.add_(tree.log_shares[:, None]), 0)
         yield float(weights @ log_sums), *_weigh(parts, q, weights)
         return
     sums, least = last.sums(tempers[-1] * scores[-1]), total.amax(dim=0) + LEAST_SUM
-    log_sums, q = _softmax(total.add_(sums.found.log()))
+    log_sums, q = softmax_(total.add_(sums.found.log()), 0)
     lost = log_sums < least
     kept, mean = weights.masked_fill(lost, 0), sums.mean(scores[-1])
     means, covariance = _weigh([*parts, mean], q, kept)
@@ -126,14 +121,6 @@ def _moments(
     yield float((log_sums + sums.log_unit) @ kept), means, covariance
     if bool(lost.any()):
         yield from _moments(tree, None, [part[:, lost] for part in scores], tempers, weights[lost])
-
-
-def _softmax(total: Tensor) -> tuple[Tensor, Tensor]:
-    """ln of the sum (state,) over nodes of exp of ``total`` (node, state), and its shares in it, in place of ``total``."""
-    most = total.amax(dim=0)
-    q = total.sub_(most).clamp_(min=LEAST_EXPONENT).exp_()
-    sums = q.sum(dim=0)
-    return most + sums.log(), q.div_(sums)
 
 
 def _weigh(parts: list[Tensor], q: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

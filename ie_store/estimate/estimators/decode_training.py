@@ -16,6 +16,7 @@ from torch import Tensor
 from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.estimators.decode_design import Design
 from ie_store.estimate.estimators.decode_heads import Head
+from ie_store.estimate.exponentials import log_sum_exp
 
 RANK = 128
 BATCH_ROWS = 512
@@ -45,7 +46,7 @@ class _LowRank:
     def loss(self, states: Tensor, tokens: Tensor) -> Tensor:
         """Mean of -ln q(x|h) / p(x) over rows with ``states`` (row, dimension) and ``tokens`` (row,)."""
         scores = (states @ self.left) @ (self.features[tokens] @ self.right).T + self.constants[tokens]
-        return (scores.logsumexp(dim=1) - scores.diagonal()).mean()
+        return (log_sum_exp(scores, 1) - scores.diagonal()).mean()
 
     def trained(self, whitening: Tensor) -> Head:
         """The head as it is now, its product with a coefficient of 1."""

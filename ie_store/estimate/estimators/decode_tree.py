@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ie_store.estimate.exponentials import exp_below_
+
 MOST_CELLS = 32
 """Cells of the table for each prefix up to which its product costs less than the scores of all prefixes."""
 LEAST_CHILDREN = 2
 """Nodes of the last level for each of the level above from which there is something to save."""
-LEAST_EXPONENT = -80.0
-"""Smaller ones count as this: denormal numbers are slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class LastTable:
     def sums(self, scores: Tensor) -> "LastSums":
         """Sums over the last tokens, for their ``scores`` (token, state)."""
         best = scores.amax(dim=0)
-        likely = (scores - best).clamp_(min=LEAST_EXPONENT).exp_()
+        likely = exp_below_(scores.clone(), best)
         found = (self.shares @ likely).clamp_(min=torch.finfo(likely.dtype).tiny)
         return LastSums(shares=self.shares, likely=likely, found=found, log_unit=best + self.log_unit)
 
