@@ -39,7 +39,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(MAKE) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 3 --dist worksteal -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
