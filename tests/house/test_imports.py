@@ -38,7 +38,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
     "extract.model": (),
     "extract.forward": ("extract.model",),
     "estimate.exact": ("store",),
-    "estimate.critics": ("estimate.exact", "estimate.device", "estimate.stored_rows"),
+    "estimate.critics": ("estimate.exact", "estimate.device", "estimate.stored_rows", "estimate.exponentials"),
     "estimate.profiles": ("store", "estimate.exact", "estimate.read", "estimate.stored_rows"),
     "estimate.estimators": (
         "store",
@@ -48,6 +48,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "estimate.batch_states",
         "estimate.device",
         "estimate.stored_rows",
+        "estimate.exponentials",
     ),
 }
 """Rooms inside the wings, and what they may import beside themselves and the ground. Files at the top of a wing import it all."""
