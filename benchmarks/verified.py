@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--cold", required=True, help="STORE/MODEL/CORPUS whose last slab is read")
     parser.add_argument("--estimate", required=True, help="STORE/MODEL/CORPUS that is copied and estimated")
     parser.add_argument("--blocks", default="9,29")
-    parser.add_argument("--rounds", type=int, default=9, help="of the estimate; cold reads, which are short, sixteen times as many")
+    parser.add_argument("--rounds", type=int, default=9, help="of the estimate; cold reads are short: 16 times as many")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     large, given = Path(options.cold), Path(options.estimate)
