@@ -4,6 +4,7 @@ Needs ``distributed``. Dask moves nothing and remembers nothing here: errands ar
 """
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from threading import Event
 from traceback import format_exception
@@ -25,14 +26,19 @@ CONFIG = {
 }
 _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 """What local workers begin with: Ctrl-C reaches them too, and the command ends them itself."""
+_ASIDE = "ie-store-aside"
+"""Topic under which workers tell that an errand stepped aside."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Errand(Protocol):
     """An item of work as a worker is told it: an address and specs, and nothing that is large."""
 
-    def run(self) -> IeStoreError | None:
-        """Carry it out; what stood against it is returned, since Dask would print a traceback of what is raised."""
+    def run(self, step_aside: Callable[[], None]) -> IeStoreError | None:
+        """Carry it out; what stood against it is returned, since Dask would print a traceback of what is raised.
+
+        What is left of it after it calls ``step_aside``, at most once, may go on beside the worker's next errand.
+        """
         ...
 
 
@@ -57,7 +63,8 @@ class Crew:
     def __init__(self, num_workers: int, scheduler: str | None) -> None:
         """``num_workers`` processes of this machine that share its cores, or those of the scheduler at an address."""
         self._num_workers, self._scheduler = num_workers, scheduler
-        self._open, self._ended = ExitStack(), Event()
+        self._open, self._news = ExitStack(), Event()
+        self._aside: set[str] = set()
         self._client: Any = None
         self._cluster: Any = None
 
@@ -98,6 +105,11 @@ class Crew:
             raise ClusterError(
                 f"no Dask scheduler answers at {self._scheduler!r} ({error}); start one, or use --workers"
             ) from error
+        self._client.subscribe_topic(_ASIDE, self._step_aside)
+
+    def _step_aside(self, event: tuple[float, str]) -> None:
+        self._aside.add(event[1])
+        self._news.set()
 
     def _stop(self) -> None:
         for one in (self._client, self._cluster):
@@ -131,17 +143,21 @@ class Crew:
         )
 
     def send(self, errand: Errand, worker: str, name: str) -> "Future[IeStoreError | None]":
-        """Hand an errand to one worker and to no other."""
+        """Hand an errand to one worker and to no other; no two are called the same."""
         future: Future[IeStoreError | None] = self._client.submit(
-            _run, errand, key=name, workers=[worker], allow_other_workers=False, pure=False
+            _run, errand, name, key=name, workers=[worker], allow_other_workers=False, pure=False
         )
-        future.add_done_callback(lambda _: self._ended.set())
+        future.add_done_callback(lambda _: self._news.set())
         return future
 
+    def is_aside(self, name: str) -> bool:
+        """True for an errand that stepped aside: its worker can begin another."""
+        return name in self._aside
+
     def wait(self, seconds: float) -> None:
-        """Until an errand has ended since the last time, or so long."""
-        self._ended.wait(seconds)
-        self._ended.clear()
+        """Until an errand has ended or stepped aside since the last time, or so long."""
+        self._news.wait(seconds)
+        self._news.clear()
 
     def forget(self, future: "Future[IeStoreError | None]") -> None:
         """Let go of an errand that nobody will finish."""
@@ -149,8 +165,15 @@ class Crew:
             self._client.cancel([future], force=True)
 
 
-def _run(errand: Errand) -> IeStoreError | None:
+def _run(errand: Errand, name: str) -> IeStoreError | None:
+    from distributed import get_worker, secede
+
+    def step_aside() -> None:
+        worker = get_worker()
+        secede()
+        worker.log_event(_ASIDE, name)
+
     try:
-        return errand.run()
+        return errand.run(step_aside)
     except Exception as error:  # not every exception travels; its text does
         raise RuntimeError("".join(format_exception(error))) from None

@@ -1,7 +1,7 @@
 """Items of work handed out to workers. The store is the truth: an item that has not arrived there is not done, whatever is said.
 
-Each worker has one item at a time. What was handed to a worker that is gone is handed out again; a cluster of our own without
-any worker for long is started anew.
+Each worker works on one item at a time; where the rest of one goes on by itself, it gets its next meanwhile. What was handed to
+a worker that is gone is handed out again; a cluster of our own without any worker for long is started anew.
 """
 
 from collections import Counter, deque
@@ -22,6 +22,8 @@ POLL_SECONDS = 1.0
 """Between two looks at the workers while no errand ends."""
 RESULT_SECONDS = 10.0
 """For what an errand met to arrive."""
+MOST_AT_ONCE = 2
+"""Items in a worker's hands: one that it works on, and one before it that only ends."""
 LONELY_SECONDS = 30.0
 """Without a worker for so long, a cluster of our own is started anew."""
 MOST_LOSSES = 20
@@ -59,11 +61,15 @@ class Work(Protocol[Item]):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Sent(Generic[Item]):
     """An item in a worker's hands."""
 
     item: Item
+    worker: str
+    """Its address."""
+    key: str
+    """What the errand is called."""
     future: "Future[IeStoreError | None]"
     began: float | None
     """None for a worker's first, for which it opens what it needs: it tells nothing of what items take."""
@@ -75,7 +81,7 @@ class HandOut(Generic[Item]):
     def __init__(self, work: Work[Item], crew: Crew) -> None:
         self._work, self._crew = work, crew
         self._waiting = deque(work.items)
-        self._sent: dict[str, Sent[Item]] = {}
+        self._sent: list[Sent[Item]] = []
         self._losses: Counter[str] = Counter()
         self._begun: set[str] = set()
         self._numbers = count()
@@ -91,22 +97,29 @@ class HandOut(Generic[Item]):
         while self._waiting or self._sent:
             workers = self._crew.threads()
             self._work.waiting(len(workers))
-            for address in [address for address in self._sent if address not in workers]:
-                self._lose(self._sent.pop(address))
-            for address in [address for address, sent in self._sent.items() if sent.future.done()]:
-                self._settle(self._sent.pop(address))
+            for sent in [sent for sent in reversed(self._sent) if sent.worker not in workers]:
+                self._sent.remove(sent)
+                self._lose(sent)
+            for sent in [sent for sent in self._sent if sent.future.done()]:
+                self._sent.remove(sent)
+                self._settle(sent)
             for address, threads in workers.items():
-                if self._waiting and address not in self._sent:
-                    self._sent[address] = self._send(self._waiting.popleft(), address, threads)
+                if self._waiting and self._is_free(address):
+                    self._sent.append(self._send(self._waiting.popleft(), address, threads))
             seen = monotonic() if workers else self._wait_for_workers(seen)
             if self._sent:
                 self._crew.wait(POLL_SECONDS)
+
+    def _is_free(self, worker: str) -> bool:
+        has = [sent for sent in self._sent if sent.worker == worker]
+        return len(has) < MOST_AT_ONCE and all(self._crew.is_aside(sent.key) for sent in has)
 
     def _send(self, item: Item, worker: str, threads: int) -> Sent[Item]:
         began = monotonic() if worker in self._begun else None
         self._begun.add(worker)
         key = f"{self._work.name(item)}-{next(self._numbers)}"
-        return Sent(item=item, future=self._crew.send(self._work.errand(item, threads), worker, key), began=began)
+        future = self._crew.send(self._work.errand(item, threads), worker, key)
+        return Sent(item=item, worker=worker, key=key, future=future, began=began)
 
     def _settle(self, sent: Sent[Item]) -> None:
         """An errand ended, somehow."""

@@ -4,6 +4,7 @@ What is sent is an address and specs; what comes back is an error at most. A pro
 threads as Dask counts it for, and keeps the dataset and the last slabs open for the next one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
@@ -50,8 +51,8 @@ class Errand:
     seconds: float | None
     """Time limit; None for none."""
 
-    def run(self) -> IeStoreError | None:
-        """Carry out the item, unless it has a record already.
+    def run(self, step_aside: Callable[[], None]) -> IeStoreError | None:
+        """Carry out the item, unless it has a record already; it never steps aside.
 
         Returns:
             None, or what stood against it, as a run without workers raises it; raised here, Dask would print a traceback of it.

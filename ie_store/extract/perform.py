@@ -139,6 +139,7 @@ def _compute_and_write(
         return _alone(job.engine, job.corpus, plan.items, writer, progress, clock)
     with clock.timing("forward"), crew:
         HandOut(SharedWork(job, plan, writer, progress), crew).run()
+    writer.sweep()
     return progress.num_bytes
 
 

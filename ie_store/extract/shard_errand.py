@@ -1,13 +1,16 @@
 """One item of an extraction in a process of a Dask cluster: it loads the model once, computes the rows and writes their shards.
 
-What is sent is a spec and the item; what comes back is an error at most. The run that sent it holds the dataset meanwhile.
+While its shards are written the process can compute its next item. What is sent is a spec and the item; what comes back is an
+error at most. The run that sent it holds the dataset meanwhile.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
 
 import torch
+from torch import Tensor
 
 from ie_store.errors import IeStoreError, StoreError
 from ie_store.extract.engine import Engine
@@ -19,7 +22,7 @@ from ie_store.extract.pipeline import ShardPipeline
 from ie_store.extract.prepare import PreparedExtract, prepare
 from ie_store.extract.work import WorkItem
 from ie_store.options import ExtractSpec
-from ie_store.store.dataset.handle import open_dataset
+from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.dataset.ledger import is_whole
 from ie_store.store.dataset.shard_writer import ShardWriter
 
@@ -40,28 +43,35 @@ class ShardErrand:
     item: WorkItem
     threads: int
 
-    def run(self) -> IeStoreError | None:
-        """Compute the item's rows and write its missing shards; what stood against it, if anything did."""
+    def run(self, step_aside: Callable[[], None]) -> IeStoreError | None:
+        """Compute the item's rows, step aside, write its missing shards; what stood against it, if anything did."""
         try:
             with _ONE_AT_A_TIME, quiet_logging():
                 torch.set_num_threads(self.threads)
-                self._carry_out(_prepared(self.spec, self.identity_digest))
+                job = _prepared(self.spec, self.identity_digest)
+                dataset = self._open_dataset(job.name)
+                left = tuple(shard for shard in self.item.shards if not is_whole(dataset, shard.level, shard.index))
+                if not left:
+                    return None
+                buffer, states = self._compute(job)
+            step_aside()
+            with ShardWriter(dataset, lambda: self.session) as writer, ShardPipeline(writer, [buffer]) as pipeline:
+                pipeline.write(replace(self.item, shards=left), buffer, states)
         except IeStoreError as error:
             return error
         return None
 
-    def _carry_out(self, job: PreparedExtract) -> None:
-        dataset = open_dataset(self.spec.store, job.name)
+    def _open_dataset(self, name: str) -> Dataset:
+        dataset = open_dataset(self.spec.store, name)
         if dataset.identity_digest != self.identity_digest:
             raise StoreError(f"{dataset.address} was replaced meanwhile; look at it with 'ie-store info', then extract again")
-        left = tuple(shard for shard in self.item.shards if not is_whole(dataset, shard.level, shard.index))
-        if not left:
-            return
+        return dataset
+
+    def _compute(self, job: PreparedExtract) -> tuple[HostBuffer, Tensor]:
+        """States (stored layer, stored position, row, hidden) of all rows, and the buffer in which they lie."""
         engine = Engine(model=job.engine.model, layout=job.engine.layout, sharing=self.sharing)
         buffer = HostBuffer(engine.num_values(self.item), TORCH_DTYPES[engine.layout.stored_dtype], engine.model.device)
-        states = engine.fill(self.item, *self.item.rows(job.corpus), buffer, lambda done, total: None)
-        with ShardWriter(dataset, lambda: self.session) as writer, ShardPipeline(writer, [buffer]) as pipeline:
-            pipeline.write(replace(self.item, shards=left), buffer, states)
+        return buffer, engine.fill(self.item, *self.item.rows(job.corpus), buffer, lambda done, total: None)
 
 
 @lru_cache(maxsize=1)

@@ -41,7 +41,7 @@ def many_items(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def states_of(store: Path | str) -> dict[str, bytes]:
-    """Every file of states, and of the ledger's checksums."""
+    """Every file of states, unfinished ones too, and of the ledger's checksums."""
     folders = ("macro", "micro", "ledger/macro", "ledger/micro")
     paths = [path for folder in folders for path in Path(store, NAME, folder, "c").rglob("*") if path.is_file()]
     return {str(path.relative_to(store)): path.read_bytes() for path in sorted(paths)}
@@ -87,12 +87,12 @@ def test_a_worker_that_finds_another_model_under_the_name_writes_nothing(
     send = crew.send
 
     def elsewhere(errand: ShardErrand, worker: str, name: str) -> Any:
-        met = replace(errand, spec=replace(errand.spec, weights="random")).run()
+        met = replace(errand, spec=replace(errand.spec, weights="random")).run(lambda: None)
         assert met is not None
         crew.send = send
         return Future("finished", met)
 
-    crew.send = elsewhere
+    crew.send, crew.threads = elsewhere, lambda: {"a": 1}
     monkeypatch.setattr("ie_store.extract.perform.open_crew", lambda workers, scheduler: crew)
     spec = make_spec(workers=2, name=NAME)
     with pytest.raises(IdentityError, match="was made from something else"):
@@ -106,6 +106,66 @@ from dataclasses import replace
 from ie_store.extract.layout import choose_layout
 module.choose_layout = lambda *arguments: replace(choose_layout(*arguments), rows_per_shard=4, shards_per_group=1)
 """
+
+
+WRITES_WAIT_FOR_THE_NEXT_ITEM = """
+from threading import Event
+from ie_store.extract.engine import Engine
+from ie_store.store.dataset.shard_writer import ShardWriter
+if Engine.fill.__name__ == "fill":  # this is run twice
+    fill, write_shard, begun = Engine.fill, ShardWriter.write_shard, {}
+def fills(engine, item, *arguments):
+    if item.level == "macro":
+        begun.setdefault(item.start, Event()).set()
+    return fill(engine, item, *arguments)
+def writes(writer, shard, states):
+    following = shard.stop if shard.level == "macro" else 0
+    if following < writer.layout.num_sequences and not begun.setdefault(following, Event()).wait(60):
+        raise RuntimeError(f"no other item was begun while {shard} was written")
+    return write_shard(writer, shard, states)
+Engine.fill, ShardWriter.write_shard = fills, writes
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_writes_an_item_while_it_computes_the_next(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = SMALL_SHARDS_IN_WORKERS + WRITES_WAIT_FOR_THE_NEXT_ITEM
+    monkeypatch.setattr(crews, "_LEAVE_INTERRUPTS", crews._LEAVE_INTERRUPTS + more)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    spec = make_spec(workers=1)
+    assert extract(spec).num_shards > 3
+    assert open_reader(spec.store, NAME).complete
+
+
+def test_an_errand_that_stepped_aside_has_written_nothing_and_lets_another_compute(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    crew, errands, seen = UnreliableCrew(random.Random(0)), [], []
+    monkeypatch.setattr("ie_store.extract.perform.open_crew", lambda workers, scheduler: crew)
+
+    def send(errand: ShardErrand, worker: str, name: str) -> Future:
+        errands.append(errand)
+        if len(errands) == 1:
+            return Future("pending")
+        first, second = errands
+
+        def meanwhile() -> None:
+            seen.append(states_of(first.spec.store))
+            assert second.run(lambda: None) is None
+            seen.append(states_of(first.spec.store))
+
+        assert first.run(meanwhile) is None
+        seen.append(states_of(first.spec.store))
+        raise ClusterError("seen enough")
+
+    crew.send, crew.threads = send, lambda: {"a": 1, "b": 1}
+    with pytest.raises(ClusterError, match="seen enough"):
+        extract(make_spec(workers=2))
+    before, between, after = seen
+    assert before == {}
+    assert {} != between.items() < after.items()
 
 
 def kill_a_worker() -> None:

@@ -130,6 +130,10 @@ class DatasetWriter(ShardWriter):
         """Shards of macro or micro that are still to be written, rising."""
         return ledger.missing_shards(self.dataset, level)
 
+    def sweep(self) -> None:
+        """Remove the unfinished files of workers that were killed; one that still writes meets an error."""
+        sweep_temporaries(self.dataset.files, self.dataset.name)
+
     def repair(self, arrays: SmallArrays, on_progress: OnProgress = ignore_progress) -> Damage:
         """Check all that is stored, mark the dataset incomplete and put it right where that finds damage; what was damaged.
 
