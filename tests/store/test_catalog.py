@@ -1,8 +1,10 @@
 """Listing, describing and removing."""
 
 import json
+import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import xarray as xr
@@ -88,6 +90,22 @@ def test_locks_survive_removal_by_others(tmp_path):
     for thread in threads:
         thread.join()
     assert max(most) == 1
+
+
+def test_a_lock_that_is_removed_while_it_is_looked_at_is_made_anew(tmp_path, monkeypatch):
+    looked, lstat = [], os.lstat
+
+    def removed_at_first(path, **given):
+        found = lstat(path, **given)
+        looked.append(path)
+        if len(looked) == 1:
+            os.unlink(path, **given)
+            return SimpleNamespace(st_mode=found.st_mode, st_nlink=0)  # what the kernel says of it then
+        return found
+
+    monkeypatch.setattr(os, "lstat", removed_at_first)
+    with open_storage(str(tmp_path)).lock("a/.lock"):
+        assert len(looked) == 3  # gone, made anew, and still there once it is held
 
 
 def test_names_and_stores_that_cannot_be(made, tmp_path):

@@ -1,5 +1,6 @@
 """Locks of local stores: ``flock`` on a file, which the kernel frees when the process ends, however it ends."""
 
+import errno
 import fcntl
 import json
 import os
@@ -83,6 +84,8 @@ def _open_lock(root: str, key: str) -> int:
             os.fchmod(made, mode | (mode & 0o022) << 1)  # read where there is write, after the user's umask
             os.close(made)
         found = os.lstat(last, dir_fd=folder)
+        if found.st_nlink == 0:  # removed while it was looked at
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), last)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise refused(f"{root}/{key}", found.st_mode)
         return os.open(last, flags, dir_fd=folder)
