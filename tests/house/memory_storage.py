@@ -67,6 +67,10 @@ class MemoryStorage:
         """The last bytes of a key."""
         return self._files[self.address(key)][-length:]
 
+    def in_memory(self, key: str, start: int) -> bool:
+        """True."""
+        return True
+
     def read_into(self, key: str, start: int, buffers: Sequence[memoryview], behind: bytes | None = None) -> int:
         """Fill buffers from a byte on."""
         content = memoryview(self._files.get(self.address(key), b""))
