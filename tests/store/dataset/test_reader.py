@@ -160,3 +160,9 @@ def test_the_page_cache_says_what_lies_in_memory(tmp_path):
     assert not files.in_memory("file", 2**16)  # nothing lies there
     with pytest.raises(StoreError, match="is missing"):
         files.in_memory("other", 0)
+
+
+def test_a_system_that_cannot_tell_counts_as_not_in_memory(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(bytes(10))
+    monkeypatch.setattr("ie_store.store.files.local.NOWAIT", None)
+    assert not LocalStorage(str(tmp_path)).in_memory("file", 0)
