@@ -29,14 +29,14 @@ def require_source(spec: ExtractSpec) -> None:
 
 
 def _require_on_hub(spec: ExtractSpec) -> None:
-    """Fetch the one file that says most, if the cache does not hold it: the hub's answer comes before seconds of imports."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    """Ask the hub for the file that is read first, unless the cache holds it: its answer comes before seconds of imports."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
     name = spec.gguf_file or "config.json"
     try:
         if not isinstance(try_to_load_from_cache(spec.model, name, revision=spec.revision), str):
-            hf_hub_download(spec.model, name, revision=spec.revision)
-    except (OSError, ValueError) as error:  # all that it raises is one of them
+            get_hf_file_metadata(hf_hub_url(spec.model, name, revision=spec.revision))
+    except Exception as error:  # whatever the hub's client and its network raise
         raise load_error(spec, error) from error
 
 
