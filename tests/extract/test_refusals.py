@@ -100,6 +100,16 @@ def test_of_many_that_start_together_one_loads_a_model(make_spec: MakeSpec, monk
     assert not list(Path(spec.store).rglob("*"))
 
 
+def test_of_a_lock_file_that_another_made_nothing_is_left(make_spec: MakeSpec) -> None:
+    """Of two that start together one may make the file and the other hold it."""
+    made = Path(make_spec().store, lock_key("llama/rows"))
+    made.parent.mkdir(parents=True)
+    made.touch()
+    with hold_dataset(open_storage(make_spec().store), "llama/rows"):
+        assert made.stat().st_size
+    assert not list(Path(make_spec().store).iterdir())
+
+
 def test_a_held_dataset_is_written_through_the_storage_that_holds_it_and_stays_held(make_spec: MakeSpec) -> None:
     """A claim in a bucket guards what is written through the storage that took it, and through no other."""
     spec = make_spec()

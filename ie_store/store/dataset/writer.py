@@ -85,7 +85,7 @@ def open_writer(
 
 @contextmanager
 def hold_dataset(files: Storage, name: str) -> Iterator[Storage]:
-    """Hold the right to write dataset ``name`` through ``files`` while open; where nothing came of it, the store is as it was.
+    """Hold the right to write dataset ``name`` through ``files`` while open; where nothing came of it, no trace is left.
 
     Raises:
         StoreError: something else stands there.
@@ -93,12 +93,11 @@ def hold_dataset(files: Storage, name: str) -> Iterator[Storage]:
     """
     require_creatable(files, dataset_name(name))
     key = lock_key(name)
-    is_new = files.size(key) is None
     with files.lock(key) as lock:
         try:
             yield files
         finally:
-            if is_new and set(files.list_keys(name)) == {key}:
+            if set(files.list_keys(name)) == {key}:  # whoever made it: one may hold what another that starts has made
                 lock.remove()
 
 
