@@ -117,8 +117,8 @@ class LevelLayout:
 
     def shard_key(self, index: int) -> str:
         """Key of a shard's file below the dataset."""
-        return "/".join([self.array, "c", *("0" for _ in self.grid), str(index), "0"])
+        return f"{self.array}/c/{'0/' * len(self.grid)}{index}/0"
 
     def commit_key(self, index: int) -> str:
         """Key of a shard's commit mark below the dataset; see `ie_store.store.dataset.ledger`."""
-        return "/".join(["ledger", self.level, "c", str(index), *("0" for _ in self.grid)])
+        return f"ledger/{self.level}/c/{index}{'/0' * len(self.grid)}"

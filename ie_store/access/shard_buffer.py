@@ -1,7 +1,5 @@
 """Shards of a slab read into one buffer, each straight to its place: what rows are taken from in any order."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.specs import Slab
-from ie_store.store.dataset.buffers import acquire
-from ie_store.store.dataset.reader import READERS, DatasetReader
-from ie_store.store.dataset.slab_read import SlabRead
-from ie_store.store.format.arrays import numpy_dtype
+from ie_store.store.dataset.reader import DatasetReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +43,5 @@ def read_shards(reader: DatasetReader, slab: Slab, shards: NDArray[np.int64]) ->
     Raises:
         StoreError: not stored, not written yet, or damaged; says where.
     """
-    layout = reader.layout
-    size = layout.level(slab.level).rows_per_shard
-    states = acquire((len(shards) * size, layout.hidden_size), numpy_dtype(layout.stored_dtype))
-    job, waiting = reader.shard_read(slab), iter(enumerate(shards.tolist()))  # shared: whoever is free takes the next
-    num_threads = max(1, min(READERS, len(shards)))
-    with ThreadPoolExecutor(num_threads, thread_name_prefix="shards") as pool:
-        for done in [pool.submit(_read, job, waiting, states) for _ in range(num_threads)]:
-            done.result()
-    return ShardBuffer(shards=shards, rows_per_shard=size, states=states)
-
-
-def _read(job: SlabRead, waiting: Iterator[tuple[int, int]], states: NDArray[Any]) -> None:
-    size = job.states.rows_per_shard
-    for place, shard in waiting:
-        job.shard_rows(shard, states[place * size : (place + 1) * size])
+    size = reader.layout.level(slab.level).rows_per_shard
+    return ShardBuffer(shards=shards, rows_per_shard=size, states=reader.read_shards(slab, shards.tolist()))

@@ -4,7 +4,6 @@ float16 ends at 65,504: sums, means and squares of real states overflow in it, s
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from ie_store.fields import require_choice
 from ie_store.specs import Slab, StoredDtype
-from ie_store.store.dataset.reader import READERS, DatasetReader
+from ie_store.store.dataset.reader import DatasetReader
 from ie_store.store.dataset.slab_read import decoded, decoded_dtype
+from ie_store.store.dataset.threads import in_threads
 from ie_store.store.format.arrays import numpy_dtype
 
 ShownDtype = Literal["float32", "stored"]
@@ -41,15 +41,8 @@ def read_shown(reader: DatasetReader, slab: Slab, rows: Rows, columns: slice | N
     pieces = _pieces(rows, layout.level(slab.level).rows_per_shard)
     job = _Job(reader=reader, slab=slab, columns=columns, out=out)
     waiting = iter(pieces)  # shared: whoever is free takes the next
-    num_threads = max(1, min(READERS, len(pieces)))
-    if num_threads == 1:
-        job.read(waiting)
-        return
-    with ThreadPoolExecutor(num_threads - 1, thread_name_prefix="shown") as pool:
-        others = [pool.submit(job.read, waiting) for _ in range(num_threads - 1)]
-        job.read(waiting)
-        for other in others:
-            other.result()
+    shards = [piece.start // layout.level(slab.level).rows_per_shard for piece in pieces]
+    in_threads(lambda: job.read(waiting), reader.num_threads(slab, shards))
 
 
 @dataclass(frozen=True, kw_only=True)

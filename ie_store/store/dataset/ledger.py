@@ -37,7 +37,7 @@ def chunk_label(dataset: str, level: Level, shard: int, cell: tuple[int, ...]) -
         shard: number of the shard.
         cell: (layer, position) or (layer,).
     """
-    return "/".join(map(str, (dataset, level, shard, *cell, ""))).encode()
+    return f"{dataset}/{level}/{shard}/{'/'.join(map(str, cell))}/".encode()
 
 
 def ledger_templates(layout: StoreLayout) -> list[ArrayTemplate]:

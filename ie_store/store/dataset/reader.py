@@ -6,8 +6,7 @@ A `DatasetReader` keeps no open files and travels between processes as (store, n
 
 import os
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,15 @@ from numpy.typing import NDArray
 
 from ie_store.errors import InputError, StoreError
 from ie_store.grid import ceil_div
-from ie_store.levels import LevelLayout
 from ie_store.specs import CorpusSpec, DatasetIdentity, Level, Slab, StoreLayout
 from ie_store.store.dataset import ledger
 from ie_store.store.dataset.buffers import acquire
 from ie_store.store.dataset.corpus_rows import CorpusArrays, read_corpus, texts_of
 from ie_store.store.dataset.handle import Dataset, open_dataset
 from ie_store.store.dataset.shard_table import ABSENT, ShardTable
-from ie_store.store.dataset.slab_read import SlabRead, decoded, decoded_dtype
+from ie_store.store.dataset.slab_read import Chunk, SlabRead, decoded, decoded_dtype
 from ie_store.store.dataset.texts import read_texts
+from ie_store.store.dataset.threads import in_threads
 from ie_store.store.format.arrays import numpy_dtype
 from ie_store.store.format.attributes import DatasetAttributes
 from ie_store.store.format.codec import require_readable
@@ -159,59 +158,62 @@ class DatasetReader:
 
         With ``strict`` False, what an incomplete dataset does not hold yet is NaN; in a complete one it is an error all the same.
         """
-        shape, dtype = (stop - start, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
-        if out is not None and (out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous):
-            raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
-        self._require_cell(slab)
-        states = self.layout.level(slab.level)
-        size = states.rows_per_shard
-        shards = range(start // size, -(-stop // size)) if stop > start else range(0)
-        table = self._table(slab.level)
-        extents = table.extents(slab.cell, shards, strict)
-        checked = self.verify if verify is None else verify
-        out = acquire(shape, dtype) if out is None else out
-        checksums = table.checksums(slab.cell, shards) if checked else None
-        job = SlabRead(
-            dataset=self.dataset, states=states, slab=slab, start=start, shards=shards, extents=extents, checksums=checksums,
-            out=out,
-        )  # fmt: skip
-        num_threads = self._num_threads(states, shards, extents)
-        waiting = iter(shards)  # shared: whoever is free takes the next
-        if num_threads == 1:
-            job.read(waiting)
-        else:
-            with ThreadPoolExecutor(num_threads - 1, thread_name_prefix="slab") as pool:
-                others = [pool.submit(job.read, waiting) for _ in range(num_threads - 1)]
-                job.read(waiting)
-                for other in others:
-                    other.result()
-        return out
+        size = self.layout.level(slab.level).rows_per_shard
+        shards = range(start // size, ceil_div(stop, size)) if stop > start else range(0)
+        return self._read(
+            slab, shards, range(-(start % size), stop - start, size), self._buffer(stop - start, out), verify, strict
+        )
 
-    def _num_threads(self, states: LevelLayout, shards: range, extents: list[tuple[int, int]]) -> int:
-        """Threads to read with: by whether the last chunk that is there lies in memory."""
-        present = [(shard, extent[0]) for shard, extent in zip(shards, extents, strict=True) if extent != ABSENT]
-        if len(present) < 2:
-            return 1
-        shard, start = present[-1]
-        cached = self.dataset.files.in_memory(self.dataset.key(states.shard_key(shard)), start)
-        return min(READERS, len(present), os.cpu_count() or 1) if cached else min(READERS, len(present))
-
-    def shard_read(self, slab: Slab) -> SlabRead:
-        """How to read one shard of a slab after another (`SlabRead.shard_rows`), in threads of the caller's.
+    def read_shards(self, slab: Slab, shards: Sequence[int]) -> NDArray[Any]:
+        """All rows of some shards of a slab, one shard after another as `read_slab`; rows past the last of the slab are fill.
 
         Raises:
-            StoreError: not stored, not written yet, or an index is damaged.
+            StoreError: not stored, not written yet, or damaged; says where.
         """
         self._require_stored(slab)
+        size = self.layout.level(slab.level).rows_per_shard
+        num_rows = len(shards) * size
+        return self._read(slab, shards, range(0, num_rows, size), self._buffer(num_rows), None, strict=True)
+
+    def _buffer(self, num_rows: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Where rows are read to: ``out``, or new memory."""
+        shape, dtype = (num_rows, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype)
+        if out is not None and (out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous):
+            raise InputError(f"out has shape {out.shape} and dtype {out.dtype}; a C-contiguous {shape} of {dtype} is needed")
+        return acquire(shape, dtype) if out is None else out
+
+    def _read(
+        self, slab: Slab, shards: Sequence[int], places: Sequence[int], out: NDArray[Any], verify: bool | None, strict: bool
+    ) -> NDArray[Any]:
+        """Fill ``out`` with the slab's rows of ``shards``, each from its place on."""
+        self._require_cell(slab)
+        states = self.layout.level(slab.level)
+        chunks = self._chunks(slab, shards, places, self.verify if verify is None else verify, strict)
+        job, waiting = SlabRead(dataset=self.dataset, states=states, slab=slab, chunks=chunks, out=out), iter(chunks)
+        in_threads(lambda: job.read(waiting), self.num_threads(slab, shards))  # whoever is free takes the next
+        return out
+
+    def _chunks(self, slab: Slab, shards: Sequence[int], places: Sequence[int], verify: bool, strict: bool) -> list[Chunk]:
+        """What is to be read of each of ``shards``."""
+        states, table, digest = self.layout.level(slab.level), self._table(slab.level), self.dataset.identity_digest
+        extents = table.extents(slab.cell, shards, strict)
+        checksums = table.checksums(slab.cell, shards) if verify else [0] * len(shards)
+        keys = [self.dataset.key(states.shard_key(shard)) for shard in shards]
+        labels = [ledger.chunk_label(digest, slab.level, shard, slab.cell) if verify else None for shard in shards]
+        offsets, lengths = zip(*extents, strict=True) if extents else ((), ())
+        return list(map(Chunk, shards, keys, offsets, lengths, places, labels, checksums))
+
+    def num_threads(self, slab: Slab, shards: Sequence[int]) -> int:
+        """Threads to read chunks of ``shards`` with: by whether the last one that is there lies in memory."""
+        if len(shards) < 2:
+            return 1
         states, table = self.layout.level(slab.level), self._table(slab.level)
-        shards = range(states.num_shards)
-        extents = table.extents(slab.cell, shards, strict=True)
-        checksums = table.checksums(slab.cell, shards) if self.verify else None
-        nothing = np.empty((0, self.layout.hidden_size), numpy_dtype(self.layout.stored_dtype))
-        return SlabRead(
-            dataset=self.dataset, states=states, slab=slab, start=0, shards=shards, extents=extents, checksums=checksums,
-            out=nothing,
-        )  # fmt: skip
+        for shard in reversed(shards):
+            ((start, length),) = table.extents(slab.cell, [shard])
+            if (start, length) != ABSENT:
+                cached = self.dataset.files.in_memory(self.dataset.key(states.shard_key(shard)), start)
+                return min(READERS, len(shards), (os.cpu_count() or 1) if cached else READERS)
+        return 1
 
     def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> "dask.array.Array":
         """All rows of one layer (and position) as a lazy Dask array (row, hidden), bfloat16 decoded to float32.

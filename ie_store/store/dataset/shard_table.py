@@ -1,5 +1,7 @@
 """Where every chunk of every shard lies and what it must sum to: read once, kept by the reader."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ class ShardTable:
         self._dataset, self._level, self._complete = dataset, level, dataset.attributes.complete
         self._loaded: dict[int, tuple[Index, NDArray[np.uint32]]] = {}
 
-    def extents(self, cell: tuple[int, ...], shards: range, strict: bool = False) -> list[tuple[int, int]]:
+    def extents(self, cell: tuple[int, ...], shards: Sequence[int], strict: bool = False) -> list[tuple[int, int]]:
         """Offset and length of chunk ``cell`` in each of ``shards``; where it is not there, `ABSENT`.
 
         Raises:
@@ -35,7 +37,7 @@ class ShardTable:
             found.append(extent)
         return found
 
-    def checksums(self, cell: tuple[int, ...], shards: range) -> list[int]:
+    def checksums(self, cell: tuple[int, ...], shards: Sequence[int]) -> list[int]:
         """What the ledger holds of chunk ``cell`` in each of ``shards``, after `extents`; 0 where it is not there."""
         return [int(self._loaded[shard][1][cell]) if shard in self._loaded else 0 for shard in shards]
 

@@ -103,12 +103,13 @@ class LocalStorage:
                 return 0
             # Each call here gives Python's lock up, and a thread that waits for it sleeps: few calls, little between them.
             *heads, body = buffers
-            at, value = start, 0
-            for first in range(0, max(1, len(body)), STRETCH_BYTES):
-                stretch = body[first : first + STRETCH_BYTES]
-                at += self._fill(descriptor, key, at, [*heads, stretch])
-                value = crc32c(stretch, value if first else crc32c(b"".join([behind, *heads])))
-                heads = []
+            first = body[:STRETCH_BYTES]
+            at = start + self._fill(descriptor, key, start, [*heads, first])
+            value: int = crc32c(first, crc32c(b"".join([behind, *heads])))
+            for done in range(STRETCH_BYTES, len(body), STRETCH_BYTES):
+                stretch = body[done : done + STRETCH_BYTES]
+                at += self._fill(descriptor, key, at, [stretch])
+                value = crc32c(stretch, value)
             return value
 
         return self._present(key, read)

@@ -65,7 +65,7 @@ def _verbatim_header(rows: NDArray[Any]) -> bytes:
     return _HEADER.pack(2, 1, _VERBATIM | (1 << 5), rows.itemsize, rows.nbytes, block, rows.nbytes + HEADER_BYTES)
 
 
-def is_verbatim(header: bytes | bytearray, raw_bytes: int) -> bool:
+def is_verbatim(header: bytes | memoryview, raw_bytes: int) -> bool:
     """True where a Blosc header says that ``raw_bytes`` bytes follow as they are."""
     _, _, flags, _, size, _, encoded = _HEADER.unpack(header)
     return bool(flags & _VERBATIM) and size == raw_bytes and encoded == raw_bytes + HEADER_BYTES
