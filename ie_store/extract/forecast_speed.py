@@ -21,7 +21,7 @@ from ie_store.store.files.protocol import Storage
 
 _LEAST_SECONDS = 1.0
 _MOST_REPEATS = 5
-_PROBE_BYTES = 64 * 2**20
+_LEAST_PROBE_BYTES, _MOST_PROBE_BYTES = 2**20, 64 * 2**20
 
 
 def cost(tiles: tuple[Tile, ...]) -> int:
@@ -56,8 +56,16 @@ def measure_speed(engine: Engine, corpus: Corpus, items: tuple[WorkItem, ...], f
     local = items and files.storage_options is None
     return Speed(
         model=_measure_items(engine, corpus, items) if items else ModelSpeed(mean=math.inf, lowest=math.inf, alone=math.inf),
-        disk_bytes_per_second=measure_disk(files.address()) if local else None,
+        disk_bytes_per_second=measure_disk(files.address(), _dense_bytes(engine, items)) if local else None,
         free_bytes=files.free_bytes(),
+    )
+
+
+def _dense_bytes(engine: Engine, items: tuple[WorkItem, ...]) -> int:
+    """Bytes of the states that ``items`` write, before any codec."""
+    levels = [engine.layout.level(item.level) for item in items]
+    return sum(
+        len(item.shards) * states.chunk_bytes * len(states.stored_cells) for item, states in zip(items, levels, strict=True)
     )
 
 
@@ -117,20 +125,20 @@ def _run(engine: Engine, level: Level, rows: NDArray[np.int32]) -> int:
     return cost(tiles)
 
 
-def measure_disk(folder: str) -> float | None:
+def measure_disk(folder: str, enough: int) -> float | None:
     """Bytes per second of a write with fsync to the disk that holds (or will hold) ``folder``; None where it cannot be tried.
 
-    The file never has a name.
+    ``enough`` bytes end it too, so that measuring a short run writes no more than the run. The file never has a name.
     """
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    data = np.random.default_rng(0).bytes(_PROBE_BYTES)
+    data = np.random.default_rng(0).bytes(min(max(enough, _LEAST_PROBE_BYTES), _MOST_PROBE_BYTES))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             start = time.perf_counter()
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            return _PROBE_BYTES / (time.perf_counter() - start)
+            return len(data) / (time.perf_counter() - start)
     except OSError:
         return None

@@ -51,6 +51,7 @@ def test_what_is_no_size_is_refused(text):
         EstimateSpec(memory=text)
 
 
+@pytest.mark.slow
 def test_no_value_depends_on_the_memory(store, tmp_path, monkeypatch):
     """All rows in memory, and all on disk: the same to the last bit."""
     options = {"blocks": "1"}

@@ -11,6 +11,8 @@ from planted_results import planted_model
 from ie_store.report.html import embedded_json, table
 from ie_store.report.words import WORDS
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",

@@ -137,6 +137,7 @@ def test_the_mixed_reader_is_bounded_and_knows_nothing_where_it_should():
     assert choose_share(torch.tensor([3.0, 3.0, 3.1]), torch.full((3,), 1 / 3)) == 1.0  # too few to tell
 
 
+@pytest.mark.slow
 def test_drawn_test_rows_hold_the_score_of_all_within_their_half_width():
     tokens, states, _, alone = gaussian_classes(names=60)
     counts = np.random.default_rng(4).integers(1, 5, len(tokens))

@@ -38,6 +38,7 @@ def read(states, listed, folds):
     return [read_fold(states, listed, fold, number, OPTIONS) for number, fold in enumerate(folds)]
 
 
+@pytest.mark.slow
 def test_trained_heads_read_more_than_those_in_closed_form_and_no_more_than_there_is(monkeypatch):
     states, listed, folds, truth = pairs_of_rare_tokens()
     trained = read(states, listed, folds)
