@@ -160,7 +160,6 @@ class Visit:
         return frames.count()
 
 
-@pytest.mark.slow
 @in_chromium
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1600), ("dark", 1600), ("light", 360), ("dark", 360)])
 def test_every_picture_is_drawn_without_an_error_or_a_request(browser, written, scheme, width):
@@ -178,7 +177,6 @@ def test_every_picture_is_drawn_without_an_error_or_a_request(browser, written, 
     visit.context.close()
 
 
-@pytest.mark.slow
 @in_chromium
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1600), ("dark", 360)])
 def test_hover_shows_the_interval_and_outcome(browser, written, scheme, width):
@@ -199,7 +197,6 @@ def test_hover_shows_the_interval_and_outcome(browser, written, scheme, width):
     visit.context.close()
 
 
-@pytest.mark.slow
 @in_chromium
 def test_tables_and_files_by_keyboard(browser, written):
     visit = Visit(browser, written)
@@ -223,7 +220,6 @@ def test_tables_and_files_by_keyboard(browser, written):
     visit.context.close()
 
 
-@pytest.mark.slow
 @in_chromium
 def test_planted_scripts_do_not_run(browser, planted):
     visit = Visit(browser, planted)
@@ -235,7 +231,6 @@ def test_planted_scripts_do_not_run(browser, planted):
     visit.context.close()
 
 
-@pytest.mark.slow
 @in_chromium
 def test_the_last_layer_has_a_tick_and_a_mark(browser, written):
     visit = Visit(browser, written)
