@@ -1,5 +1,7 @@
 """Stored states against hand-runs: whole models in numpy, and transformers' own blocks with masks and positions by hand."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import by_hand
@@ -19,21 +21,37 @@ from ie_store.store.open import open_reader
 LIMITS = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 4e-3}
 
 
+States = Callable[[tuple[int, ...]], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def written_out(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, States]]:
+    """Folder of a tiny model of a family, and its states (layer, position, hidden) of a row of tokens."""
+
+    @functools.cache
+    def make(family: str) -> tuple[Path, States]:
+        folder = save_tiny(tmp_path_factory.mktemp("models"), family)
+        weights = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
+        run, config = getattr(by_hand, family), AutoConfig.from_pretrained(folder)
+        return folder, functools.cache(lambda row: run(weights, config, np.array(row)))
+
+    return make
+
+
 @pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma"])
-def test_stored_states_are_those_of_a_model_written_out_by_hand(family: str, dtype: str, tmp_path: Path) -> None:
-    folder = save_tiny(tmp_path, family)
+def test_stored_states_are_those_of_a_model_written_out_by_hand(
+    family: str, dtype: str, tmp_path: Path, written_out: Callable[[str], tuple[Path, States]]
+) -> None:
+    folder, states = written_out(family)
     np.save(tmp_path / "rows.npy", prefix_rows())
     report = extract(
         ExtractSpec(store=str(tmp_path / "store"), model=str(folder), corpus=f"tokens:{tmp_path / 'rows.npy'}", dtype=dtype)
     )
     assert report.plan.forward == "prefix-shared"
-    weights = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
-    run = getattr(by_hand, family)
-    config = AutoConfig.from_pretrained(folder)
     reader = open_reader(str(tmp_path / "store"), report.name)
-    expected = np.stack([run(weights, config, row) for row in reader.tokens], axis=2)
-    alone = np.stack([run(weights, config, np.array([token])) for token in reader.token_values], axis=2)
+    expected = np.stack([states(tuple(row)) for row in reader.tokens.tolist()], axis=2)
+    alone = np.stack([states((token,)) for token in reader.token_values.tolist()], axis=2)
     for layer in range(reader.layout.num_layers):
         macro = [decoded(reader.read_slab(Slab(level="macro", layer=layer, position=p))) for p in range(9)]
         assert norm_error(np.stack(macro), expected[layer]) <= LIMITS[dtype], f"macro layer {layer}"
