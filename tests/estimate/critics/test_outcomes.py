@@ -52,6 +52,14 @@ def test_saturated_above_85_percent_of_ln_n_test(nats, outcome):
     assert all(("1000" in flag or "1,000" in flag) and "%" in flag for flag in found.flags)
 
 
+@pytest.mark.parametrize(
+    ("num_references", "words"), [(NUM_TEST - 1, "999 references of 1,000 test rows"), (NUM_TEST, "1,000 test rows")]
+)
+def test_references_are_named_where_they_are_fewer_than_the_test_rows(num_references, words):
+    (flag,) = judged(math.log(NUM_TEST), num_references=num_references).flags
+    assert f"of ln({words})" in flag
+
+
 def test_a_weighted_table_is_never_saturated():
     assert judged(math.log(NUM_TEST), is_weighted=True).outcome == Outcome.CONVERGED
 

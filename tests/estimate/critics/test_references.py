@@ -97,6 +97,27 @@ def test_influences_average_to_the_value_and_their_spread_is_that_over_draws(mon
     assert np.std(values) == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=0.2)
 
 
+def test_what_a_reference_moves_is_the_derivative_of_the_value(monkeypatch):
+    """A row that all others are compared with lowers the value where it looks like their own: by brute force."""
+    monkeypatch.setattr(scores, "MOST_REFERENCES", 40)
+    few, num_rows, step = 40, 200, 1e-6
+    side, factors = draw(num_rows, seed=1), random_factors(num_rows)
+    matrix = np.exp(soft_cap(factors.against(factors), CAP)[0].double().numpy())
+    p, eye = side.probabilities.numpy(), np.eye(num_rows)
+
+    def value(shares):
+        others = matrix[:, :few] @ shares[:few] + np.where(np.arange(num_rows) < few, 0, shares * np.diag(matrix))
+        counted = shares[:few].sum() + np.where(np.arange(num_rows) < few, 0, shares)
+        return shares @ (np.log(np.diag(matrix)) - np.log(others / counted)) / shares.sum()
+
+    found = statistics(factors.at, side, CAP, "infonce")
+    nats, influence = infonce(found)
+    assert nats.item() == pytest.approx(value(p), abs=1e-4)
+    moved = [(value((1 - step) * p + step * eye[j]) - value((1 + step) * p - step * eye[j])) / (2 * step) for j in range(few)]
+    of_its_own = (found.joint - found.with_own.log())[0, :few].numpy()
+    assert np.corrcoef(influence[0, :few].numpy() - of_its_own, np.array(moved) - of_its_own)[0, 1] > 0.99
+
+
 def test_few_references_bias_nothing(monkeypatch):
     """The perfect critic, a constant fixed beforehand: the mean over draws is the truth whatever the number of columns."""
     size, num_rows, repeats, rho = 2, 300, 300, 0.7

@@ -59,6 +59,11 @@ def test_a_table_of_many_rows_is_looked_at_by_rows_that_both_sides_have(monkeypa
     whole = fold.looks(10)
     assert whole[0] is fold.validation
     assert whole[1] is fold.train
+    larger = max(len(fold.validation.rows), len(fold.train.rows))
+    monkeypatch.setattr(folds, "MOST_TABLE_ROWS", larger)
+    assert fold.looks(10)[1] is fold.train
+    monkeypatch.setattr(folds, "MOST_TABLE_ROWS", larger - 1)
+    assert len(fold.looks(10)[1].rows) < larger
     monkeypatch.setattr(folds, "MOST_TABLE_ROWS", 25)
     seen, reference = fold.looks(10)
     assert seen.rows.equal(reference.rows)

@@ -62,6 +62,10 @@ def test_a_document_as_other_programs_write_it_is_read_alike():
         ({"chunk_grid": {"name": "rectilinear", "configuration": {}}}, "'regular' is expected"),
         ({"chunk_grid": {"name": "regular", "configuration": {}}}, r"chunk_grid.configuration.chunk_shape is None"),
         ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [3]}}}, "a list of 2 is expected"),
+        (
+            {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [-1, 2]}}},
+            r"chunk_grid.configuration.chunk_shape is",
+        ),
         ({"chunk_key_encoding": {"name": "v2", "configuration": {}}}, "'default' with '/'"),
         ({"chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}}}, "'default' with '/'"),
         ({"shape": [-1, 2]}, "sizes of at least 0"),
