@@ -182,6 +182,7 @@ def test_what_is_done_is_not_done_again(store, monkeypatch):
     assert len(shown(store, "noise")) == 2
 
 
+@pytest.mark.slow
 def test_each_slab_is_read_once(store, monkeypatch):
     import ie_store.estimate.shelf as module
 

@@ -37,6 +37,7 @@ def test_ranks_are_left_out_evenly_in_their_logarithm():
     assert len([rank for rank in ranks if rank <= 30]) >= len(ranks) // 3
 
 
+@pytest.mark.slow
 def test_a_large_picture_takes_its_share_of_a_page():
     layers, positions = 49, 80
     over = {"block": range(layers - 1), "position": range(positions)}
