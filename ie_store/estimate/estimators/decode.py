@@ -101,7 +101,11 @@ def measure(
                     listed, folds = _prepare(spec.options, states)
                 reading = _read(spec, states, problem, layer, listed, folds, on_progress)
             pieces += _pieces(reading, states.distinct, problem, layer)
-            estimates.setdefault(problem, reading.estimate)
+            if layer == problem.block:
+                estimates[problem] = reading.estimate
+            else:
+                flags = (f"layer {layer}: {flag}" for flag in reading.estimate.flags)
+                estimates[problem] = replace(estimates[problem], flags=(*estimates[problem].flags, *flags))
     return Measured(estimates=[estimates[problem] for problem in problems], pieces=tuple(pieces))
 
 

@@ -14,6 +14,7 @@ from ie_store.errors import InputError
 from ie_store.estimate.critics.folds import make_folds
 from ie_store.estimate.critics.held_out import student_95
 from ie_store.estimate.critics.scores import SplitPart
+from ie_store.estimate.estimators import decode
 from ie_store.estimate.estimators.decode import combine_folds
 from ie_store.estimate.estimators.decode_newton import maximise
 from ie_store.estimate.estimators.decode_reader import list_prefixes, read_fold, require_apart, split_prefixes
@@ -211,6 +212,19 @@ def test_a_stored_dataset_is_read_at_every_layer(results):
     assert [list(Outcome)[code] for code in ended] == [Outcome.EXACT, Outcome.CONVERGED, Outcome.CONVERGED]
     low, value, high = (float(arrays[f"macro_decode_{name}"][1, 2]) for name in ("low_nats", "nats", "high_nats"))
     assert low <= value <= high <= last.ceiling_nats + 1e-12
+
+
+def test_flags_of_the_last_layer_stand_with_the_block_that_writes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "_flags", lambda *_: ("planted",))
+    tokens = random_tokens(300, kinds=6)
+    store = write_store(tmp_path / "store", tokens, layers=4)
+    spec = estimator_spec("decode")
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(spec,), blocks="1,2"))
+    read, written = (read_results(store, NAME, spec)[Problem(level="macro", block=block, position=2)].flags for block in (1, 2))
+    assert "planted" in read
+    assert not any(flag.startswith("layer") for flag in read)
+    assert "planted" in written
+    assert "layer 3: planted" in written
 
 
 def test_lone_tokens_and_first_positions_are_exact_and_the_emergence_is_made_with_them(results):
