@@ -189,7 +189,7 @@ class DatasetReader:
         self._require_cell(slab)
         states = self.layout.level(slab.level)
         chunks = self._chunks(slab, shards, places, self.verify if verify is None else verify, strict)
-        job, waiting = SlabRead(dataset=self.dataset, states=states, slab=slab, chunks=chunks, out=out), iter(chunks)
+        job, waiting = SlabRead(dataset=self.dataset, states=states, slab=slab, out=out), iter(chunks)
         in_threads(lambda: job.read(waiting), self.num_threads(slab, shards))  # whoever is free takes the next
         return out
 
@@ -204,16 +204,13 @@ class DatasetReader:
         return list(map(Chunk, shards, keys, offsets, lengths, places, labels, checksums))
 
     def num_threads(self, slab: Slab, shards: Sequence[int]) -> int:
-        """Threads to read chunks of ``shards`` with: by whether the last one that is there lies in memory."""
+        """Threads to read chunks of ``shards`` with: by whether the last one lies in memory."""
         if len(shards) < 2:
             return 1
-        states, table = self.layout.level(slab.level), self._table(slab.level)
-        for shard in reversed(shards):
-            ((start, length),) = table.extents(slab.cell, [shard])
-            if (start, length) != ABSENT:
-                cached = self.dataset.files.in_memory(self.dataset.key(states.shard_key(shard)), start)
-                return min(READERS, len(shards), (os.cpu_count() or 1) if cached else READERS)
-        return 1
+        last = self._table(slab.level).extents(slab.cell, shards[-1:])[0]
+        key = self.dataset.key(self.layout.level(slab.level).shard_key(shards[-1]))
+        is_cached = last != ABSENT and self.dataset.files.in_memory(key, last[0])
+        return min(len(shards), READERS, (os.cpu_count() or 1) if is_cached else READERS)
 
     def slab_array(self, slab: Slab, chunks_per_slab: int = 1) -> "dask.array.Array":
         """All rows of one layer (and position) as a lazy Dask array (row, hidden), bfloat16 decoded to float32.

@@ -63,7 +63,6 @@ class SlabRead:
     dataset: Dataset
     states: LevelLayout
     slab: Slab
-    chunks: list[Chunk]
     out: NDArray[Any]
     """C-contiguous (row, hidden) in the stored dtype, bfloat16 as its bits."""
 
