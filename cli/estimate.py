@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from ie_store.errors import InputError
-from ie_store.estimators import DEFAULT, DEFAULTS, ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, option_names
+from ie_store.estimators import (
+    DEFAULT,
+    DEFAULTS,
+    ESTIMATORS,
+    NAMES,
+    EstimatorSpec,
+    estimator_row,
+    estimator_spec,
+    option_names,
+)  # fmt: skip
 from ie_store.options import CheckSpec, EstimateSpec
 
 from .from_spec import command, optional_parameters, spec_parameters
@@ -106,12 +115,18 @@ def _parameters(spec_type: type, default: tuple[str, ...]) -> list[Parameter]:
 
 def _estimator_parameters() -> list[Parameter]:
     """Every option that any estimator has, None where it is not given; its help names those that have it."""
-    prefixes = {option: ", ".join(names) for option, names in _owners().items()}
+    prefixes = {option: _named(option, names) for option, names in _owners().items()}
     found: dict[str, Parameter] = {}
     for options in dict.fromkeys(row.options for row in ESTIMATORS):
         for parameter in optional_parameters(options, prefixes):
             found.setdefault(parameter.name, parameter)
     return list(found.values())
+
+
+def _named(option: str, names: list[str]) -> str:
+    """Names of estimators, each with its default where that is not the first one's."""
+    defaults = {name: getattr(estimator_row(name).options(), option) for name in names}
+    return ", ".join(name if defaults[name] == defaults[names[0]] else f"{name} (default {defaults[name]})" for name in names)
 
 
 def register(app: typer.Typer) -> None:

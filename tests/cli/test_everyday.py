@@ -127,3 +127,8 @@ def test_ls_sorts_and_filters(several, options, names):
 
 def test_ls_refuses_an_order_that_it_does_not_know(several):
     assert ie_store("ls", several, "--sort", "colour").exit_code == 2
+
+
+def test_help_says_whose_default_is_another():
+    told = " ".join(ie_store("estimate", "--help").output.replace("│", " ").split())
+    assert "decode (default 4): cross-fitting folds" in told
