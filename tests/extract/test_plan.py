@@ -1,6 +1,7 @@
 """What is planned is what is executed, and a forecast is arithmetic over a plan."""
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from tiny_models import BLOCKS, HIDDEN, prefix_rows
 
 from ie_store.extract.engine import Engine
 from ie_store.extract.forecast import encoded_bytes_of, make_forecast
-from ie_store.extract.forecast_speed import ModelSpeed, Speed, Timing, summarise
+from ie_store.extract.forecast_speed import ModelSpeed, Speed, Timing, measure_disk, summarise
 from ie_store.extract.forward.batches import Batch
 from ie_store.extract.forward.prefix_forward import TileForward
 from ie_store.extract.forward.tiles import STEP_OVERHEAD, plan_tiles
@@ -160,3 +161,14 @@ def test_a_plan_keeps_no_arrays_and_grows_with_groups_alone() -> None:
     (tile,) = plan_tiles(tokens, 40, sharing=True, slots_limit=10**9)
     assert len(repr(tile)) < 200 * (1 + len(tile.segments))
     assert all(isinstance(value, int) for segment in tile.segments for value in vars(segment).values())
+
+
+@pytest.mark.parametrize(("enough", "written"), [(0, 2**20), (3 * 2**20, 3 * 2**20), (10**12, 2**26)])
+def test_the_disk_is_probed_with_no_more_than_the_run_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: int, written: int
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    assert measure_disk(str(tmp_path / "store"), enough)
+    assert sizes == [written]
+    assert not list(tmp_path.iterdir())
