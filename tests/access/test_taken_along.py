@@ -26,7 +26,7 @@ def require_same(found, expected):
     assert {name: value for name, value in found.attrs.items() if name != "coordinates"} == expected.attrs
 
 
-@pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])
+@pytest.mark.parametrize("engine", ["h5netcdf", pytest.param("scipy", marks=pytest.mark.slow)])
 def test_to_netcdf(made, tmp_path, engine):
     dataset = ie_store.open_store(made.store, made.name)
     dataset.to_netcdf(tmp_path / "d.nc", engine=engine)

@@ -25,7 +25,7 @@ def counted_bits(rows):
 @pytest.mark.parametrize(
     ("recipe", "names", "shots", "sequence_bits", "micro_bits", "exact", "exact_first"),
     [
-        ("icl:country", 25, 4, 18.212, 2.322, 15.890, -2.322),
+        pytest.param("icl:country", 25, 4, 18.212, 2.322, 15.890, -2.322, marks=pytest.mark.slow),
         pytest.param("icl:animal", 16, 5, 19.000, 2.000, 17.000, -2.000, marks=pytest.mark.slow),
         pytest.param("icl:color", 15, 5, 18.459, 1.953, 16.506, -1.953, marks=pytest.mark.slow),
     ],

@@ -38,7 +38,9 @@ def written_out(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tup
     return make
 
 
-@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize(
+    "dtype", ["float32", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("float16", "bfloat16"))]
+)
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma"])
 def test_stored_states_are_those_of_a_model_written_out_by_hand(
     family: str, dtype: str, tmp_path: Path, written_out: Callable[[str], tuple[Path, States]]

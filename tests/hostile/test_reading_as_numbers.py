@@ -154,6 +154,7 @@ def test_labels_are_texts_and_numbers(tmp_path):
     assert plain.licence.attrs["categories"] == ["", "CC BY 4.0", "MIT"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LABELS)
 def test_group_by_a_label(tmp_path, name):
     made = make(tmp_path / "s", labels=LABELS).write()

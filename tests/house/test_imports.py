@@ -297,7 +297,10 @@ def heavy_modules(code: str) -> set[str]:
     return {"torch", "transformers", "zarr", "xarray", "dask"} & set(loaded)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["extract", "--help"], ["estimate", "--help"], ["ls", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["estimate", "--help"], *(pytest.param([*name, "--help"], marks=pytest.mark.slow) for name in ([], ["extract"], ["ls"]))],
+)
 def test_help_loads_nothing_heavy(arguments):
     code = f"import sys; sys.argv = ['ie-store', *{arguments}]; from ie_store_cli.main import main; main()"
     assert heavy_modules(code) == set()

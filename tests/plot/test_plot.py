@@ -55,6 +55,7 @@ def rows(table, **at):
     return table
 
 
+@pytest.mark.slow
 def test_every_picture_is_drawn_without_a_word_of_complaint(charts, capfd):
     for name, chart in charts.items():
         drawn = vl_convert.vegalite_to_svg(chart.to_dict())

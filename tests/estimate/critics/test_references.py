@@ -73,7 +73,7 @@ def test_means_by_brute_force(monkeypatch, references, pairs_per_tile, rows_at_o
     assert infonce(found)[0].item() == pytest.approx(by_hand, abs=1e-4)
 
 
-@pytest.mark.parametrize("bound", ["mine", "infonce", "smile"])
+@pytest.mark.parametrize("bound", ["infonce", *(pytest.param(bound, marks=pytest.mark.slow) for bound in ("mine", "smile"))])
 def test_influences_average_to_the_value_and_their_spread_is_that_over_draws(monkeypatch, bound):
     """Of the perfect critic of a Gaussian and of one that believes twice as much, whose columns differ."""
     monkeypatch.setattr(scores, "MOST_REFERENCES", 40)

@@ -93,7 +93,7 @@ SPREADS = {
 
 
 @pytest.mark.parametrize("spread", SPREADS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_neighbours_are_those_of_brute_force_in_float64(spread, dtype):
     rows = SPREADS[spread](np.random.default_rng(6).standard_normal((400, 3))).astype(dtype)
     found, truth = nearest(tensor(rows, dtype), 20), distances(rows)
@@ -147,6 +147,7 @@ def test_dimension_of_a_uniform_cube(dimension, tolerance):
     assert dimension_at(found, 2).value == pytest.approx(dimension, rel=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_dimension_of_a_torus_lies_in_the_interval(dimension):
     inside = 0

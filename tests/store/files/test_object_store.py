@@ -108,6 +108,7 @@ def test_verify_describe_list_and_remove(made, server):
     assert verify_dataset(beside.store, beside.name).faults == []
 
 
+@pytest.mark.slow
 def test_faults_are_found_and_written_again(made, server):
     key = f"{made.path}/macro/c/0/0/1/0".removeprefix(f"s3://{BUCKET}/")
     whole = server.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -143,6 +144,7 @@ def test_changed_objects_are_refused_and_repaired(made, server):
         assert not writer.repair(arrays)
 
 
+@pytest.mark.slow
 def test_refused_and_untouched(made, server):
     before = objects(server, made.store)
     other = replace(made.identity, recipe="s")
