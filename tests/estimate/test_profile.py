@@ -62,6 +62,7 @@ def test_plain_xarray_opens_a_profile_and_finds_every_variable_of_the_table(stor
     assert {group_name(method.identity) for method in BOTH} <= set(tree["estimates"].children)
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_rows(store, tokens):
     profile(spec(store))
     macro = xr.open_zarr(f"{store}/{NAME}", consolidated=False).macro.values.astype(np.float64)
@@ -142,6 +143,7 @@ def test_one_distinct_row_has_no_neighbours(tmp_path):
     assert float(opened(store, SPECTRUM).total_variance[1, 0]) == 0
 
 
+@pytest.mark.slow
 def test_a_draw_of_rows_is_the_same_in_all_layers_and_follows_the_seed(tmp_path, tokens):
     def repeat(macro, micro):
         macro[3] = macro[2]

@@ -108,6 +108,7 @@ def test_a_planted_leak_is_caught():
         read_fold(states, listed, by_sequence, 0, OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_states_tell_nothing(seed):
     tokens, states, _, alone = gaussian_classes(seed, names=60)

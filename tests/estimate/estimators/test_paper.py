@@ -62,6 +62,7 @@ def test_every_step_and_the_maximum() -> None:
     assert [run.last_nats, run.maximum_nats] == pytest.approx([expected[-1], max(expected)], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_table_is_the_same_as_its_sequences() -> None:
     x, y = pairs(9)
     row_of_sequence = torch.from_numpy(np.random.default_rng(0).integers(0, 9, 120))

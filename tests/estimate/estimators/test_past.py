@@ -184,6 +184,7 @@ def test_total_correlation_and_psi_stand_with_the_exact_values(store):
     assert np.isnan(group.macro_psi_nats.values[0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("names", "shots", "psi_bits"), [(25, 4, -0.364), (16, 5, -1.000), (15, 5, -1.075)])
 def test_psi_of_ordered_selections_is_as_published(names, shots, psi_bits):
     """By brute force over the distinct prefixes of every length: country, animal, color."""

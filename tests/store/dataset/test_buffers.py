@@ -3,6 +3,7 @@
 import gc
 
 import numpy as np
+import pytest
 from made_store import make
 
 from ie_store.specs import Slab
@@ -41,6 +42,7 @@ def test_little_is_kept_while_idle():
     assert acquire((3,), FLOAT16).flags.owndata
 
 
+@pytest.mark.slow
 def test_slabs_held_side_by_side_do_not_share_memory(tmp_path):
     made = make(tmp_path / "s", rows=5000, hidden=512, size=512)
     made.write()
