@@ -158,11 +158,10 @@ def test_a_whole_spec_and_seeds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "size"), [*((name, 16) for name in TRAINED), ("cca", 16), ("mine", 256), ("infonce", 256), ("cca", 256)]
-)
+@pytest.mark.parametrize("name", [*TRAINED, "cca"])
+@pytest.mark.parametrize("size", [16, 256])
 def test_independent_rows_carry_nothing(name, size):
-    x, y = gaussian(2000, size, size, 0.0, 3)
+    x, y = gaussian(4000, size, size, 0.0, 3)
     assert estimate(x, y, name).nats < 0.05
 
 
@@ -194,10 +193,10 @@ def test_information_that_no_linear_critic_sees_is_found():
 
 @pytest.mark.slow
 def test_lower_bounds_do_not_exceed_the_truth():
-    """Of 20 seeded Gaussians at most 5% may lie above the truth by more than two of their standard errors (see benchmarks)."""
+    """Of 40 seeded Gaussians at most 5% may lie above the truth by more than two of their standard errors (see benchmarks)."""
     above = 0
-    for seed in range(20):
+    for seed in range(40):
         nats = (0.0, 0.5, 2.0, 5.0)[seed % 4]
         found = estimate(*gaussian(600, 4, 4, nats, 100 + seed), "infonce", steps=50, seed=seed)
         above += found.nats > nats + 2 * found.standard_error_nats
-    assert above <= 1
+    assert above <= 2

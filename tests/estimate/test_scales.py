@@ -14,9 +14,7 @@ from ie_store.estimate.estimators import mine_paper
 from ie_store.estimators import option_names
 
 SCALES = (1e-300, 1e-60, 1e-8, 1e8, 1e60, 1e300)
-ENDS = (1e-300, 1e300)
 ESTIMATORS = ("mine", "infonce", "nwj", "smile", "js", "cca", "noise", "noise rms", "mine-paper", "exact")
-TRAINED_AS_MINE = ("infonce", "nwj", "smile", "js")
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 3))
 Y = 0.8 * X + 0.6 * RNG.standard_normal((300, 3))
@@ -50,9 +48,8 @@ def beside_zeros(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "scale"), [(name, scale) for name in ESTIMATORS for scale in (ENDS if name in TRAINED_AS_MINE else SCALES)]
-)
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ESTIMATORS)
 def test_the_value_does_not_depend_on_the_scale(name, scale):
     x, y = pair(name)
     found = measured(name, x * scale, y / scale)
@@ -62,7 +59,7 @@ def test_the_value_does_not_depend_on_the_scale(name, scale):
 
 
 @pytest.mark.parametrize("name", ["cca", "noise", "exact"])
-@pytest.mark.parametrize("scale", ENDS)
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
 def test_the_ends_of_the_sweep(name, scale):
     x, y = pair(name)
     assert measured(name, x * scale, y * scale).nats == pytest.approx(at_one(name).nats, rel=1e-5)

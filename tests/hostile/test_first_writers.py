@@ -39,7 +39,7 @@ def test_first_writers_of_a_new_store_do_not_refuse_each_other(new_store):
         made.write()
 
     with ThreadPoolExecutor(len(NAMES)) as pool:
-        for number in range(3):
+        for number in range(5):
             store = new_store(number)
             for written in [pool.submit(write, store, name) for name in NAMES]:
                 written.result()

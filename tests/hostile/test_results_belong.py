@@ -171,7 +171,7 @@ def test_a_removal_just_as_an_estimate_begins(tmp_path, action, spec):
         return True
 
     with Estimating() as other, ThreadPoolExecutor(1) as beside:
-        for late in [-0.3, *chance.uniform(-0.06, 0.06, 4), 0.3]:
+        for late in [-0.3, *chance.uniform(-0.06, 0.06, 6), 0.3]:
             write_store(store, TOKENS)
             removing = beside.submit(removed) if late < 0 else None
             time.sleep(max(0, -late))

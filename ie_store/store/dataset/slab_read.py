@@ -56,7 +56,7 @@ class Chunk(NamedTuple):
 class SlabRead:
     """One read of chunks of a slab. Threads share it.
 
-    A warm chunk takes some 300 us, most of it spent with caches full of states, where each step of Python costs twice: what can
+    A warm chunk takes some 400 us, most of it spent with caches full of states, where each step of Python costs twice: what can
     be made for all chunks beforehand is (a verified read of 128 chunks takes 0.93x the time).
     """
 

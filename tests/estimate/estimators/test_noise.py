@@ -67,7 +67,7 @@ def test_agrees_with_the_independent_reading_at_every_sigma(scale, offset):
     weights = rng.integers(1, 9, 300)
     found = curve_of(rows, weights, NoiseOptions(scale=scale, max_draws=8192))
     for index, sigma in enumerate(found.sigmas):
-        truth, error = information(rows, weights, sigma, rng, 2000, scale)
+        truth, error = information(rows, weights, sigma, rng, 4000, scale)
         assert abs(found.left.nats[index] - truth) < 4 * np.hypot(found.left.standard_error[index], error) + 1e-5
 
 

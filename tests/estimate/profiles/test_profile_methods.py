@@ -95,7 +95,7 @@ SPREADS = {
 @pytest.mark.parametrize("spread", SPREADS)
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_neighbours_are_those_of_brute_force_in_float64(spread, dtype):
-    rows = SPREADS[spread](np.random.default_rng(6).standard_normal((400, 3))).astype(dtype)
+    rows = SPREADS[spread](np.random.default_rng(6).standard_normal((700, 3))).astype(dtype)
     found, truth = nearest(tensor(rows, dtype), 20), distances(rows)
     assert found.distances == pytest.approx(np.sort(truth, axis=1)[:, :20], rel=1e-12, abs=0)
     rank_one = np.take_along_axis(truth, found.indices, axis=1)
