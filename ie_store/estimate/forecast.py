@@ -102,7 +102,7 @@ def is_worth_a_forecast(plan: EstimatePlan, corpus: PrefixIndex) -> bool:
 
 
 def make_forecast(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, budget: MemoryBudget) -> EstimateForecast:
-    """Run samples of each estimator and level on the item with most rows, and carry on what they took to all items.
+    """Run samples of each estimator and level on the middle one of the items with most rows, and carry on what they took to all.
 
     Raises:
         StoreError, NonFiniteError: states that are damaged.
@@ -134,13 +134,14 @@ def make_forecast(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, budget:
 
 
 def _samples(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, rows: RowsOf) -> dict[Kind, list[Sampled]]:
-    largest: dict[Kind, WorkItem] = {}
+    of_kinds: dict[Kind, list[WorkItem]] = {}
     for item in filter(_is_sampled, plan.items):
-        kind = (item.estimator, item.batch.level)
-        if kind not in largest or rows(item) > rows(largest[kind]):
-            largest[kind] = item
+        of_kinds.setdefault((item.estimator, item.batch.level), []).append(item)
     found: dict[Kind, list[Sampled]] = {}
-    for kind, item in largest.items():
+    for kind, items in of_kinds.items():
+        most = max(map(rows, items))
+        largest = [item for item in items if rows(item) == most]
+        item = largest[len(largest) // 2]  # the first block reads tokens alone, which may leave nothing to learn
         found[kind] = calibrate(item, shelf.fetch(item.slabs), shelf.reader, corpus, shelf.room)
     return found
 

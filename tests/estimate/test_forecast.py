@@ -96,3 +96,19 @@ def test_mine_paper_is_not_tried(store):
     _, forecast = plan_estimate(EstimateSpec(store=store, name=NAME, estimators=(paper,), yes=True))
     assert forecast.not_forecast == ("mine-paper",)
     assert set(forecast.of_estimators) == {"exact"}
+
+
+def test_samples_are_of_a_block_that_has_something_to_learn(tmp_path, monkeypatch):
+    """Where all sequences end in one token, nothing enters block 0 at the last position, and it takes no time."""
+    tokens = random_tokens(600, kinds=8)
+    tokens[:, -1] = 0
+    store, seen, real = write_store(tmp_path / "store", tokens, layers=6), set(), calibration.execute
+
+    def looking(item, *more):
+        seen.add((item.estimator.name, item.batch.level, item.batch.blocks))
+        return real(item, *more)
+
+    monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})  # one problem an item
+    monkeypatch.setattr(calibration, "execute", looking)
+    plan_estimate(spec(store))
+    assert {(name, blocks) for name, level, blocks in seen if level == "macro"} >= {("noise", (2,)), ("cca", (2,))}
