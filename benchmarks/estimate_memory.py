@@ -1,4 +1,4 @@
-"""Peak memory of stage two beside imports, by estimator, rows and columns, under one --memory; and time per row.
+"""Peak memory of stage two beside imports, by estimator or profile, rows and columns, under one --memory; and time per row.
 
     python benchmarks/estimate_memory.py --rows 303600 --columns 576 1600 --short --out table.json
     python benchmarks/estimate_memory.py --rows 100000 1000000 --columns 576 --estimators mine --out table.json
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 CORRELATED, CORRELATION = 64, 0.3
 ESTIMATORS = ("noise", "decode", "mine", "infonce", "nwj", "smile", "js", "cca")
+PROFILES = ("spectrum", "neighbours")
 SHORT: dict[str, dict[str, Any]] = {name: {"steps": 60, "folds": 1} for name in ("mine", "infonce", "nwj", "smile", "js")} | {
     "noise": {"max_draws": 1024}
 }
@@ -89,20 +90,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from ie_store.estimate import memory, run
+    from ie_store.estimate.profile import profile
     from ie_store.estimators import ESTIMATORS as TABLE
     from ie_store.estimators import estimator_spec, resolve
     from ie_store.fields import parse_size
-    from ie_store.options import EstimateSpec
+    from ie_store.options import EstimateSpec, ProfileSpec
+    from ie_store.profiles import PROFILES as PROFILE_TABLE
+    from ie_store.profiles import profile_method
 
     torch.set_num_threads(arguments.threads)
-    for row in TABLE:
+    for row in (*TABLE, *PROFILE_TABLE):
         resolve(row.measure)
     options = SHORT.get(arguments.estimator, {}) if arguments.short else {}
     shutil.rmtree(Path(arguments.folder, arguments.name, "estimates"), ignore_errors=True)
-    spec = EstimateSpec(
-        store=arguments.folder, name=arguments.name, estimators=(estimator_spec(arguments.estimator, **options),), blocks="1",
-        memory=arguments.memory, device="cpu",
-    )  # fmt: skip
+    asked = {"store": arguments.folder, "name": arguments.name, "memory": arguments.memory, "device": "cpu"}
     peaks, reset = [0], run.reset_peak
 
     def resetting() -> None:  # a run counts from its first item; here all of it counts
@@ -112,9 +113,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     run.reset_peak = resetting
     memory.reset_peak()
     before, started, worked = memory.held_bytes() or 0, time.perf_counter(), time.process_time()
-    report = run.run_estimate(spec)
+    if arguments.estimator in PROFILES:
+        profile(ProfileSpec(profiles=(profile_method(arguments.estimator),), layers="1", **asked))
+        found: dict[str, Any] = {}
+    else:
+        report = run.run_estimate(EstimateSpec(estimators=(estimator_spec(arguments.estimator, **options),), blocks="1", **asked))
+        (macro,) = (e for e in report.emergences if e.estimator == arguments.estimator)
+        found = {"nats": macro.macro_nats, "outcome": str(macro.outcome)}
     peak = max(memory.peak_bytes() or 0, *peaks) - before
-    (macro,) = (e for e in report.emergences if e.estimator == arguments.estimator)
     rows, columns = (int("".join(filter(str.isdigit, part))) for part in arguments.name.split("-"))
     return {
         "estimator": arguments.estimator,
@@ -128,8 +134,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "slab_bytes": 2 * 2 * rows * columns,
         "seconds": round(time.perf_counter() - started, 1),
         "processor_seconds": round(time.process_time() - worked, 1),
-        "nats": macro.macro_nats,
-        "outcome": str(macro.outcome),
+        **found,
         "torch": torch.__version__,
     }
 
@@ -140,7 +145,7 @@ def main() -> None:
     parser.add_argument("--folder", default="/tmp/ie-store-slabs")
     parser.add_argument("--rows", type=int, nargs="+", default=[303_600])
     parser.add_argument("--columns", type=int, nargs="+", default=[576, 1600])
-    parser.add_argument("--estimators", nargs="+", default=ESTIMATORS)
+    parser.add_argument("--estimators", nargs="+", default=[*ESTIMATORS, *PROFILES])
     parser.add_argument("--memory", default="1GiB")
     parser.add_argument("--short", action="store_true", help="few training steps and draws: the same peak in less time")
     parser.add_argument("--threads", type=int, default=2)

@@ -165,6 +165,7 @@ def profile(
     layers: str = "all",
     positions: str = "last",
     device: str = "auto",
+    memory: str | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> "dict[str, WholeArrays]":
     """Describe the layers of a dataset, into its store; called again, it goes on where it stopped.
@@ -178,17 +179,20 @@ def profile(
         layers: ``all`` that are stored, ``last``, or a list like ``0,5,10`` or ``2-5``.
         positions: likewise.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        memory: most memory beside what is loaded, as `estimate` has it.
         on_progress: called with finished layers.
 
     Returns:
         By profile and name a variable and its values over (layer, position, ...), NaN where nothing was computed.
 
     Raises:
-        InputError: an argument that cannot be used as given, or states that are not stored.
-        StoreError, NonFiniteError, BusyError: as `ie_store.estimate.profile.profile`.
+        InputError: an argument that cannot be used as given, states that are not stored, or too little memory.
+        StoreError, NonFiniteError, BusyError, DiskSpaceError: as `ie_store.estimate.profile.profile`.
     """
     asked = tuple(profile_method(one) if isinstance(one, str) else one for one in _listed(profiles))
-    spec = ProfileSpec(store=os.fspath(store), name=name, profiles=asked, layers=layers, positions=positions, device=device)
+    spec = ProfileSpec(
+        store=os.fspath(store), name=name, profiles=asked, layers=layers, positions=positions, device=device, memory=memory
+    )
     from ie_store.estimate.profile import profile as run
 
     return run(spec, on_progress=on_progress)

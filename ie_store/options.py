@@ -47,7 +47,20 @@ def ignore_progress(progress: Progress) -> None:
 
 
 WORKERS_HELP = "processes of this machine that share the work and its cores; 0: this process alone"
+MEMORY_HELP = (
+    "most memory beside what is loaded, for example 4GiB; changes no value. By default a quarter of the machine's, and at most "
+    "half of a GPU's"
+)
 SCHEDULER_HELP = "address of a Dask scheduler whose workers do the work, for example tcp://host:8786"
+
+
+def _bytes_of(memory: str | None) -> int | None:
+    """The size that ``memory`` is; None for the default.
+
+    Raises:
+        InputError: it is no size.
+    """
+    return None if memory is None else parse_size("memory", memory)
 
 
 def _require_one_crew(workers: int, scheduler: str | None) -> None:
@@ -140,11 +153,7 @@ class EstimateSpec:
     time_limit: str | None = described(
         None, "end after so long with what is done, for example 90s, 30m or 2h; the same command goes on from there"
     )
-    memory: str | None = described(
-        None,
-        "most memory beside what is loaded, for example 4GiB; changes no value. By default a quarter of the machine's, "
-        "and at most half of a GPU's",
-    )
+    memory: str | None = described(None, MEMORY_HELP)
     workers: int = described(0, WORKERS_HELP)
     scheduler: str | None = described(None, SCHEDULER_HELP)
 
@@ -156,12 +165,8 @@ class EstimateSpec:
 
     @property
     def memory_bytes(self) -> int | None:
-        """The most memory; None for the default.
-
-        Raises:
-            InputError: it is no size.
-        """
-        return None if self.memory is None else parse_size("memory", self.memory)
+        """The most memory; None for the default."""
+        return _bytes_of(self.memory)
 
     @property
     def time_limit_seconds(self) -> float | None:
@@ -190,13 +195,20 @@ class CheckSpec:
     permutations: int = described(19, "shuffled repeats of the permutation null; its p-value is at least 1 / (1 + permutations)")
     seed: int = described(0, "seed of the draw and of the shuffles")
     device: str = described("auto", "device that estimates: auto, cpu, cuda, cuda:1, ...")
+    memory: str | None = described(None, MEMORY_HELP)
 
     def __post_init__(self) -> None:
+        _ = self.memory_bytes
         require_seed(self.seed, SEEDS_OF_A_CHECK)
         for estimator in self.estimators:
             require_seed(getattr(estimator.options, "seed", 0), SEEDS_OF_A_CHECK)
         for name, least in (("rows", 200), ("permutations", 1)):
             require_at_least(name, getattr(self, name), least)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The most memory; None for the default."""
+        return _bytes_of(self.memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +221,14 @@ class ProfileSpec:
     layers: str = described("all", "layers to describe: all that are stored, last, or a list like 0,5,10 or 2-5")
     positions: str = described("last", "positions to describe: last, all that are stored, or a list like 0,3,7")
     device: str = described("auto", "device that computes: auto, cpu, cuda, cuda:1, ...")
+    memory: str | None = described(None, MEMORY_HELP)
 
     def __post_init__(self) -> None:
+        _ = self.memory_bytes
         if not self.profiles:
             raise InputError("no profile was asked for; give at least one, for example profile_method('spectrum')")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The most memory; None for the default."""
+        return _bytes_of(self.memory)

@@ -97,6 +97,8 @@ class Profile:
     """It also says something of a layer and the one before it."""
     measure: str
     """``module:function`` that describes a layer at a position: `Measure` in ``estimate/profile.py``."""
+    needs: str
+    """``module:function`` that says what memory that takes beside the slabs: `NeededBytes` in ``estimate/profile.py``."""
 
     def variable(self, name: str) -> Variable:
         """The variable called ``name``."""
@@ -112,6 +114,7 @@ PROFILES: tuple[Profile, ...] = (
         variables=_SPECTRUM,
         compares_layers=False,
         measure=f"{_ROOM}.spectrum:measure",
+        needs=f"{_ROOM}.spectrum:needs",
     ),
     Profile(
         name="neighbours",
@@ -121,6 +124,7 @@ PROFILES: tuple[Profile, ...] = (
         variables=_NEIGHBOURS,
         compares_layers=True,
         measure=f"{_ROOM}.neighbours:measure",
+        needs=f"{_ROOM}.neighbours:needs",
     ),
 )
 """Every profile, in the order in which they are shown."""

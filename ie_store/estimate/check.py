@@ -8,15 +8,17 @@ import torch
 
 from ie_store.errors import InputError
 from ie_store.estimate import self_consistency
+from ie_store.estimate.batch_states import ItemShape
 from ie_store.estimate.critics.rows import PairedSlabs
 from ie_store.estimate.device import choose_device
 from ie_store.estimate.estimators.cross_fit import cross_fit
+from ie_store.estimate.memory_budget import Demand, MemoryBudget, default_bytes, make_budget
 from ie_store.estimate.mutual_information import mutual_information
 from ie_store.estimate.problems import choose_targets, stored_blocks
 from ie_store.estimate.read import read_states
 from ie_store.estimate.self_consistency import Answer, Measure, Rows
 from ie_store.estimate.stored_rows import HeldRows, Room
-from ie_store.estimators import EstimatorSpec
+from ie_store.estimators import EstimatorSpec, resolve
 from ie_store.options import CheckSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import MIEstimate, Slab
 from ie_store.store.open import DatasetReader, open_reader
@@ -55,16 +57,17 @@ def check(spec: CheckSpec, on_progress: OnProgress = ignore_progress) -> list[Ve
         One verdict per estimator, with what every check found, in nats.
 
     Raises:
-        InputError: an option that cannot be, or states that are not stored.
+        InputError: an option that cannot be, states that are not stored, or too little memory.
         StoreError: no such dataset, or damaged.
     """
     reader = open_reader(spec.store, spec.name)
     device = choose_device(spec.device)
     blocks, position = _choose(spec, reader)
+    room = _budget(spec, reader, blocks, position, device).room(torch.device("cpu"))
     tested = [estimator for estimator in spec.estimators if estimator.row.belief is None]
     found: dict[EstimatorSpec[Any], list[Finding]] = {estimator: [] for estimator in spec.estimators}
     for block in blocks if tested else ():
-        x, y = _draw(reader, block, position, spec)
+        x, y = _draw(reader, block, position, spec, room)
         for estimator in tested:
             answers = _answers(estimator, x, y, spec, device)
             found[estimator] += [Finding(block=block, position=position, answer=answer) for answer in answers]
@@ -84,12 +87,41 @@ def _choose(spec: CheckSpec, reader: DatasetReader) -> tuple[tuple[int, ...], in
     return targets.blocks, targets.positions[0]
 
 
-def _draw(reader: DatasetReader, block: int, position: int, spec: CheckSpec) -> tuple[Rows, Rows]:
+def _budget(spec: CheckSpec, reader: DatasetReader, blocks: tuple[int, ...], position: int, device: torch.device) -> MemoryBudget:
+    """Shuffled problems need most: as many as are trained together."""
+    rows = min(spec.rows, reader.layout.num_sequences)
+    shape = ItemShape(
+        num_rows=rows,
+        num_sequences=rows,
+        num_positions=reader.layout.num_positions,
+        hidden_size=reader.layout.hidden_size,
+        num_blocks=min(SHUFFLES_AT_ONCE, spec.permutations),
+        threads=torch.get_num_threads(),
+    )
+    drawn = 4 * rows * reader.layout.hidden_size * (2 + shape.num_blocks)
+    demands = [
+        Demand(
+            name=estimator.name,
+            work=f"block {block}",
+            working_bytes=drawn + resolve(estimator.row.needs)(estimator, shape).working_bytes,
+            slabs=_slabs(block, position),
+        )
+        for block in blocks
+        for estimator in spec.estimators
+        if estimator.row.belief is None
+    ]
+    return make_budget(spec.memory_bytes or default_bytes(device), demands, reader.layout, "fewer --rows or another --estimator")
+
+
+def _slabs(block: int, position: int) -> tuple[Slab, ...]:
+    return tuple(Slab(level="macro", layer=layer, position=position) for layer in (block, block + 1))
+
+
+def _draw(reader: DatasetReader, block: int, position: int, spec: CheckSpec, room: Room) -> tuple[Rows, Rows]:
     """States x and y (row, hidden) of a seeded sample of sequences, in random order: sorted neighbours are alike."""
     chosen = np.random.default_rng(spec.seed).permutation(reader.layout.num_sequences)[: spec.rows]
-    slabs = (Slab(level="macro", layer=layer, position=position) for layer in (block, block + 1))
-    room = Room(torch.device("cpu"))
-    x, y = (read_states(reader, slab, room).rows.take(torch.from_numpy(chosen)).float().numpy() for slab in slabs)
+    at = torch.from_numpy(chosen)
+    x, y = (read_states(reader, slab, room).rows.take(at).float().numpy() for slab in _slabs(block, position))
     return x, y
 
 

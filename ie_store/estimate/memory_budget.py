@@ -5,7 +5,7 @@ Everything that grows with rows lies in the rows' part or, beyond it, on disk. T
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from shutil import disk_usage
 
 import torch
@@ -21,8 +21,8 @@ from ie_store.specs import Slab, StoreLayout
 
 SHARE_OF_MACHINE, SHARE_OF_DEVICE = 4, 2
 """One in so many bytes of the machine, or of a GPU, is taken by default."""
-ITEMS_AT_ONCE = 3
-"""Whose slabs may be there: that which is worked on, the next one's, and those that a forecast looked at."""
+PIECES_AT_ONCE = 3
+"""Of work, whose slabs may be there: that which is done, the next one's, and those that a forecast looked at."""
 LOADED_BYTES, LOADED_BYTES_A_SEQUENCE = 2**26, 256
 """Modules that are loaded late, the corpus, and what allocators keep."""
 
@@ -54,33 +54,54 @@ def default_bytes(device: torch.device) -> int:
     return min(most, torch.cuda.mem_get_info(device)[1] // SHARE_OF_DEVICE)
 
 
-def make_budget(num_bytes: int, items: Sequence[WorkItem], layout: StoreLayout, rows: RowsOf, threads: int) -> MemoryBudget:
-    """The budget of a plan.
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What one piece of work asks of the memory."""
+
+    name: str
+    """For people: ``mine needs ... for NAME``."""
+    work: str
+    working_bytes: int
+    """Held at once, at most."""
+    row_bytes: int = 0
+    """Of rows that it keeps where there is room."""
+    slabs: tuple[Slab, ...]
+    """That are there with it."""
+
+
+def demands_of(items: Sequence[WorkItem], layout: StoreLayout, rows: RowsOf, threads: int) -> list[Demand]:
+    """Those of the items of a plan, of which ``rows`` counts distinct rows, on ``threads`` that compute."""
+    return [
+        Demand(name=item.estimator.name, work=item.key, slabs=item.slabs, **asdict(_needs(item, layout, rows(item), threads)))
+        for item in items
+    ]
+
+
+def make_budget(num_bytes: int, demands: Sequence[Demand], layout: StoreLayout, or_else: str) -> MemoryBudget:
+    """The budget of work that is done one piece after another.
 
     Args:
         num_bytes: the most that may be taken.
-        items: of the plan.
+        demands: of every piece.
         layout: of the dataset.
-        rows: counts distinct rows of items.
-        threads: that compute.
+        or_else: what mends too little memory, beside more of it.
 
     Raises:
-        InputError: an item needs more than that.
+        InputError: a piece needs more than that.
         DiskSpaceError: the folder for temporary files has less room than rows that do not fit into memory.
     """
     loaded = LOADED_BYTES + LOADED_BYTES_A_SEQUENCE * layout.num_sequences
-    reading = max((_reading_bytes(slab, layout) for item in items for slab in item.slabs), default=0)
-    needs = {item: _needs(item, layout, rows(item), threads) for item in items}
-    working = loaded + max((found.working_bytes for found in needs.values()), default=0)
-    if items and working + reading > num_bytes:
-        largest = max(needs, key=lambda item: needs[item].working_bytes)
+    reading = max((_reading_bytes(slab, layout) for demand in demands for slab in demand.slabs), default=0)
+    largest = max(demands, key=lambda demand: demand.working_bytes, default=None)
+    working = loaded + (largest.working_bytes if largest else 0)
+    if largest and working + reading > num_bytes:
         least = working + reading
         raise InputError(
-            f"{largest.estimator.name} needs at least {least:,} bytes of memory for {largest.key}, and may take {num_bytes:,}; "
-            f"give --memory {-(-least // 10**6)}MB, fewer --blocks or another --estimator"
+            f"{largest.name} needs at least {least:,} bytes of memory for {largest.work}, and may take {num_bytes:,}; "
+            f"give --memory {-(-least // 10**6)}MB, {or_else}"
         )
-    slabs = max((sum(_slab_bytes(slab, layout) for slab in item.slabs) for item in items), default=0)
-    kept = ITEMS_AT_ONCE * slabs + max((found.row_bytes for found in needs.values()), default=0)
+    slabs = max((sum(_slab_bytes(slab, layout) for slab in demand.slabs) for demand in demands), default=0)
+    kept = PIECES_AT_ONCE * slabs + max((demand.row_bytes for demand in demands), default=0)
     fits = kept <= num_bytes - working - reading
     if not fits and kept > (free := disk_usage(tempfile.gettempdir()).free):
         raise DiskSpaceError(

@@ -12,20 +12,24 @@ from typing import Any
 from ie_store.errors import InputError
 from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.memory_budget import Demand, default_bytes, make_budget
 from ie_store.estimate.profiles.layer_states import Described, LayerStates
 from ie_store.estimate.read import open_complete
-from ie_store.estimate.stored_rows import Room
 from ie_store.estimators import resolve
 from ie_store.grid import format_selection, parse_selection
 from ie_store.options import OnProgress, ProfileSpec, Progress, ignore_progress
 from ie_store.profiles import ProfileMethod
-from ie_store.specs import StoreLayout
+from ie_store.specs import Slab, StoreLayout
+from ie_store.store.open import DatasetReader
 from ie_store.store.results.records import Record
 from ie_store.store.results.writer import ResultGroup, open_results
 from ie_store.variables import WholeArrays
 
 Measure = Callable[[ProfileMethod, LayerStates], Described]
 """Describes the layer at which the states stand."""
+NeededBytes = Callable[[ProfileMethod, int, int], int]
+"""Held at once beside slabs, of so many distinct rows and dimensions."""
+OR_ELSE = "fewer --rows or another --profile"
 ASSEMBLE_SECONDS = 10.0
 """While work goes on, arrays for other readers are put together at most this often."""
 
@@ -43,6 +47,12 @@ class ProfileItem:
         """Its name among the profile's items."""
         return f"position{self.position}-layer{self.layer}"
 
+    @property
+    def slabs(self) -> tuple[Slab, ...]:
+        """The layer, and the one before it where both are looked at."""
+        layers = (self.layer - 1, self.layer) if self.method.row.compares_layers and self.layer else (self.layer,)
+        return tuple(Slab(level="macro", layer=layer, position=self.position) for layer in layers)
+
 
 def profile(spec: ProfileSpec, on_progress: OnProgress = ignore_progress) -> dict[str, WholeArrays]:
     """Describe layers of a stored dataset and write that into the store; resumes what was cut off.
@@ -56,17 +66,19 @@ def profile(spec: ProfileSpec, on_progress: OnProgress = ignore_progress) -> dic
         nothing was computed.
 
     Raises:
-        InputError: an option that cannot be, or states that are not stored.
+        InputError: an option that cannot be, states that are not stored, or too little memory.
         StoreError: no such dataset, incomplete or damaged.
         NonFiniteError: NaN or Inf in the states.
         BusyError: a living process computes the same.
+        DiskSpaceError: rows beyond the memory that may be taken find no room.
     """
     reader = open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     groups = {method: open_results(reader.dataset, method.identity) for method in spec.profiles}
     items = make_items(spec, reader.layout, groups)
     corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
-    states = LayerStates(reader, corpus, Room(device))
+    budget = make_budget(spec.memory_bytes or default_bytes(device), _demands(items, reader, corpus), reader.layout, OR_ELSE)
+    states = LayerStates(reader, corpus, budget.room(device))
     with ExitStack() as held:
         for group in groups.values():
             held.enter_context(group.hold_run())
@@ -88,6 +100,16 @@ def make_items(spec: ProfileSpec, layout: StoreLayout, groups: dict[ProfileMetho
         for method in groups
     ]
     return [item for item in items if item.key not in groups[item.method].items]
+
+
+def _demands(items: list[ProfileItem], reader: DatasetReader, corpus: PrefixIndex) -> list[Demand]:
+    num_rows = {position: len(corpus.prefixes(position).counts) for position in {item.position for item in items}}
+
+    def needed(item: ProfileItem) -> int:
+        count: NeededBytes = resolve(item.method.row.needs)
+        return count(item.method, num_rows[item.position], reader.layout.hidden_size)
+
+    return [Demand(name=i.method.name, work=i.key, working_bytes=needed(i), slabs=i.slabs) for i in items]
 
 
 def _stored(text: str, stored: tuple[int, ...], size: int, what: str) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from ie_store.estimate.exact_record import exact_record
 from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.forecast import EstimateForecast, is_worth_a_forecast, make_forecast
 from ie_store.estimate.memory import peak_bytes, reset_peak
-from ie_store.estimate.memory_budget import MemoryBudget, default_bytes, make_budget
+from ie_store.estimate.memory_budget import MemoryBudget, default_bytes, demands_of, make_budget
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.planned_work import PlannedWork
 from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
@@ -154,7 +154,8 @@ def _prepare(spec: EstimateSpec) -> _Job:
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
     most = (spec.memory_bytes or default_bytes(device)) // max(1, spec.workers)
-    budget = make_budget(most, plan.items, reader.layout, rows_of(corpus), torch.get_num_threads())
+    demands = demands_of(plan.items, reader.layout, rows_of(corpus), torch.get_num_threads())
+    budget = make_budget(most, demands, reader.layout, "fewer --blocks or another --estimator")
     return _Job(reader=reader, budget=budget, room=budget.room(device), targets=targets, groups=groups, corpus=corpus, plan=plan)
 
 

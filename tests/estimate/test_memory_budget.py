@@ -4,17 +4,20 @@ import re
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import DiskSpaceError, InputError
 from ie_store.estimate import memory, memory_budget, stored_rows
+from ie_store.estimate.check import check
 from ie_store.estimate.disk_rows import DiskRows
+from ie_store.estimate.profile import profile
 from ie_store.estimate.run import estimate, plan_estimate, run_estimate
 from ie_store.estimators import estimator_spec
 from ie_store.fields import parse_size
-from ie_store.options import EstimateSpec
+from ie_store.options import CheckSpec, EstimateSpec, ProfileSpec
 
 NOISE, CCA = estimator_spec("noise", max_draws=512), estimator_spec("cca")
 DECODE, MINE = estimator_spec("decode"), estimator_spec("mine", steps=20)
@@ -95,6 +98,27 @@ def test_states_beyond_memory_are_said_in_the_plan_and_need_a_disk(store, monkey
     monkeypatch.setattr(memory_budget, "disk_usage", lambda folder: SimpleNamespace(free=12345))
     with pytest.raises(DiskSpaceError, match=r"states of up to 9,000,000,000 bytes.*has 12,345 bytes left.*TMPDIR.*--memory"):
         run_estimate(spec(store, CCA, memory="700MB"))
+
+
+@pytest.mark.parametrize(
+    ("run", "asked"),
+    [
+        (profile, lambda store, memory: ProfileSpec(store=store, name=NAME, memory=memory)),
+        (check, lambda store, memory: CheckSpec(store=store, name=NAME, estimators=(CCA,), blocks="1", rows=200, memory=memory)),
+    ],
+    ids=["profile", "check"],
+)
+def test_profiles_and_checks_keep_to_the_memory_and_say_how_much_would_do(run, asked, tmp_path, monkeypatch):
+    tokens = random_tokens(1600, positions=2, kinds=60)
+    stores = [write_store(tmp_path / name, tokens, dtype="float16") for name in ("one", "other")]
+    whole = run(asked(stores[0], None))
+    with pytest.raises(
+        InputError, match=r"needs at least [\d,]+ bytes of memory for .*, and may take 1,000,000; .*--rows"
+    ) as found:
+        run(asked(stores[1], "1MB"))
+    monkeypatch.setattr(stored_rows.Room, "_take", lambda room, num_bytes: False)
+    enough = re.search(r"--memory (\w+)", str(found.value))[1]
+    np.testing.assert_equal(run(asked(stores[1], enough)), whole)
 
 
 def test_control_groups_limit_the_machine(tmp_path):

@@ -110,10 +110,11 @@ def measure(
 
 
 def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
-    """Covariances, heads and tiles of the folds that are read at once, and what is known of each prefix."""
+    """Decompositions, heads and tiles of the folds that are read at once, and what is known of each prefix."""
     size, folds = shape.hidden_size, min(spec.options.folds, shape.threads)
+    squares = max(8 * 6, 4 * (6 + shape.num_positions))  # a covariance with what decomposes it; or axes, heads, and those of one
     tiles = 4 * size * 4 * ROWS_AT_ONCE + 4 * 2**22
-    of_fold = 8 * 12 * size**2 + tiles + 4 * 3 * LEAST_TILE * shape.num_rows
+    of_fold = squares * size**2 + tiles + 4 * 3 * LEAST_TILE * shape.num_rows
     return Needs(working_bytes=folds * of_fold + (64 + 16 * shape.num_positions) * shape.num_rows)
 
 

@@ -189,16 +189,16 @@ def _fit_reader(design: Design, listed: Listed, heads: list[Head], *, is_trained
 
 def _score(design: Design, listed: Listed, reader: _Reader, scored: Tensor) -> tuple[Tensor, list[Tensor]]:
     """ln q(s|h) / p(s) (scored,) before mixing, of the list and of each head alone."""
-    ratios: list[Tensor] = []
-    own: list[list[Tensor]] = [[] for _ in reader.heads]
-    for start in range(0, len(scored), ROWS_AT_ONCE):
-        chosen = scored[start : start + ROWS_AT_ONCE]
+    found = torch.empty((1 + len(reader.heads), len(scored)), dtype=torch.float64, device=scored.device)
+    for start in range(0, len(scored), ROWS_AT_ONCE):  # in place: a tile's own results would lie between tiles that are freed
+        here = slice(start, start + ROWS_AT_ONCE)
+        chosen = scored[here]
         states = design.states(chosen)
         scores = [head.scores(states) for head in reader.heads]
-        for found, head, part in zip(own, reader.heads, scores, strict=True):
-            found.append(own_log_ratios(head, part, head.column.tokens[chosen]).double())
-        ratios.append(_list_ratios(listed, reader.tempers, scores, chosen))
-    return torch.cat(ratios), [torch.cat(found) for found in own]
+        for own, head, part in zip(found[1:], reader.heads, scores, strict=True):
+            own[here] = own_log_ratios(head, part, head.column.tokens[chosen])
+        found[0, here] = _list_ratios(listed, reader.tempers, scores, chosen)
+    return found[0], list(found[1:])
 
 
 def draw_test_rows(fold: Fold, number: int, options: DecodeOptions) -> tuple[Tensor, Tensor, int]:

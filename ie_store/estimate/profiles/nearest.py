@@ -16,6 +16,8 @@ SPARE_CANDIDATES = 16
 """Beyond the wanted ones, so that the bound of those left out is clear of them: a choice."""
 ROWS_AT_ONCE = 256
 """Queries of one matmul."""
+COLUMNS_AT_ONCE = 64
+"""Dimensions that are centred together."""
 DIFFERENCES_AT_ONCE = 2**19
 """Numbers of one tile of differences in float64: they stay in the processor's cache."""
 
@@ -43,6 +45,8 @@ def nearest(rows: Tensor, num: int) -> Nearest:
     indices = rows.new_empty((len(rows), num), dtype=torch.int64)
     left = torch.arange(len(rows), device=rows.device)
     for dtype in (torch.float32, torch.float64):
+        if not len(left):
+            break
         bounds = LowerBounds(rows, dtype)
         unsure = []
         for queries in _cut(left, ROWS_AT_ONCE):
@@ -59,6 +63,16 @@ def _cut(rows: Tensor, at_once: int) -> list[Tensor]:
     return [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
 
 
+def centred(rows: Tensor, points: Tensor) -> Tensor:
+    """``rows`` (row, hidden) less their medians, taken in float64, in ``points`` (row, hidden).
+
+    Not less their means: massive rows would move those away from all others.
+    """
+    for some, here in zip(rows.split(COLUMNS_AT_ONCE, dim=1), points.split(COLUMNS_AT_ONCE, dim=1), strict=True):
+        here.copy_(some.double() - some.double().median(dim=0).values)
+    return points
+
+
 def squared_distances(rows: Tensor, queries: Tensor, others: Tensor) -> Tensor:
     """(query, other) float64, from rows ``queries`` (query,) to rows ``others`` (query, other), by differences."""
     at_once = max(1, DIFFERENCES_AT_ONCE // (others.shape[1] * rows.shape[1]))
@@ -70,11 +84,11 @@ class LowerBounds:
     """Bounds from below on squared distances; |x||y| g is one more column of the matmul."""
 
     def __init__(self, rows: Tensor, dtype: torch.dtype) -> None:
-        centre = rows.double().median(dim=0).values  # not the mean: massive rows would move it away from all others
-        points = (rows.double() - centre).to(dtype)
-        squared = points.square().sum(dim=1)
+        self._points = rows.new_empty((len(rows), rows.shape[1] + 1), dtype=dtype)
+        points = centred(rows, self._points[:, :-1])
+        squared = torch.cat([part.square().sum(dim=1) for part in points.split(ROWS_AT_ONCE)])
         error = (rows.shape[1] + 16) * torch.finfo(dtype).eps / 2
-        self._points = torch.cat([points, (error * squared).sqrt()[:, None]], dim=1)
+        self._points[:, -1] = (error * squared).sqrt()
         self._squared = (1 - error) * squared
 
     def candidates(self, queries: Tensor, num: int) -> tuple[Tensor, Tensor]:
@@ -100,8 +114,8 @@ def ranks_of(rows: Tensor, found: Nearest, targets: NDArray[np.int64]) -> NDArra
     """(row,) place, from 1, of row ``targets[i]`` among all others by distance from row i; ``found`` holds the first of them."""
     at = found.indices == targets[:, None]
     ranks = np.where(at.any(axis=1), at.argmax(axis=1) + 1.0, np.nan)
-    points = rows.double() - rows.double().median(dim=0).values
-    squared = points.square().sum(dim=1)
+    points = centred(rows, torch.empty_like(rows, dtype=torch.float64))
+    squared = torch.cat([part.square().sum(dim=1) for part in points.split(ROWS_AT_ONCE)])
     for queries in _cut(torch.from_numpy(np.flatnonzero(np.isnan(ranks))).to(rows.device), ROWS_AT_ONCE):
         wanted = torch.from_numpy(targets).to(rows.device)[queries, None]
         distances = torch.addmm(squared, points[queries], points.T, alpha=-2) + squared[queries, None]

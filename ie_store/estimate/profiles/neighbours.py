@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ie_store.estimate.profiles.intrinsic_dimension import Dimension, gride, log_ratios, two_nn
 from ie_store.estimate.profiles.layer_states import Described, LayerStates
-from ie_store.estimate.profiles.nearest import Nearest, nearest, ranks_of
+from ie_store.estimate.profiles.nearest import DIFFERENCES_AT_ONCE, ROWS_AT_ONCE, Nearest, nearest, ranks_of
 from ie_store.profile_options import NeighboursOptions
 from ie_store.profiles import ProfileMethod
 from ie_store.variables import Piece, coordinate, piece
@@ -25,6 +25,14 @@ Values = dict[str, object]
 def scales(options: NeighboursOptions) -> tuple[int, ...]:
     """k of the pairs of neighbours k and 2k: 1, 2, 4, ..."""
     return tuple(2**power for power in range(options.largest_rank.bit_length() - 1))
+
+
+def needs(method: ProfileMethod, num_rows: int, hidden_size: int) -> int:
+    """Bytes: the rows looked at of two layers, in float32 and centred in float64, bounds of some to all, and what is found."""
+    options: NeighboursOptions = method.options
+    looked_at = min(num_rows, options.rows)
+    bounds, found = 3 * 8 * ROWS_AT_ONCE, 4 * 16 * max(options.largest_rank, options.overlap_rank)
+    return looked_at * (20 * hidden_size + bounds + found) + 2 * 8 * DIFFERENCES_AT_ONCE + 64 * num_rows
 
 
 def measure(method: ProfileMethod, states: LayerStates) -> Described:

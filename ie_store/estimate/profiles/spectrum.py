@@ -62,9 +62,11 @@ def moments(rows: Tensor | StoredRows, counts: Counts) -> Moments:
 def is_massive(rows: Tensor | StoredRows, counts: Counts, multiple: float) -> NDArray[np.bool_]:
     """(row,) True where the squared norm exceeds ``multiple`` times its median over the rows as listed."""
     rows = as_rows(rows)
-    spans = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(rows), ROWS_AT_ONCE)]
-    tiles = [rows.tile(span).double().square().sum(dim=1) for span in spans]
-    squared = torch.cat(tiles).cpu().numpy()
+    norms = torch.empty(len(rows), dtype=torch.float64, device=rows.device)  # a tile's own results would lie between tiles
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        span = slice(start, start + ROWS_AT_ONCE)
+        norms[span] = rows.tile(span).double().square().sum(dim=1)
+    squared = norms.cpu().numpy()
     order = np.argsort(squared)
     listed = np.cumsum(counts[order])
     median = squared[order[np.searchsorted(listed, listed[-1] / 2)]]
@@ -93,6 +95,11 @@ def participation_ratio(values: Eigenvalues) -> float:
     """Squared sum of the eigenvalues over the sum of their squares; NaN where all are 0."""
     shares = values / values.max(initial=0.0) if values.any() else values
     return float(shares.sum() ** 2 / (shares @ shares)) if values.any() else float("nan")
+
+
+def needs(method: ProfileMethod, num_rows: int, hidden_size: int) -> int:
+    """Bytes: scatters with what decomposes them, tiles in float64, and numbers of each row."""
+    return 8 * 8 * hidden_size**2 + 3 * 8 * ROWS_AT_ONCE * hidden_size + 64 * num_rows
 
 
 def measure(method: ProfileMethod, states: LayerStates) -> Described:
