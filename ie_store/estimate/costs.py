@@ -26,21 +26,26 @@ def rows_of(corpus: PrefixIndex) -> RowsOf:
 
 
 class Costs:
-    """Seconds that finished items took, by estimator and rows; with other rows, in proportion to the nearest that are known."""
+    """Seconds that finished items took, by estimator and rows; with other rows, in proportion to the nearest that are known.
+
+    Macro block 0 alone tells nothing of the other blocks: tokens alone enter it, which may leave nothing to learn.
+    """
 
     def __init__(self, rows: RowsOf) -> None:
         self._rows = rows
-        self._known: dict[EstimatorSpec[Any], dict[int, tuple[float, int]]] = {}
+        self._known: dict[tuple[EstimatorSpec[Any], bool], dict[int, tuple[float, int]]] = {}
 
     def add(self, item: WorkItem, seconds: float) -> None:
         """Keep what an item took."""
-        of_estimator = self._known.setdefault(item.estimator, {})
-        before, count = of_estimator.get(self._rows(item), (0.0, 0))
-        of_estimator[self._rows(item)] = before + seconds, count + len(item.batch.problems)
+        of_kind = self._known.setdefault((item.estimator, _is_first(item)), {})
+        before, count = of_kind.get(self._rows(item), (0.0, 0))
+        of_kind[self._rows(item)] = before + seconds, count + len(item.batch.problems)
 
     def seconds_of(self, item: WorkItem) -> float | None:
-        """What an item will take; None where no item of its estimator was finished."""
-        known, rows = self._known.get(item.estimator), self._rows(item)
+        """What an item will take; None where no item that tells of it was finished."""
+        known, rows = self._known.get((item.estimator, _is_first(item))), self._rows(item)
+        if not known and (_is_first(item) or item.batch.level == "micro"):
+            known = self._known.get((item.estimator, not _is_first(item)))
         if not known:
             return None
         nearest = min(known, key=lambda other: max(rows, other) / min(rows, other))
@@ -48,8 +53,12 @@ class Costs:
         return seconds / count * len(item.batch.problems) * rows / nearest
 
     def seconds_left(self, items: Sequence[WorkItem]) -> float | None:
-        """What ``items`` will take one after the other; None while an estimator among them has not been measured."""
+        """What ``items`` will take one after the other; None while nothing tells of one among them."""
         return _sum_of_known(self.seconds_of(item) for item in items)
+
+
+def _is_first(item: WorkItem) -> bool:
+    return item.batch.level == "macro" and item.batch.blocks == (0,)
 
 
 def _sum_of_known(values: Iterable[float | None]) -> float | None:

@@ -117,11 +117,19 @@ def test_cost_of_other_rows_is_in_proportion_to_the_nearest():
     assert costs.seconds_left([items["d"], items["a"]]) == pytest.approx(2.2)
 
 
+def test_block_0_alone_tells_nothing_of_other_blocks():
+    costs = watch.Costs(lambda item: 100)
+    costs.add(Item("first", blocks=(0,)), 0.01)
+    assert costs.seconds_left([Item("other")]) is None
+    costs.add(Item("second"), 3.0)
+    assert costs.seconds_left([Item("third"), Item("fourth"), Item("first", blocks=(0,))]) == pytest.approx(6.01)
+
+
 class Item:
     """As much of a work item as its cost needs."""
 
     estimator = "noise"
 
-    def __init__(self, name):
+    def __init__(self, name, blocks=(1,)):
         self.name = name
-        self.batch = type("Batch", (), {"problems": (None,)})
+        self.batch = type("Batch", (), {"problems": (None,), "level": "macro", "blocks": blocks})
