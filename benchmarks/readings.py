@@ -1,10 +1,11 @@
-"""What `noise` and `decode` say of every block of a model and of its twin with random weights: do they tell them apart?
+"""What `noise`, `decode` and `mine` say of every block of a model and of its twin with random weights: do they tell them apart?
 
     ie-store estimate STORE smollm2/country10 --estimator noise --estimator decode        (and of the other datasets)
     python benchmarks/readings.py STORE smollm2/country10 smollm2-random/country10 --out FILE.json
 
-Reads what is stored, last position, macro, in bits: the information in a block's input under noise, and what a linear reader of
-it tells, each with its 95% interval; and how many pairs of blocks are told apart, as ``show --json`` counts them.
+Reads what is stored, last position, in bits: the information in a block's input under noise, what a linear reader of it tells, and
+what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs of blocks are told apart, as
+``show --json`` counts them. A reading that was not run is left out.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any
 
 from ie_store.store.results.show import show_results
 
-READINGS = ("decode", "noise")
+READINGS = ("decode", "noise", "mine")
 
 
 def of_dataset(store: str, name: str) -> dict[str, Any]:
@@ -25,10 +26,14 @@ def of_dataset(store: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for reading in READINGS:
         rows = [e for e in shown["estimates"] if e["estimator"] == reading and e["position"] == last]
+        if not rows:
+            continue
         blocks = {e["block"]: [bits(e["macro_nats"]), *map(bits, e["macro_interval_nats"])] for e in rows}
         counts = [c for c in shown["told_apart"] if c["estimator"] == reading and c["position"] == last]
         found[reading] = {
             "blocks": blocks,
+            "emergence": {e["block"]: [bits(e["ie_nats"]), *map(bits, e["interval_nats"])] for e in rows},
+            "outcomes": {e["block"]: e["macro_outcome"] for e in rows},
             "pairs": sum(c["pairs"] for c in counts),
             "pairs_told_apart": sum(c["apart"] for c in counts),
             "largest_half_width_bits": max(((v[2] - v[1]) / 2 for v in blocks.values()), default=None),
@@ -45,7 +50,7 @@ def bits(nats: float) -> float:
 
 def table(found: dict[str, dict[str, Any]]) -> list[str]:
     """Lines of Markdown: a row per block, a column per dataset and reading."""
-    columns = [(name, reading) for name in found for reading in READINGS]
+    columns = [(name, reading) for name in found for reading in READINGS if reading in found[name]]
     lines = [
         "| block | " + " | ".join(f"{name}, {reading}" for name, reading in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
