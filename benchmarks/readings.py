@@ -3,9 +3,9 @@
     ie-store estimate STORE smollm2/country10 --estimator noise --estimator decode        (and of the other datasets)
     python benchmarks/readings.py STORE smollm2/country10 smollm2-random/country10 --out FILE.json
 
-Reads what is stored, last position, in bits: the information in a block's input under noise, what a linear reader of it tells, and
-what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs of blocks are told apart, as
-``show --json`` counts them. A reading that was not run is left out.
+Reads what is stored, last position, in bits: the information in a block's input under noise, what a linear reader of it tells,
+and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs of blocks are told
+apart, as ``show --json`` counts them. A reading that was not run is left out.
 """
 
 import argparse

@@ -37,9 +37,9 @@ Plan = Annotated[
 ]
 
 
-def estimate(as_json: bool, plan: bool, **options: Any) -> None:
+def estimate(as_json: bool, plan: bool, defaults: frozenset[str], **options: Any) -> None:
     """Estimate mutual information and Information Emergence, into the store. Started again, it goes on where it stopped."""
-    spec = EstimateSpec(estimators=_pop_estimators(options), **options)
+    spec = EstimateSpec(estimators=_pop_estimators(options, defaults), **options)
     from ie_store.estimate.run import plan_estimate, run_estimate
 
     if plan:
@@ -65,9 +65,9 @@ def estimate(as_json: bool, plan: bool, **options: Any) -> None:
         report.require_unflagged()
 
 
-def check(as_json: bool, **options: Any) -> None:
+def check(as_json: bool, defaults: frozenset[str], **options: Any) -> None:
     """Test whether estimators can be believed on a dataset: permutation null, learning curve, seeds, self-consistency."""
-    spec = CheckSpec(estimators=_pop_estimators(options, options["seed"]), **options)
+    spec = CheckSpec(estimators=_pop_estimators(options, defaults, options["seed"]), **options)
     from ie_store.estimate.check import check as run
 
     with ProgressBar() as progress:
@@ -78,17 +78,17 @@ def check(as_json: bool, **options: Any) -> None:
         render_verdicts(verdicts)
 
 
-def _pop_estimators(options: dict[str, Any], seed: int | None = None) -> tuple[EstimatorSpec[Any], ...]:
+def _pop_estimators(options: dict[str, Any], defaults: frozenset[str], seed: int | None = None) -> tuple[EstimatorSpec[Any], ...]:
     """The estimators asked for, each with those of the given options that it has, and with ``seed`` where it has one.
 
     Raises:
-        InputError: an option that none of them has.
+        InputError: an option that none of them has, and that is no one of the ``defaults``.
     """
     names = list(dict.fromkeys(options.pop("estimator")))
     own = [name for name in _owners() if seed is None or name != "seed"]
     given = {name: value for name in own if (value := options.pop(name, None)) is not None}
     for option in given:
-        if not set(names) & set(_owners()[option]):
+        if option not in defaults and not set(names) & set(_owners()[option]):
             flag, owners = option.replace("_", "-"), ", ".join(_owners()[option])
             raise InputError(f"--{flag} is an option of {owners}, not of {', '.join(names)}; leave it out or add --estimator")
     given |= {} if seed is None else {"seed": seed}
@@ -132,5 +132,9 @@ def _named(option: str, names: list[str]) -> str:
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     planned = Parameter("plan", Parameter.KEYWORD_ONLY, default=False, annotation=Plan)
-    app.command()(command(estimate, "estimate", estimate.__doc__ or "", [*_parameters(EstimateSpec, DEFAULTS), planned]))
-    app.command()(command(check, "check", check.__doc__ or "", _parameters(CheckSpec, (DEFAULT,))))
+    app.command()(
+        command(
+            estimate, "estimate", estimate.__doc__ or "", [*_parameters(EstimateSpec, DEFAULTS), planned], tells_defaults=True
+        )
+    )
+    app.command()(command(check, "check", check.__doc__ or "", _parameters(CheckSpec, (DEFAULT,)), tells_defaults=True))

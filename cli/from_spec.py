@@ -33,11 +33,22 @@ def optional_parameters(spec_type: type, prefixes: dict[str, str]) -> list[Param
     return [_optional(item, hints[item.name], prefixes[item.name]) for item in fields(spec_type)]
 
 
-def command(call: Callable[..., None], name: str, help_text: str, parameters: list[Parameter]) -> Callable[..., None]:
-    """A function for typer that takes ``parameters`` and ``--json`` and passes them to ``call`` by keyword."""
-    parameters = [*parameters, Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=Json)]
+def command(
+    call: Callable[..., None], name: str, help_text: str, parameters: list[Parameter], *, tells_defaults: bool = False
+) -> Callable[..., None]:
+    """A function for typer that takes ``parameters`` and ``--json`` and passes them to ``call`` by keyword.
 
-    def run(**values: Any) -> None:
+    With ``tells_defaults`` also, as ``defaults``, the names of those that the environment gave.
+    """
+    parameters = [
+        Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        *parameters,
+        Parameter("as_json", Parameter.KEYWORD_ONLY, default=False, annotation=Json),
+    ]
+
+    def run(*, context: typer.Context, **values: Any) -> None:
+        if tells_defaults:
+            values["defaults"] = frozenset(filter(lambda name: _is_of_environment(context, name), values))
         call(**values)
 
     run.__name__ = name
@@ -45,6 +56,11 @@ def command(call: Callable[..., None], name: str, help_text: str, parameters: li
     vars(run)["__signature__"] = Signature(parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _is_of_environment(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "ENVIRONMENT"
 
 
 def variable_of(name: str) -> str:

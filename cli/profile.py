@@ -19,9 +19,9 @@ Profiles = Annotated[
 ]
 
 
-def profile(as_json: bool, **options: Any) -> None:
+def profile(as_json: bool, defaults: frozenset[str], **options: Any) -> None:
     """Describe layers by their spectrum and their neighbours, into the store. Started again, it goes on where it stopped."""
-    spec = ProfileSpec(profiles=_pop_profiles(options), **options)
+    spec = ProfileSpec(profiles=_pop_profiles(options, defaults), **options)
     from ie_store.estimate.profile import profile as run
     from ie_store.store.results.show_profiles import show_profiles
 
@@ -34,16 +34,16 @@ def profile(as_json: bool, **options: Any) -> None:
         render.profiles(shown)
 
 
-def _pop_profiles(options: dict[str, Any]) -> tuple[ProfileMethod, ...]:
+def _pop_profiles(options: dict[str, Any], defaults: frozenset[str]) -> tuple[ProfileMethod, ...]:
     """The profiles asked for, each with those of the given options that it has.
 
     Raises:
-        InputError: an option that none of them has.
+        InputError: an option that none of them has, and that is no one of the ``defaults``.
     """
     names = list(dict.fromkeys(options.pop("profile")))
     given = {name: value for name in _owners() if (value := options.pop(name)) is not None}
     for option in given:
-        if _owners()[option] not in names:
+        if option not in defaults and _owners()[option] not in names:
             flag = option.replace("_", "-")
             raise InputError(f"--{flag} is an option of {_owners()[option]}, not of {', '.join(names)}; leave it out")
     return tuple(
@@ -61,4 +61,4 @@ def register(app: typer.Typer) -> None:
     own = [p for p in spec_parameters(ProfileSpec, arguments=("store", "name")) if p.name != "profiles"]
     chosen = Parameter("profile", Parameter.KEYWORD_ONLY, default=list(PROFILE_NAMES), annotation=Profiles)
     of_methods = [parameter for row in PROFILES for parameter in optional_parameters(row.options, _owners())]
-    app.command()(command(profile, "profile", profile.__doc__ or "", [*own, chosen, *of_methods]))
+    app.command()(command(profile, "profile", profile.__doc__ or "", [*own, chosen, *of_methods], tells_defaults=True))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ie_store.errors import InputError
-from ie_store.fields import described, is_number, require_choice, require_seed, require_whole
+from ie_store.fields import described, is_number, keep_as_declared, require_choice, require_seed, require_whole
 
 LEAST_SIGMA, MOST_SIGMA = 1e-3, 1e15
 """Below the one, what tells rows apart is the rounding of their storage; beyond the other, squares leave float32."""
@@ -43,6 +43,7 @@ class TrainedOptions(CrossFitOptions):
         require_whole("batch_size", self.batch_size, 2)
         if not is_number(self.learning_rate) or not 0 < self.learning_rate < 1:
             raise InputError(f"learning_rate is {self.learning_rate}; it must lie between 0 and 1")
+        keep_as_declared(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,7 @@ class NoiseOptions:
             raise InputError(f"sigma {self.sigma} is not one of the curve's sigmas {self.sigmas}")
         if not isinstance(self.map_sigmas, tuple | list) or not set(self.map_sigmas) <= set(self.sigmas) - {self.sigma}:
             raise InputError(f"map_sigmas are {self.map_sigmas}; give some of {self.sigmas} beside sigma, {self.sigma}")
+        keep_as_declared(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,19 @@ def require_at_least(name: str, value: float, least: float) -> None:
         raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
+def keep_as_declared(options: Any) -> None:
+    """Make fields of ``options``, checked before, what their annotations say: 4 is 4.0 where a float is meant, a list a tuple.
+
+    So options that are equal have one digest.
+    """
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if one.type is float:
+            object.__setattr__(options, one.name, float(value))
+        elif one.type == tuple[float, ...]:
+            object.__setattr__(options, one.name, tuple(map(float, value)))
+
+
 _DURATION = re.compile(r"(?:(?P<hours>[0-9.]+)h)?(?:(?P<minutes>[0-9.]+)m)?(?:(?P<seconds>[0-9.]+)s)?")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ie_store.errors import InputError
-from ie_store.fields import described, is_number, require_seed, require_whole
+from ie_store.fields import described, is_number, keep_as_declared, require_seed, require_whole
 
 MOST_RANK = 128
 """Of a neighbour: the five subsamples of the fewest rows that are looked at, 1,000, have 200 each."""
@@ -22,6 +22,7 @@ class SpectrumOptions:
         require_whole("eigenvalues", self.eigenvalues, 1)
         if not is_number(self.massive) or not 1 < self.massive < float("inf"):
             raise InputError(f"massive is {self.massive}; it must be a multiple of the median above 1, for example 10")
+        keep_as_declared(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +47,4 @@ class NeighboursOptions:
                 raise InputError(f"{name} is {getattr(self, name)}; a fifth of 1,000 rows must hold it: at most {MOST_RANK}")
         if not is_number(self.discarded) or not 0 <= self.discarded <= 0.5:
             raise InputError(f"discarded is {self.discarded}; it is a share from 0 to 0.5")
+        keep_as_declared(self)

@@ -48,7 +48,7 @@ def _span(span: "Span", shown: Callable[[float], str]) -> str:
 
 def time_is_up(report: "EstimateReport", limit: str | None) -> str:
     """What a run that its time limit ended has done."""
-    return (
-        f"stopped at the time limit of {limit}: {report.num_done:,} of {report.num_problems:,} problems are done, "
-        f"{report.num_done_now:,} of them in this run; the same command goes on from there"
-    )
+    done = f"stopped at the time limit of {limit}: {report.num_done:,} of {report.num_problems:,} problems are done"
+    if report.num_done_now == 0:
+        return f"{done}, none of them in this run: give a longer --time-limit"
+    return f"{done}, {report.num_done_now:,} of them in this run; the same command goes on from there"

@@ -57,6 +57,11 @@ def open_crew(num_workers: int, scheduler: str | None) -> "Crew | None":
     return Crew(num_workers, scheduler)
 
 
+def threads_of_each(num_workers: int) -> int:
+    """Threads of each of so many processes that share this machine's cores."""
+    return max(1, (os.cpu_count() or 1) // num_workers)
+
+
 class Crew:
     """The workers, while the block lasts."""
 
@@ -88,7 +93,7 @@ class Crew:
         from distributed import Client, LocalCluster
 
         if self.is_local:
-            threads = max(1, (os.cpu_count() or 1) // self._num_workers)
+            threads = threads_of_each(self._num_workers)
             self._cluster = LocalCluster(
                 n_workers=self._num_workers,
                 threads_per_worker=threads,

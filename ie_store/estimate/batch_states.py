@@ -89,6 +89,8 @@ class ItemShape:
     """Distinct rows of each problem."""
     num_sequences: int
     num_positions: int
+    num_tokens: int
+    """Distinct tokens of the corpus."""
     hidden_size: int
     num_blocks: int
     """Problems that are worked on together."""

@@ -18,7 +18,7 @@ from ie_store.estimate.memory import held_bytes, peak_bytes, reset_peak
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
 from ie_store.estimate.read import SlabStates
-from ie_store.estimate.stored_rows import HeldRows, Room
+from ie_store.estimate.stored_rows import ChosenRows, Room
 from ie_store.store.open import DatasetReader
 
 SIZES = (256, 1024, 4096)
@@ -74,5 +74,5 @@ def _sample(item: WorkItem, slabs: Slabs, reader: DatasetReader, chosen: NDArray
 
 
 def _rows(states: SlabStates, chosen: NDArray[np.int64]) -> SlabStates:
-    rows = HeldRows(states.rows.take(torch.from_numpy(chosen).to(states.rows.device)))
+    rows = ChosenRows(states.rows, torch.from_numpy(chosen).to(states.rows.device))
     return SlabStates(rows=rows, hashes=states.hashes[chosen])

@@ -94,6 +94,7 @@ def _budget(spec: CheckSpec, reader: DatasetReader, blocks: tuple[int, ...], pos
         num_rows=rows,
         num_sequences=rows,
         num_positions=reader.layout.num_positions,
+        num_tokens=reader.layout.num_tokens,
         hidden_size=reader.layout.hidden_size,
         num_blocks=min(SHUFFLES_AT_ONCE, spec.permutations),
         threads=torch.get_num_threads(),

@@ -141,7 +141,8 @@ def _samples(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, rows: RowsOf
     for kind, items in of_kinds.items():
         most = max(map(rows, items))
         largest = [item for item in items if rows(item) == most]
-        item = largest[len(largest) // 2]  # the first block reads tokens alone, which may leave nothing to learn
+        largest = [item for item in largest if item.batch.blocks != (0,)] or largest  # tokens alone may leave nothing to learn
+        item = largest[len(largest) // 2]
         found[kind] = calibrate(item, shelf.fetch(item.slabs), shelf.reader, corpus, shelf.room)
     return found
 

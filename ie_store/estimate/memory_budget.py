@@ -77,28 +77,31 @@ def demands_of(items: Sequence[WorkItem], layout: StoreLayout, rows: RowsOf, thr
     ]
 
 
-def make_budget(num_bytes: int, demands: Sequence[Demand], layout: StoreLayout, or_else: str) -> MemoryBudget:
-    """The budget of work that is done one piece after another.
+def make_budget(num_bytes: int, demands: Sequence[Demand], layout: StoreLayout, or_else: str, shares: int = 1) -> MemoryBudget:
+    """The budget of work that is done one piece after another, or of each process where ``shares`` of them do it.
 
     Args:
-        num_bytes: the most that may be taken.
+        num_bytes: the most that may be taken, by all of them.
         demands: of every piece.
         layout: of the dataset.
         or_else: what mends too little memory, beside more of it.
+        shares: processes that divide the memory.
 
     Raises:
         InputError: a piece needs more than that.
         DiskSpaceError: the folder for temporary files has less room than rows that do not fit into memory.
     """
+    num_bytes //= shares
     loaded = LOADED_BYTES + LOADED_BYTES_A_SEQUENCE * layout.num_sequences
     reading = max((_reading_bytes(slab, layout) for demand in demands for slab in demand.slabs), default=0)
     largest = max(demands, key=lambda demand: demand.working_bytes, default=None)
     working = loaded + (largest.working_bytes if largest else 0)
     if largest and working + reading > num_bytes:
         least = working + reading
+        may = f"{num_bytes:,}" if shares == 1 else f"{num_bytes:,} in each of {shares} workers"
         raise InputError(
-            f"{largest.name} needs at least {least:,} bytes of memory for {largest.work}, and may take {num_bytes:,}; "
-            f"give --memory {-(-least // 10**6)}MB, {or_else}"
+            f"{largest.name} needs at least {least:,} bytes of memory for {largest.work}, and may take {may}; "
+            f"give --memory {-(-least * shares // 10**6)}MB, {'' if shares == 1 else 'fewer --workers, '}{or_else}"
         )
     slabs = max((sum(_slab_bytes(slab, layout) for slab in demand.slabs) for demand in demands), default=0)
     kept = PIECES_AT_ONCE * slabs + max((demand.row_bytes for demand in demands), default=0)
@@ -118,6 +121,7 @@ def _needs(item: WorkItem, layout: StoreLayout, num_rows: int, threads: int) -> 
         num_rows=num_rows,
         num_sequences=layout.num_sequences,
         num_positions=layout.num_positions,
+        num_tokens=layout.num_tokens,
         hidden_size=layout.hidden_size,
         num_blocks=len(item.batch.blocks),
         threads=threads,

@@ -88,17 +88,28 @@ def choose_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
     return Targets(blocks=wanted, positions=at)
 
 
-def checkable_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
-    """Of the blocks and positions asked for, those whose states are stored; maybe none. For exact, which needs no states.
+def asked_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
+    """The blocks and positions asked for, stored or not. For exact, which needs no states.
 
     Raises:
         InputError: not a selection, or outside the model or corpus.
     """
-    wanted = parse_selection(blocks, layout.num_layers - 1, "blocks")
-    at = parse_selection(positions, layout.num_positions, "positions")
     return Targets(
-        blocks=tuple(block for block in stored_blocks(layout) if block in wanted),
-        positions=tuple(position for position in layout.positions if position in at),
+        blocks=parse_selection(blocks, layout.num_layers - 1, "blocks"),
+        positions=parse_selection(positions, layout.num_positions, "positions"),
+    )
+
+
+def checkable_targets(layout: StoreLayout, blocks: str, positions: str) -> Targets:
+    """Of the blocks and positions asked for, those whose states are stored; maybe none.
+
+    Raises:
+        InputError: not a selection, or outside the model or corpus.
+    """
+    asked = asked_targets(layout, blocks, positions)
+    return Targets(
+        blocks=tuple(block for block in stored_blocks(layout) if block in asked.blocks),
+        positions=tuple(position for position in layout.positions if position in asked.positions),
     )
 
 

@@ -75,13 +75,15 @@ def profile(spec: ProfileSpec, on_progress: OnProgress = ignore_progress) -> dic
     reader = open_complete(spec.store, spec.name)
     device = choose_device(spec.device)
     groups = {method: open_results(reader.dataset, method.identity) for method in spec.profiles}
-    items = make_items(spec, reader.layout, groups)
+    make_items(spec, reader.layout, groups)  # what cannot be is told before anything is held
     corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
-    budget = make_budget(spec.memory_bytes or default_bytes(device), _demands(items, reader, corpus), reader.layout, OR_ELSE)
-    states = LayerStates(reader, corpus, budget.room(device))
     with ExitStack() as held:
         for group in groups.values():
             held.enter_context(group.hold_run())
+            group.refresh()
+        items = make_items(spec, reader.layout, groups)
+        budget = make_budget(spec.memory_bytes or default_bytes(device), _demands(items, reader, corpus), reader.layout, OR_ELSE)
+        states = LayerStates(reader, corpus, budget.room(device))
         try:
             _carry_out(items, groups, states, describe_session(device), on_progress)
         finally:

@@ -5,7 +5,7 @@ corpus rows -> ceilings -> plan -> slabs -> items of work, one record each -> em
 
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ie_store.cluster.crew import open_crew
+from ie_store.cluster.crew import open_crew, threads_of_each
 from ie_store.cluster.hand_out import HandOut
 from ie_store.errors import InputError
 from ie_store.estimate.costs import rows_of
@@ -28,7 +28,7 @@ from ie_store.estimate.memory import peak_bytes, reset_peak
 from ie_store.estimate.memory_budget import MemoryBudget, default_bytes, demands_of, make_budget
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.planned_work import PlannedWork
-from ie_store.estimate.problems import BATCH_BYTES, Targets, checkable_targets, choose_targets
+from ie_store.estimate.problems import BATCH_BYTES, Targets, asked_targets, checkable_targets, choose_targets
 from ie_store.estimate.read import open_complete
 from ie_store.estimate.report import EstimateReport
 from ie_store.estimate.shelf import Shelf
@@ -70,16 +70,19 @@ def estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> l
 def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) -> EstimateReport:
     """As `estimate`, and how the run ended; flags raise nothing here."""
     started = monotonic()
-    crew = open_crew(spec.workers, spec.scheduler)
     job = _prepare(spec)
+    crew = open_crew(job.workers, spec.scheduler)
     workplace = Workplace(corpus=job.corpus, room=job.room, session=describe_session(job.room.device))
     with ExitStack() as held:
         for group in _to_hold(job.groups):
             held.enter_context(group.hold_run())
+        for group in job.groups.values():
+            group.refresh()
+        job = job.with_plan()  # of what others have not finished meanwhile
         exact = job.groups[estimator_spec(EXACT)]
         exact.commit(exact_record(job.corpus, job.reader.layout, job.reader.corpus, workplace.session))
         exact.assemble(partial(derive_emergences, EXACT))
-        worth = crew is None and is_worth_a_forecast(job.plan, job.corpus)
+        worth = crew is None and spec.time_limit is None and is_worth_a_forecast(job.plan, job.corpus)
         shelf = held.enter_context(Shelf(job.reader, job.room))
         forecast = make_forecast(job.plan, job.corpus, shelf, job.budget) if worth else None
         reset_peak()
@@ -104,7 +107,7 @@ def run_estimate(spec: EstimateSpec, on_progress: OnProgress = ignore_progress) 
             for one, group in job.groups.items():
                 group.assemble(partial(derive_emergences, one.name))
     return EstimateReport(
-        emergences=[e for one, group in job.groups.items() for e in _of_targets(one, group, job.targets)],
+        emergences=[e for one, group in job.groups.items() for e in _of_targets(one, group, job.shown)],
         num_problems=job.num_problems,
         num_done=job.num_problems - job.plan.num_problems + watch.num_done,
         num_done_now=watch.num_done,
@@ -133,7 +136,11 @@ class _Job:
     reader: DatasetReader
     budget: MemoryBudget
     room: Room
+    workers: int
+    """Processes of this machine that share the work; no more than there are items."""
     targets: Targets
+    shown: Targets
+    """Those and, where no states are needed, those that are not stored."""
     groups: Groups
     corpus: PrefixIndex
     plan: EstimatePlan
@@ -143,6 +150,11 @@ class _Job:
         """Of all estimators, those that are done too."""
         return len(self.groups) * len(self.targets.problems)
 
+    def with_plan(self) -> "_Job":
+        """The same with a plan of what has no record now."""
+        missing = _missing(self.groups, self.targets)
+        return replace(self, plan=make_plan(self.targets, self.reader.layout, missing, BATCH_BYTES[self.room.device.type]))
+
 
 def _prepare(spec: EstimateSpec) -> _Job:
     reader = open_complete(spec.store, spec.name)
@@ -150,18 +162,38 @@ def _prepare(spec: EstimateSpec) -> _Job:
     targets = _targets(spec, reader)
     groups = {one: open_results(reader.dataset, one.identity) for one in _with_exact(spec.estimators)}
     corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
-    missing = {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
+    missing = _missing(groups, targets)
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])
-    most = (spec.memory_bytes or default_bytes(device)) // max(1, spec.workers)
-    demands = demands_of(plan.items, reader.layout, rows_of(corpus), torch.get_num_threads())
-    budget = make_budget(most, demands, reader.layout, "fewer --blocks or another --estimator")
-    return _Job(reader=reader, budget=budget, room=budget.room(device), targets=targets, groups=groups, corpus=corpus, plan=plan)
+    workers = min(spec.workers, len(plan.items))
+    threads = threads_of_each(workers) if workers else torch.get_num_threads()
+    demands = demands_of(plan.items, reader.layout, rows_of(corpus), threads)
+    most = spec.memory_bytes or default_bytes(device)
+    budget = make_budget(most, demands, reader.layout, "fewer --blocks or another --estimator", max(1, workers))
+    return _Job(
+        reader=reader,
+        budget=budget,
+        room=budget.room(device),
+        workers=workers,
+        targets=targets,
+        shown=targets if _needs_states(spec) else asked_targets(reader.layout, spec.blocks, spec.positions),
+        groups=groups,
+        corpus=corpus,
+        plan=plan,
+    )
+
+
+def _missing(groups: Groups, targets: Targets) -> Missing:
+    return {one: frozenset(targets.problems) - _known(one, group).keys() for one, group in groups.items()}
 
 
 def _targets(spec: EstimateSpec, reader: DatasetReader) -> Targets:
-    choose = choose_targets if any(estimator.row.needs_states for estimator in spec.estimators) else checkable_targets
+    choose = choose_targets if _needs_states(spec) else checkable_targets
     return choose(reader.layout, spec.blocks, spec.positions)
+
+
+def _needs_states(spec: EstimateSpec) -> bool:
+    return any(estimator.row.needs_states for estimator in spec.estimators)
 
 
 def _with_exact(estimators: tuple[EstimatorSpec[Any], ...]) -> list[EstimatorSpec[Any]]:

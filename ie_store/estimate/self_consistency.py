@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ie_store.estimate.critics.bounds import SATURATED_SHARE
+from ie_store.estimate.critics.folds import FEWEST_SEQUENCES
 from ie_store.options import SEEDS_OF_A_CHECK
 from ie_store.specs import MIEstimate
 
@@ -117,6 +118,9 @@ def data_processing(base: MIEstimate, measure: Measure, x: Rows, y: Rows, seed: 
 def additivity(measure: Measure, x: Rows, y: Rows, seed: int) -> Answer:
     """Two independent sets of pairs, side by side, must tell what both tell together."""
     size = len(x) // 2
+    if size < FEWEST_SEQUENCES:
+        detail = f"halves of {len(x):,} rows are too few to estimate from: at least {FEWEST_SEQUENCES}"
+        return Answer(check="additivity", passed=None, detail=detail, numbers={})
     parts = [measure(x[start : start + size], y[start : start + size], seed) for start in (0, size)]
     expected = sum(_value(part) for part in parts)
     found = parts[0].diagnostics

@@ -104,7 +104,7 @@ class Watch:
                 total=self._num_known + self._num_problems,
                 unit="problems",
                 is_whole_run=True,
-                seconds_left=None if left is None else left / self.at_once,
+                seconds_left=None if left is None else left / max(1, min(self.at_once, len(self._left))),
                 found=found,
             )
         )

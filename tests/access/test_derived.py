@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,17 @@ def test_it_is_bound_to_its_states(made, dataset):
     Path(made.path, "zarr.json").unlink()
     with pytest.raises(StoreError):
         ie_store.write_derived(dataset, "norms", {"norm": norms(dataset)}, lineage=LINEAGE, method={"version": 2})
+
+
+def test_values_are_not_relabelled_by_more_of_them(made, dataset):
+    def labelled(name, labels):
+        return {name: xr.DataArray(np.arange(float(len(labels))), dims="label", coords={"label": labels})}
+
+    write = partial(ie_store.write_derived, dataset, "mine_own", lineage=LINEAGE, method={})
+    write(variables=labelled("one", [10, 20, 30]))
+    with pytest.raises(InputError, match="label holds other values there"):
+        write(variables=labelled("two", [10, 15, 20, 30]))
+    write(variables=labelled("two", [10, 20, 30, 40]))
+    found = ie_store.open_estimates(made.store, made.name)["mine_own"]
+    assert found.one.sel(label=20) == 1
+    assert found.two.sel(label=40) == 3

@@ -132,3 +132,12 @@ def test_ls_refuses_an_order_that_it_does_not_know(several):
 def test_help_says_whose_default_is_another():
     told = " ".join(ie_store("estimate", "--help").output.replace("│", " ").split())
     assert "decode (default 4): cross-fitting folds" in told
+
+
+def test_a_default_of_another_estimator_is_no_mistake(made, monkeypatch):
+    monkeypatch.setenv("IE_STORE_SIGMA", "2")
+    monkeypatch.setenv("IE_STORE_ROWS", "1000")
+    assert ie_store("estimate", made.store, made.name, "--estimator", "exact").exit_code == 0
+    assert ie_store("profile", made.store, made.name, "--profile", "spectrum").exit_code == 0
+    refused = ie_store("estimate", made.store, made.name, "--estimator", "exact", "--sigma", "4")
+    assert "--sigma is an option of noise, not of exact" in refused.stderr

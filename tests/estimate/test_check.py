@@ -77,3 +77,12 @@ def test_a_check_looks_at_one_position(tmp_path):
     store = write_store(tmp_path / "store", random_tokens(60))
     with pytest.raises(InputError, match="one"):
         check(CheckSpec(store=store, name=NAME, position="all"))
+
+
+def test_few_sequences_are_checked_as_far_as_they_go(tmp_path):
+    store = write_store(tmp_path / "store", random_tokens(70, positions=2, kinds=40))
+    spec = CheckSpec(store=store, name=NAME, estimators=(estimator_spec("cca"),), blocks="1", permutations=1)
+    (verdict,) = check(spec)
+    (additivity,) = (finding.answer for finding in verdict.findings if finding.answer.check == "additivity")
+    assert additivity.passed is None
+    assert "70 rows are too few" in additivity.detail

@@ -8,6 +8,7 @@ from ie_store.estimate import calibrate as calibration
 from ie_store.estimate import forecast as module
 from ie_store.estimate.forecast import carried_on
 from ie_store.estimate.run import estimate, plan_estimate, run_estimate
+from ie_store.estimate.stored_rows import HeldRows
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 
@@ -98,17 +99,21 @@ def test_mine_paper_is_not_tried(store):
     assert set(forecast.of_estimators) == {"exact"}
 
 
-def test_samples_are_of_a_block_that_has_something_to_learn(tmp_path, monkeypatch):
+@pytest.mark.parametrize("positions", ["last", "1-2"])
+def test_samples_are_of_a_block_that_has_something_to_learn(tmp_path, monkeypatch, positions):
     """Where all sequences end in one token, nothing enters block 0 at the last position, and it takes no time."""
     tokens = random_tokens(600, kinds=8)
     tokens[:, -1] = 0
     store, seen, real = write_store(tmp_path / "store", tokens, layers=6), set(), calibration.execute
 
-    def looking(item, *more):
+    def looking(item, slabs, *more):
         seen.add((item.estimator.name, item.batch.level, item.batch.blocks))
-        return real(item, *more)
+        assert not any(isinstance(slabs[slab].rows, HeldRows) for slab in item.batch.slabs if slab.level == "macro")  # no copies
+        return real(item, slabs, *more)
 
     monkeypatch.setattr("ie_store.estimate.run.BATCH_BYTES", {"cpu": 1})  # one problem an item
     monkeypatch.setattr(calibration, "execute", looking)
-    plan_estimate(spec(store))
-    assert {(name, blocks) for name, level, blocks in seen if level == "macro"} >= {("noise", (2,)), ("cca", (2,))}
+    plan_estimate(spec(store, positions=positions))
+    sampled = {(name, blocks) for name, level, blocks in seen if level == "macro"}
+    assert {name for name, _ in sampled} >= {"noise", "cca"}
+    assert (0,) not in {blocks for _, blocks in sampled}

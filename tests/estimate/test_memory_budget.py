@@ -138,3 +138,11 @@ def test_a_quarter_of_the_machine_is_taken_by_default(monkeypatch):
     assert memory_budget.default_bytes(torch.device("cpu")) == 1000
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (700, 1200))
     assert memory_budget.default_bytes(torch.device("cuda")) == 600
+
+
+def test_workers_are_told_of_a_memory_that_is_enough_for_all_of_them(store):
+    with pytest.raises(InputError, match=r"may take 500,000 in each of 2 workers; give --memory .*, fewer --workers") as found:
+        estimate(spec(store, CCA, memory="1MB", workers=2))
+    enough = int(re.search(r"--memory (\d+)MB", str(found.value))[1])
+    alone = int(re.search(r"least ([\d,]+) bytes", str(found.value))[1].replace(",", ""))
+    assert 2 * alone <= enough * 10**6 < 2 * alone + 10**6

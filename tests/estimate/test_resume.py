@@ -12,10 +12,13 @@ from known_store import NAME, random_tokens, write_store
 
 import ie_store.estimate.run
 import ie_store.estimate.watch
-from ie_store.estimate.run import estimate
+from ie_store.estimate.run import estimate, run_estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
+from ie_store.store.open import open_reader
 from ie_store.store.results.group import results_key
+from ie_store.store.results.writer import ResultGroup, open_results
+from ie_store.store.verify import verify_dataset
 
 NOISE = estimator_spec("noise")
 
@@ -58,3 +61,33 @@ def test_killed_estimates_end_like_an_uninterrupted_one(tmp_path, monkeypatch):
     assert done > 0
     estimate(EstimateSpec(store=killed, name=NAME, estimators=(NOISE,), positions="all"))
     xr.testing.assert_equal(values(killed), values(whole))
+
+
+def test_what_another_run_finished_before_this_one_could_begin_is_not_done_again(tmp_path, monkeypatch):
+    store, began = write_store(tmp_path / "store", random_tokens(60)), []
+    asked = EstimateSpec(store=store, name=NAME, estimators=(estimator_spec("noise"),))
+    hold = ResultGroup.hold_run
+
+    def after_another(group):
+        if not began:
+            began.append(True)
+            estimate(asked)
+        return hold(group)
+
+    monkeypatch.setattr(ResultGroup, "hold_run", after_another)
+    report = run_estimate(asked)
+    assert (report.complete, report.num_done_now) == (True, 0)
+    assert verify_dataset(store, NAME).faults == []
+
+
+def test_a_record_that_was_removed_is_known_no_more(tmp_path):
+    store = write_store(tmp_path / "store", random_tokens(60))
+    noise = estimator_spec("noise")
+    estimate(EstimateSpec(store=store, name=NAME, estimators=(noise,)))
+    group = open_results(open_reader(store, NAME).dataset, noise.identity)
+    item = min(group.items)
+    assert group.find(item)
+    (path,) = Path(store, NAME, "estimates").glob(f"noise-*/position/records/{item}.json")
+    path.unlink()
+    assert not group.find(item)
+    assert item not in group.items

@@ -68,8 +68,10 @@ def test_exact_covers_the_grid_with_values_counted_elsewhere(store, tokens):
 
 def test_exact_needs_no_states_where_none_are_stored(tmp_path, tokens):
     store = write_store(tmp_path / "store", tokens, stored_layers=(1,), stored_positions=(0,))
-    run(store, EXACT)
+    found = run(store, EXACT, positions="all")
     assert len(shown(store, "exact")) == 6
+    assert [(one.block, one.position) for one in found] == [(b, t) for b in range(2) for t in range(3)]
+    assert [one.position for one in run(store, EXACT, blocks="1")] == [2]
 
 
 def test_noise_is_that_of_each_layer_over_outcomes(store, tokens):

@@ -1,6 +1,9 @@
 """A time limit ends a run with what is done; the same call goes on, and ends with what an unlimited one writes."""
 
+from types import SimpleNamespace
+
 import pytest
+from ie_store_cli.render.estimate_report import time_is_up
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import InputError
@@ -115,6 +118,38 @@ def test_cost_of_other_rows_is_in_proportion_to_the_nearest():
     costs.add(items["b"], 10.0)
     assert costs.seconds_left([items["c"]]) == pytest.approx(5.0)
     assert costs.seconds_left([items["d"], items["a"]]) == pytest.approx(2.2)
+
+
+def test_a_limit_leaves_no_time_to_forecast_in(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr("ie_store.estimate.run.is_worth_a_forecast", lambda *_: True)
+    monkeypatch.setattr("ie_store.estimate.run.make_forecast", lambda *_: "forecast")
+    store = write_store(tmp_path / "store", random_tokens(60))
+    report = run_estimate(spec(store, time_limit="5s"), passing(clock, 10.0)[1])
+    assert report.forecast is None
+    assert not report.complete
+    assert run_estimate(spec(store)).forecast == "forecast"
+
+
+def test_a_run_that_finished_nothing_asks_for_more_time():
+    report = SimpleNamespace(num_done=4, num_problems=9, num_done_now=0)
+    assert "none of them in this run: give a longer --time-limit" in time_is_up(report, "1s")
+    report.num_done_now = 2
+    assert "2 of them in this run; the same command goes on" in time_is_up(report, "1s")
+
+
+def test_time_left_is_shared_among_no_more_workers_than_items(tmp_path, clock, monkeypatch):
+    class OfMany(watch.Watch):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.at_once = 8
+
+    monkeypatch.setattr("ie_store.estimate.run.Watch", OfMany)
+    monkeypatch.setattr(watch.Costs, "seconds_left", lambda costs, items: 24.0 * len(items))
+    store = write_store(tmp_path / "store", random_tokens(60))
+    told, tell = passing(clock, 3.0)
+    estimate(spec(store), tell)
+    assert [progress.seconds_left for progress in told[-3:]] == [24.0, 24.0, 0.0]
+    assert told[1].seconds_left == 24.0 * (told[1].total - told[1].done) / 8
 
 
 def test_block_0_alone_tells_nothing_of_other_blocks():

@@ -26,8 +26,17 @@ from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.held_out import Combined, student_95
 from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.device import each_on_one_thread
+from ie_store.estimate.estimators.decode_design import MOST_CALIBRATION_ROWS
 from ie_store.estimate.estimators.decode_list import LEAST_TILE
-from ie_store.estimate.estimators.decode_reader import ROWS_AT_ONCE, FoldReading, Listed, list_prefixes, read_fold, split_prefixes
+from ie_store.estimate.estimators.decode_reader import (
+    ROWS_AT_ONCE,
+    SCORES_AT_ONCE,
+    FoldReading,
+    Listed,
+    list_prefixes,
+    read_fold,
+    split_prefixes,
+)
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimator_options import DecodeOptions
 from ie_store.estimators import EstimatorSpec
@@ -110,12 +119,14 @@ def measure(
 
 
 def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
-    """Decompositions, heads and tiles of the folds that are read at once, and what is known of each prefix."""
+    """Decompositions, heads, scores and tiles of the folds that are read at once, and what is known of prefixes and tokens."""
     size, folds = shape.hidden_size, min(spec.options.folds, shape.threads)
+    tokens = shape.num_positions * min(shape.num_tokens, shape.num_rows)  # of all heads, at most
     squares = max(8 * 6, 4 * (6 + shape.num_positions))  # a covariance with what decomposes it; or axes, heads, and those of one
-    tiles = 4 * size * 4 * ROWS_AT_ONCE + 4 * 2**22
-    of_fold = squares * size**2 + tiles + 4 * 3 * LEAST_TILE * shape.num_rows
-    return Needs(working_bytes=folds * of_fold + (64 + 16 * shape.num_positions) * shape.num_rows)
+    tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * LEAST_TILE * shape.num_rows
+    of_fold = squares * size**2 + tiles + 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS)
+    of_tokens = 4 * size * (tokens + 7 * shape.num_tokens)
+    return Needs(working_bytes=folds * of_fold + of_tokens + (64 + 16 * shape.num_positions) * shape.num_rows)
 
 
 def _is_lone(problem: Problem, layer: int) -> bool:

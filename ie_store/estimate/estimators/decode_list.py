@@ -33,12 +33,24 @@ LEAST_SUM = -50.0
 """Logarithm of a state's sum below which, in units of the highest scores, what counted as the least exponent could be seen."""
 
 
-def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> Tensor:
-    """ln q(s|h) / p(s) (state,) of each state's ``own`` (state,) prefix, for ``scores`` (state, token) of each level."""
+def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor, tempers: Tensor | None = None) -> Tensor:
+    """ln q(s|h) / p(s) (state,) of each state's ``own`` (state,) prefix.
+
+    Args:
+        tree: the listed prefixes.
+        scores: (state, token) of each level.
+        own: (state,)
+        tempers: (level,) that scores are multiplied by, a tile at a time: those of all tokens may be large; None for 1.
+    """
+    times = list(torch.ones(len(scores)) if tempers is None else tempers)
     sums = torch.cat(
-        [_log_sums(tree, tree.last, [part[rows].T.contiguous() for part in scores]) for rows in _tiles(tree, len(own))]
+        [
+            _log_sums(tree, tree.last, [(temper * part[rows].T).contiguous() for temper, part in zip(times, scores, strict=True)])
+            for rows in _tiles(tree, len(own))
+        ]
     )
-    found = torch.stack(_own_scores(tree, scores, own)).sum(dim=0)
+    of_own = zip(times, _own_scores(tree, scores, own), strict=True)
+    found = torch.stack([temper * part for temper, part in of_own]).sum(dim=0)
     log_shares = tree.log_shares[own]
     log_q = torch.clamp(found + log_shares - sums, max=0)  # q is at most 1, to the last bit
     return log_q.double() - log_shares.double()

@@ -23,7 +23,8 @@ from ie_store.estimator_options import DecodeOptions
 ENOUGH = 0.99
 """Of what validation rows can give, from which heads in closed form are not trained."""
 ERROR_CHANCE = 0.05
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE, LEAST_ROWS, SCORES_AT_ONCE = 4096, 64, 2**22
+"""Test rows whose scores (row, token) of all heads are there together, 16 MiB where tokens are many: bounds memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +157,6 @@ class _Reader:
     is_trained: bool
 
 
-def _list_ratios(listed: Listed, tempers: Tensor, scores: list[Tensor], own: Tensor) -> Tensor:
-    """ln q(s|h) / p(s) (row,) before mixing, for ``scores`` (row, token) of each head and ``own`` (row,) prefixes."""
-    return log_ratios(listed.tree, [temper * part for temper, part in zip(tempers, scores, strict=True)], own)
-
-
 def _best_reader(design: Design, listed: Listed, fold: Fold, seed: int) -> _Reader:
     """The reader of heads in closed form or, if validation rows prefer it, of heads trained from there on."""
     closed = _fit_reader(design, listed, [fit_head(design, c, s) for c, s in zip(listed.columns, design.seen, strict=True)])
@@ -169,9 +165,8 @@ def _best_reader(design: Design, listed: Listed, fold: Fold, seed: int) -> _Read
         return closed
 
     def score(heads: list[Head]) -> float:
-        ratios = _list_ratios(
-            listed, closed.tempers, [head.scores(design.validation_states) for head in heads], design.validation
-        )
+        scores = [head.scores(design.validation_states) for head in heads]
+        ratios = log_ratios(listed.tree, scores, design.validation, closed.tempers)
         return float(weights @ mix(ratios, SHARES[-1]))
 
     heads = [calibrate(design, head) for head in train_heads(design, fold, closed.heads, seed, score)]
@@ -182,7 +177,7 @@ def _best_reader(design: Design, listed: Listed, fold: Fold, seed: int) -> _Read
 def _fit_reader(design: Design, listed: Listed, heads: list[Head], *, is_trained: bool = False) -> _Reader:
     scores = [head.scores(design.validation_states) for head in heads]
     tempers = fit_tempers(listed.tree, scores, design.validation, design.validation_weights)
-    found = _list_ratios(listed, tempers, scores, design.validation)
+    found = log_ratios(listed.tree, scores, design.validation, tempers)
     share = choose_share(found, design.validation_weights)
     return _Reader(heads=heads, tempers=tempers, share=share, validation_ratios=mix(found, share), is_trained=is_trained)
 
@@ -190,14 +185,15 @@ def _fit_reader(design: Design, listed: Listed, heads: list[Head], *, is_trained
 def _score(design: Design, listed: Listed, reader: _Reader, scored: Tensor) -> tuple[Tensor, list[Tensor]]:
     """ln q(s|h) / p(s) (scored,) before mixing, of the list and of each head alone."""
     found = torch.empty((1 + len(reader.heads), len(scored)), dtype=torch.float64, device=scored.device)
-    for start in range(0, len(scored), ROWS_AT_ONCE):  # in place: a tile's own results would lie between tiles that are freed
-        here = slice(start, start + ROWS_AT_ONCE)
+    at_once = min(ROWS_AT_ONCE, max(LEAST_ROWS, SCORES_AT_ONCE // sum(len(column.log_shares) for column in listed.columns)))
+    for start in range(0, len(scored), at_once):  # in place: a tile's own results would lie between tiles that are freed
+        here = slice(start, start + at_once)
         chosen = scored[here]
         states = design.states(chosen)
         scores = [head.scores(states) for head in reader.heads]
         for own, head, part in zip(found[1:], reader.heads, scores, strict=True):
             own[here] = own_log_ratios(head, part, head.column.tokens[chosen])
-        found[0, here] = _list_ratios(listed, reader.tempers, scores, chosen)
+        found[0, here] = log_ratios(listed.tree, scores, chosen, reader.tempers)
     return found[0], list(found[1:])
 
 

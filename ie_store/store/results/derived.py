@@ -122,11 +122,11 @@ def _require_new(group: ResultGroup, pieces: tuple[Piece, ...]) -> None:
         variable, array = known[name]
         if variable != part.variable:
             raise InputError(f"{group.key} holds another variable {name}, over {variable.dimensions}: {_OTHERWISE}")
-        if any(index and max(index) >= size for index, size in zip(part.index, array.shape, strict=True)):
-            continue
-        there = array[np.ix_(*part.index)]
+        both = [np.flatnonzero(np.array(index) < size) for index, size in zip(part.index, array.shape, strict=True)]
+        there = array[np.ix_(*(np.array(index)[some] for index, some in zip(part.index, both, strict=True)))]
+        new = part.values[np.ix_(*both)]
         is_set = ~np.isnan(there) if there.dtype.kind == "f" else there != variable.fill
-        if not np.array_equal(there[is_set], part.values[is_set], equal_nan=there.dtype.kind == "f"):
+        if not np.array_equal(there[is_set], new[is_set], equal_nan=there.dtype.kind == "f"):
             raise InputError(f"{group.key}/{name} holds other values there, and results are written once: {_OTHERWISE}")
 
 

@@ -85,12 +85,14 @@ class ResultGroup:
                 self._records[item] = read_record(self._files, self.key, item, self._dataset.identity_digest)
 
     def find(self, item: str) -> bool:
-        """True where an item has a record; one that others have written meanwhile is read.
+        """True where an item has a record now; one that others have written meanwhile is read, one that they removed forgotten.
 
         Raises:
             StoreError: it is damaged, or was made from other states.
         """
-        if item not in self._records and self._files.size(record_key(self.key, item)) is not None:
+        if self._files.size(record_key(self.key, item)) is None:
+            self._records.pop(item, None)
+        elif item not in self._records:
             self._records[item] = read_record(self._files, self.key, item, self._dataset.identity_digest)
         return item in self._records
 

@@ -11,6 +11,7 @@ from known_store import NAME, random_tokens, write_store
 from scipy import stats
 
 from ie_store.errors import InputError
+from ie_store.estimate.batch_states import ItemShape
 from ie_store.estimate.critics.folds import make_folds
 from ie_store.estimate.critics.held_out import student_95
 from ie_store.estimate.critics.scores import SplitPart
@@ -324,3 +325,25 @@ def test_the_interval_over_few_folds_covers_as_often_as_it_says(folds):
 def test_the_interval_holds_the_whole_width_of_drawn_rows():
     low, high = combine_folds([2.0, 2.0], np.array([0.5, 0.5]), 0.25).interval_nats
     assert (low, high) == pytest.approx((1.75, 2.25))
+
+
+def test_scores_of_a_few_rows_at_a_time_are_the_same(monkeypatch):
+    tokens, states, _, alone = gaussian_classes(names=40)
+    listed = list_prefixes(tokens, np.ones(len(tokens), dtype=np.int64), alone)
+    (fold, *_) = split_prefixes(distinct(np.ones(len(tokens), dtype=np.int64)), OPTIONS)
+    whole = read_fold(states, listed, fold, 0, OPTIONS)
+    monkeypatch.setattr("ie_store.estimate.estimators.decode_reader.SCORES_AT_ONCE", 1)
+    monkeypatch.setattr("ie_store.estimate.estimators.decode_reader.LEAST_ROWS", 7)
+    parts = read_fold(states, listed, fold, 0, OPTIONS)
+    np.testing.assert_allclose(parts.ratios, whole.ratios, atol=1e-5)
+    assert parts.token_nats == pytest.approx(whole.token_nats, abs=1e-6)
+
+
+def test_many_tokens_are_counted_in_the_memory():
+    few = ItemShape(
+        num_rows=20_000, num_sequences=20_000, num_positions=16, num_tokens=25, hidden_size=576, num_blocks=1, threads=2
+    )
+    many = replace(few, num_tokens=4000)
+    spec = estimator_spec("decode")
+    features_sums_and_scores = 4 * 16 * (4000 - 25) * (576 + 2 * (576 + 1024))
+    assert decode.needs(spec, many).working_bytes - decode.needs(spec, few).working_bytes > features_sums_and_scores

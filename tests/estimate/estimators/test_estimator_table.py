@@ -13,6 +13,7 @@ from ie_store.errors import InputError
 from ie_store.estimate.critics.bounds import Bound
 from ie_store.estimator_options import NoiseOptions, TrainedOptions
 from ie_store.estimators import ESTIMATORS, NAMES, EstimatorSpec, estimator_spec, resolve
+from ie_store.specs import digest
 
 ROOT = Path(__file__).parents[3]
 MAY_NAME = (
@@ -76,3 +77,9 @@ def test_a_file_and_a_row_make_an_estimator(tmp_path):
     pairs = "x = np.random.randn(60, 2); y = x[::-1].copy()"
     code = f"import numpy as np, ie_store; {pairs}; print(ie_store.mutual_information(x, y, estimator='half').nats)"
     assert made.python("-c", code) == "30.0\n"
+
+
+@pytest.mark.parametrize("given", [{"sigma": 4}, {"sigmas": [0.5, 1, 2, 4, 8, 16]}, {"tolerance": 0, "map_sigmas": []}])
+def test_equal_options_have_one_digest_whatever_numbers_they_were_given_as(given):
+    found, default = estimator_spec("noise", **given), estimator_spec("noise")
+    assert (found, hash(found), digest(found.identity)) == (default, hash(default), digest(default.identity))
