@@ -73,6 +73,14 @@ def centred(rows: Tensor, points: Tensor) -> Tensor:
     return points
 
 
+def squared_norms(points: Tensor) -> Tensor:
+    """(row,) of ``points`` (row, hidden), a few at a time and in place: results of their own would lie between freed squares."""
+    found = points.new_empty(len(points))
+    for norms, some in zip(found.split(ROWS_AT_ONCE), points.split(ROWS_AT_ONCE), strict=True):
+        torch.sum(some.square(), dim=1, out=norms)
+    return found
+
+
 def squared_distances(rows: Tensor, queries: Tensor, others: Tensor) -> Tensor:
     """(query, other) float64, from rows ``queries`` (query,) to rows ``others`` (query, other), by differences."""
     at_once = max(1, DIFFERENCES_AT_ONCE // (others.shape[1] * rows.shape[1]))
@@ -86,7 +94,7 @@ class LowerBounds:
     def __init__(self, rows: Tensor, dtype: torch.dtype) -> None:
         self._points = rows.new_empty((len(rows), rows.shape[1] + 1), dtype=dtype)
         points = centred(rows, self._points[:, :-1])
-        squared = torch.cat([part.square().sum(dim=1) for part in points.split(ROWS_AT_ONCE)])
+        squared = squared_norms(points)
         error = (rows.shape[1] + 16) * torch.finfo(dtype).eps / 2
         self._points[:, -1] = (error * squared).sqrt()
         self._squared = (1 - error) * squared
@@ -115,7 +123,7 @@ def ranks_of(rows: Tensor, found: Nearest, targets: NDArray[np.int64]) -> NDArra
     at = found.indices == targets[:, None]
     ranks = np.where(at.any(axis=1), at.argmax(axis=1) + 1.0, np.nan)
     points = centred(rows, torch.empty_like(rows, dtype=torch.float64))
-    squared = torch.cat([part.square().sum(dim=1) for part in points.split(ROWS_AT_ONCE)])
+    squared = squared_norms(points)
     for queries in _cut(torch.from_numpy(np.flatnonzero(np.isnan(ranks))).to(rows.device), ROWS_AT_ONCE):
         wanted = torch.from_numpy(targets).to(rows.device)[queries, None]
         distances = torch.addmm(squared, points[queries], points.T, alpha=-2) + squared[queries, None]
