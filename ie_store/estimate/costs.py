@@ -25,6 +25,10 @@ def rows_of(corpus: PrefixIndex) -> RowsOf:
     return rows
 
 
+FARTHEST = 100.0
+"""Times as many rows, or as few, of which what an item took tells nothing: a model's tokens say nothing of its prefixes."""
+
+
 class Costs:
     """Seconds that finished items took, by estimator and rows; with other rows, in proportion to the nearest that are known.
 
@@ -48,13 +52,19 @@ class Costs:
             known = self._known.get((item.estimator, not _is_first(item)))
         if not known:
             return None
-        nearest = min(known, key=lambda other: max(rows, other) / min(rows, other))
+        nearest = min(known, key=lambda other: _times(rows, other))
+        if _times(rows, nearest) > FARTHEST:
+            return None
         seconds, count = known[nearest]
         return seconds / count * len(item.batch.problems) * rows / nearest
 
     def seconds_left(self, items: Sequence[WorkItem]) -> float | None:
         """What ``items`` will take one after the other; None while nothing tells of one among them."""
         return _sum_of_known(self.seconds_of(item) for item in items)
+
+
+def _times(rows: int, others: int) -> float:
+    return max(rows, others) / min(rows, others)
 
 
 def _is_first(item: WorkItem) -> bool:

@@ -121,15 +121,16 @@ def stored_blocks(layout: StoreLayout) -> tuple[int, ...]:
 def plan_batches(targets: Targets, layout: StoreLayout, batch_bytes: int) -> tuple[ProblemBatch, ...]:
     """Every problem of ``targets`` in exactly one stack, in reading order.
 
-    A stack holds as many blocks as fit into ``batch_bytes`` of float32 states x and y; at least one.
+    Micro problems come first: they take seconds, and an emergence is there as soon as its macro value is. A stack holds as many
+    blocks as fit into ``batch_bytes`` of float32 states x and y; at least one.
     """
     batches: list[ProblemBatch] = []
-    for position in targets.positions:
-        for blocks in _cut(targets.blocks, layout.num_sequences * layout.hidden_size, batch_bytes):
-            batches.append(ProblemBatch(level="macro", position=position, blocks=blocks))
     for blocks in _cut(targets.blocks, layout.num_tokens * layout.hidden_size, batch_bytes):
         for position in targets.micro_positions:
             batches.append(ProblemBatch(level="micro", position=position, blocks=blocks))
+    for position in targets.positions:
+        for blocks in _cut(targets.blocks, layout.num_sequences * layout.hidden_size, batch_bytes):
+            batches.append(ProblemBatch(level="macro", position=position, blocks=blocks))
     return tuple(batches)
 
 

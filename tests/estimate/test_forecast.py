@@ -80,7 +80,7 @@ def test_samples_are_part_of_the_states_and_take_as_many_distinct_rows_as_they_s
     plan_estimate(EstimateSpec(store=store, name=NAME, estimators=(NOISE,)))
     of_noise = [(level, rows) for name, level, rows in seen if name == "noise"]
     total = len({tuple(row) for row in random_tokens(600, kinds=8).tolist()})
-    assert of_noise == [("macro", 20), ("macro", 60), ("macro", total), ("micro", 8)]
+    assert of_noise == [("micro", 8), ("macro", 20), ("macro", 60), ("macro", total)]
 
 
 def test_a_long_run_says_at_its_end_what_was_forecast(store, monkeypatch):

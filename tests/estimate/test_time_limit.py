@@ -120,6 +120,13 @@ def test_cost_of_other_rows_is_in_proportion_to_the_nearest():
     assert costs.seconds_left([items["d"], items["a"]]) == pytest.approx(2.2)
 
 
+def test_emergences_of_what_is_done_are_there_before_the_end(tmp_path, clock):
+    store = write_store(tmp_path / "store", random_tokens(60))
+    report = run_estimate(spec(store, time_limit="41s"), passing(clock, 3.0)[1])  # after the 12 micro items, and 2 macro ones
+    assert report.num_done == 14
+    assert [(one.block, one.position) for one in report.emergences if one.estimator == "noise"] == [(0, 0)]
+
+
 def test_a_limit_leaves_no_time_to_forecast_in(tmp_path, clock, monkeypatch):
     monkeypatch.setattr("ie_store.estimate.run.is_worth_a_forecast", lambda *_: True)
     monkeypatch.setattr("ie_store.estimate.run.make_forecast", lambda *_: "forecast")
@@ -150,6 +157,13 @@ def test_time_left_is_shared_among_no_more_workers_than_items(tmp_path, clock, m
     estimate(spec(store), tell)
     assert [progress.seconds_left for progress in told[-3:]] == [24.0, 24.0, 0.0]
     assert told[1].seconds_left == 24.0 * (told[1].total - told[1].done) / 8
+
+
+def test_a_few_rows_tell_nothing_of_many():
+    costs = watch.Costs(lambda item: int(item.name))
+    costs.add(Item("25"), 1.0)
+    assert costs.seconds_left([Item("2500")]) == pytest.approx(100.0)
+    assert costs.seconds_left([Item("2501")]) is None
 
 
 def test_block_0_alone_tells_nothing_of_other_blocks():
