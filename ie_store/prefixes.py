@@ -120,16 +120,17 @@ def schedule_stops(differences: NDArray[np.int64], num_positions: int, step_over
         Where each segment stops, rising, the last at T.
     """
     counts = num_distinct_prefixes(differences, num_positions)
-    best = [0.0] + [float("inf")] * num_positions
-    cut = [0] * (num_positions + 1)
-    for stop in range(1, num_positions + 1):
-        for start in range(stop):
-            cost = best[start] + step_overhead + int(counts[stop - 1]) * (stop - start)
-            if cost < best[stop]:
-                best[stop], cut[stop] = cost, start
-    stops = [num_positions]
-    while cut[stops[-1]] > 0:
-        stops.append(cut[stops[-1]])
+    # A cut where no prefix branches is never best: one position later it costs no more, and without it less.
+    places = np.concatenate([[0], np.flatnonzero(np.diff(counts)) + 1, [num_positions]])
+    best, cut = np.zeros(len(places)), np.zeros(len(places), dtype=np.int64)
+    for stop in range(1, len(places)):
+        costs = best[:stop] + step_overhead + counts[places[stop] - 1] * (places[stop] - places[:stop])
+        cut[stop] = np.argmin(costs)
+        best[stop] = costs[cut[stop]]
+    stops, place = [], len(places) - 1
+    while place > 0:
+        stops.append(int(places[place]))
+        place = int(cut[place])
     return tuple(reversed(stops))
 
 

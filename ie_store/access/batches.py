@@ -143,10 +143,10 @@ class Batches(IterableDataset[Batch]):
 
 def _batch(buffer: ShardBuffer, rows: NDArray[np.int64], places: NDArray[np.int64]) -> Batch:
     """Some rows of a buffer: a view where they lie one after another, else a copy, made by as many threads as torch has."""
-    states, sequence = _tensor(buffer.states), torch.from_numpy(rows)
+    sequence = torch.from_numpy(rows)
     if len(rows) and places[-1] - places[0] == len(rows) - 1 and bool((np.diff(places) == 1).all()):
-        return Batch(states[places[0] : places[-1] + 1], sequence)
-    return Batch(states.index_select(0, torch.from_numpy(places)), sequence)
+        return Batch(_tensor(buffer.states[places[0] : places[-1] + 1]), sequence)  # of these rows alone: workers send it whole
+    return Batch(_tensor(buffer.states).index_select(0, torch.from_numpy(places)), sequence)
 
 
 def _tensor(states: NDArray[np.generic]) -> torch.Tensor:

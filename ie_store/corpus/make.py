@@ -18,8 +18,11 @@ from ie_store.corpus.token_file import list_token_files
 from ie_store.corpus.token_text import token_strings
 from ie_store.corpus.windows import cut_windows
 from ie_store.errors import InputError
+from ie_store.specs import digest
 from ie_store.texts import make_texts
 
+LONGEST_NAME = 160
+"""Characters of a name that is made up: file systems take 255 bytes, and locks and scratch files add to it."""
 _SUFFIXES = re.compile(r"(\.(txt|jsonl|json|ndjson|parquet|npy|gz))+$")
 
 
@@ -77,7 +80,8 @@ def corpus_name(recipe: str, *, num_sequences: int | None = None, seed: int = 0)
         if value != getattr(plain, option.name) and (sampled or option.name != "seed"):
             parts.append(f"{option.name}{str(value).lower() if isinstance(value, bool) else value}")
     name = re.sub(r"[^A-Za-z0-9._-]", lambda match: f"_{ord(match.group()):x}", "-".join(parts))
-    return name.lstrip("._-") or parsed.kind
+    name = name.lstrip("._-") or parsed.kind
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 9]}-{digest(name)[:8]}"
 
 
 def _argument_options(num_sequences: int | None, seed: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Texts with their labels, one record after the other: lines, JSON lines, Parquet rows and data sets of a hub."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -12,6 +13,8 @@ from ie_store.corpus.recipe import Recipe
 from ie_store.corpus.recipe_options import HubOptions
 from ie_store.errors import InputError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can spell and UTF-8 cannot."""
 READ_AT_ONCE = 4096
 """Records read together from a columnar source."""
 
@@ -99,7 +102,7 @@ def read_hub(source: str, column: str, options: HubOptions) -> Iterator[Record]:
     name, where = unquote(source), f"data set {unquote(source)}, split {options.split!r}"
     try:
         rows = datasets.load_dataset(name, options.config or None, split=options.split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:  # Runtime: data sets that are scripts
         raise InputError(f"{where} cannot be loaded: {error}") from None
     _require_columns(where, rows.column_names, column, options.label)
     numbers = count()
@@ -125,6 +128,10 @@ def _columnar_records(
 def _record(number: int, text: Any, label: Any, where: str) -> Record:
     if text is not None and not isinstance(text, str):
         raise InputError(f"{where} holds a {type(text).__name__}, not text; name the column that holds the text")
+    if text is not None and _SURROGATE.search(text):
+        raise InputError(
+            f"{where} holds half of a character ({text[:40]!r}); it was cut inside a surrogate pair: mend or drop it"
+        )
     return Record(number=number, text=text, label=label)
 
 

@@ -108,4 +108,5 @@ class Engine:
 
     def _finder(self, level: Level, source_row: NDArray[np.int64]) -> FaultFinder:
         what = "source row" if level == "macro" else "lone token"
-        return FaultFinder(self.layout.stored_dtype, self.layout.layers, source_row, self._num_before, what)
+        positions = self.positions(level)
+        return FaultFinder(self.layout.stored_dtype, self.layout.layers, positions, source_row, self._num_before, what)

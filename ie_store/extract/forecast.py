@@ -80,9 +80,9 @@ def encoded_bytes_of(layout: StoreLayout, item: WorkItem) -> int:
     return total
 
 
-def require_room(forecast: Forecast, address: str) -> None:
-    """Raise `DiskSpaceError` unless what is missing fits on the disk."""
-    if forecast.free_bytes is not None and forecast.encoded_bytes > forecast.free_bytes:
+def require_room(forecast: Forecast, address: str, freed_bytes: int = 0) -> None:
+    """Raise `DiskSpaceError` unless what is missing fits on the disk, once ``freed_bytes`` of what it replaces are gone."""
+    if forecast.free_bytes is not None and forecast.encoded_bytes > forecast.free_bytes + freed_bytes:
         raise DiskSpaceError(
             f"{address}: about {forecast.encoded_bytes / 1e9:.2f} GB are to be written and {forecast.free_bytes / 1e9:.2f} GB "
             "are free; make room, take another disk, or store fewer layers, positions or sequences (--layers, --positions, "

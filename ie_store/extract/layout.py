@@ -1,5 +1,7 @@
 """How a dataset is cut: chosen once, from the corpus and the model alone, and kept with the dataset."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ie_store.corpus.rows import Corpus
@@ -53,9 +55,7 @@ def choose_layout(
     group_rows, group_bytes = rows_per_shard, rows_per_shard * layer_bytes * len(positions)
     while group_rows < min(rows_per_batch, corpus.spec.num_sequences) and 2 * group_bytes <= GROUP_BYTES_LIMIT:
         shards_per_group, group_rows, group_bytes = 2 * shards_per_group, 2 * group_rows, 2 * group_bytes
-    if stored is not None and stored.rows_per_shard == rows_per_shard and not spec.batch_size:
-        shards_per_group, rows_per_batch = stored.shards_per_group, stored.rows_per_batch
-    return StoreLayout(
+    layout = StoreLayout(
         num_layers=num_layers,
         num_positions=num_positions,
         num_sequences=corpus.spec.num_sequences,
@@ -69,3 +69,7 @@ def choose_layout(
         shards_per_group=shards_per_group,
         rows_per_batch=rows_per_batch,
     )
+    if stored is None or spec.batch_size:
+        return layout
+    as_stored = replace(layout, shards_per_group=stored.shards_per_group, rows_per_batch=stored.rows_per_batch)
+    return as_stored if as_stored == stored else layout

@@ -26,6 +26,7 @@ from ie_store.extract.run_progress import RunProgress
 from ie_store.extract.shared_work import SharedWork
 from ie_store.extract.work import WorkItem
 from ie_store.options import ExtractSpec, OnProgress, Progress, ignore_progress
+from ie_store.store.catalog import bytes_below
 from ie_store.store.dataset.reader import open_reader
 from ie_store.store.dataset.repair import damaged_shards
 from ie_store.store.dataset.writer import DatasetWriter
@@ -58,7 +59,9 @@ def perform(spec: ExtractSpec, held: Storage | None, on_progress: OnProgress, on
         forecast = _forecast(job, plan)
         if job.stored_same is not None and job.stored_same.complete and not plan.items:
             return _reused(job, plan, forecast)
-        require_room(forecast, open_storage(spec.store).address(job.name))
+        files = open_storage(spec.store)
+        goes = spec.replace and job.stored is not None and job.stored_same is None
+        require_room(forecast, files.address(job.name), bytes_below(files, job.name) if goes else 0)
         on_plan(plan, forecast)
         with job.open_writer() as writer:
             if job.stored_same is not None and job.stored_same.complete:

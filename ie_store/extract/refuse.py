@@ -4,7 +4,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ie_store.errors import StoreError
+from ie_store.corpus.files import STDIN
+from ie_store.corpus.recipe import parse_recipe
+from ie_store.errors import InputError, StoreError
 from ie_store.extract.model.facts import num_blocks_of
 from ie_store.extract.model.sources import model_id, require_source
 from ie_store.extract.naming import name_of
@@ -45,6 +47,8 @@ def require_startable(spec: ExtractSpec) -> Place:
         IdentityError: a dataset of the same name was made from something else.
     """
     name, files = name_of(spec), open_storage(spec.store)
+    if (spec.workers or spec.scheduler) and STDIN in parse_recipe(spec.corpus).source.split(","):
+        raise InputError("workers cannot read the standard input of this command; give the text as a file, or leave out workers")
     require_source(spec)
     layout = asked_layers(spec, num_blocks_of(spec))
     stored = None

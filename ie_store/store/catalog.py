@@ -97,7 +97,7 @@ def _summary(dataset: Dataset) -> DatasetSummary:
         num_layers=len(layout.layers),
         hidden_size=layout.hidden_size,
         stored_dtype=layout.stored_dtype,
-        disk_bytes=_bytes_below(dataset.files, dataset.name),
+        disk_bytes=bytes_below(dataset.files, dataset.name),
         complete=attributes.complete,
         incomplete_reason=attributes.incomplete_reason,
         estimates=tuple(result_groups(dataset)),
@@ -117,7 +117,8 @@ def _last_session(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _bytes_below(files: Storage, prefix: str) -> int:
+def bytes_below(files: Storage, prefix: str) -> int:
+    """Bytes of all that lies below a dataset's key."""
     return sum(files.size(key) or 0 for key in files.list_keys(prefix))
 
 
@@ -197,12 +198,12 @@ def _own_variables(dataset: Dataset) -> list[dict[str, Any]]:
 
 def _sizes(dataset: Dataset) -> dict[str, Any]:
     files, levels = dataset.files, [dataset.layout.level(level) for level in LEVELS]
-    on_disk: dict[str, int] = {states.level: _bytes_below(files, dataset.key(states.array)) for states in levels}
+    on_disk: dict[str, int] = {states.level: bytes_below(files, dataset.key(states.array)) for states in levels}
     dense = sum(states.dense_bytes for states in levels)
     return {
         **on_disk,
-        "estimates": _bytes_below(files, dataset.key("estimates")),
-        "total": _bytes_below(files, dataset.name),
+        "estimates": bytes_below(files, dataset.key("estimates")),
+        "total": bytes_below(files, dataset.name),
         "dense": dense,
         "ratio": sum(on_disk.values()) / dense,
     }

@@ -1,6 +1,6 @@
 """From the model's hidden states to the rows of a shard: picked, cast on the device, checked, repeated, laid out."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,14 +74,14 @@ class StateSink:
 
     def keep(self, start: int, batch: Batch, layer: int, states: Tensor) -> None:
         """Store the states (node, position of the batch, hidden) of one layer, once per row of the block at ``start``."""
-        if layer not in self._layers:
+        offsets = _stored_offsets(batch, self._positions)
+        if layer not in self._layers or not offsets:
             return
-        self._peaks.append((layer, torch.stack(torch.aminmax(states))))
+        looked_at = states if len(offsets) == states.shape[1] else states[:, offsets]
+        self._peaks.append((layer, torch.stack(torch.aminmax(looked_at))))
         rows = None if batch.row_nodes is None else torch.from_numpy(batch.row_nodes).to(states.device)
-        for offset in range(batch.stop - batch.start):
-            index = self._positions.get(batch.start + offset)
-            if index is None:
-                continue
+        for offset in offsets:
+            index = self._positions[batch.start + offset]
             target = self._view[self._layers[layer], index, start + batch.row_start : start + batch.row_stop]
             self._buffer.copy(target, states[:, offset], rows)
 
@@ -94,21 +94,35 @@ class StateSink:
         return next((layer for (layer, _), value in zip(peaks, largest, strict=True) if not value <= self._limit), None)
 
 
+def _stored_offsets(batch: Batch, positions: Container[int]) -> list[int]:
+    """Places in a batch that are stored: what is not stored may be as large as it likes."""
+    return [offset for offset in range(batch.stop - batch.start) if batch.start + offset in positions]
+
+
 class FaultFinder:
     """Looks at the states of a batch for the first value that cannot be stored, and raises `NonFiniteError` with its place."""
 
     def __init__(
-        self, dtype: StoredDtype, layers: Sequence[int], source_row: NDArray[np.int64], num_before: int, what: str
+        self,
+        dtype: StoredDtype,
+        layers: Sequence[int],
+        positions: Sequence[int],
+        source_row: NDArray[np.int64],
+        num_before: int,
+        what: str,
     ) -> None:
+        self._positions = {position + num_before for position in positions}
         self._dtype, self._limit, self._layers = dtype, torch.finfo(getattr(torch, dtype)).max, layers
         self._source_row, self._num_before, self._what = source_row, num_before, what
 
     def look(self, start: int, batch: Batch, layer: int, states: Tensor) -> None:
         """Raise where one of the states (node, position of the batch, hidden) is not finite or too large."""
-        wrong = torch.nonzero(~(states.abs() <= self._limit))
+        offsets = _stored_offsets(batch, self._positions)
+        wrong = torch.nonzero(~(states[:, offsets].abs() <= self._limit))
         if layer not in self._layers or not len(wrong):
             return
-        node, offset, column = (int(index) for index in wrong[0])
+        node, among_stored, column = (int(index) for index in wrong[0])
+        offset = offsets[among_stored]
         row = start + batch.row_start + (node if batch.row_nodes is None else int(np.searchsorted(batch.row_nodes, node)))
         position = batch.start + offset - self._num_before
         raise NonFiniteError(
@@ -127,7 +141,7 @@ def fault_text(value: float, dtype: StoredDtype, where: str) -> str:
     if np.isfinite(value):
         return (
             f"the state at {where} is {value:g}, more than {dtype} can hold ({torch.finfo(getattr(torch, dtype)).max:g}); "
-            "store as --dtype bfloat16 or float32"
+            "store as --dtype bfloat16 or float32, with --replace or under another name (--as)"
         )
     return (
         f"the state at {where} is {value}: the model itself does not compute a finite number there; "

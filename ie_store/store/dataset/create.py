@@ -16,7 +16,14 @@ from ie_store.store.dataset.remove import is_temporary, named, strange_entries, 
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.arrays import LOCK_FOLDER, coordinate_values, state_template
 from ie_store.store.format.attributes import GroupAttributes, dataset_attributes
-from ie_store.store.format.metadata import read_dataset, read_document, read_group, write_document, write_group
+from ie_store.store.format.metadata import (
+    read_dataset,
+    read_document,
+    read_group,
+    require_readable,
+    write_document,
+    write_group,
+)
 from ie_store.store.format.small_arrays import write_plain
 from ie_store.texts import CorpusTexts
 
@@ -88,6 +95,8 @@ def create_dataset(
     Until that last write there is no dataset, only leftovers that the next creation wipes.
     """
     layout = identity.layout
+    attributes = dataset_attributes(identity, corpus, list(labels))
+    require_readable(attributes, files.address(name))
     small_arrays = coordinate_values(layout, tokens, source_row, labels, texts)
     require_fingerprint(identity, corpus, tokens, source_row, labels)
     require_no_stranger(files, name)
@@ -99,7 +108,6 @@ def create_dataset(
         template = state_template(layout, level)
         write_document(files, f"{name}/{template.name}", template.document())
     write_empty_ledger(files, name, layout)
-    attributes = dataset_attributes(identity, corpus, list(labels))
     write_group(files, name, attributes, scratch=f"{name}/{LOCK_FOLDER}")
     return Dataset(files, name, attributes)
 

@@ -13,6 +13,7 @@
 bfloat16 has no dtype in most readers: its arrays are ``macro_bfloat16_bits`` and ``micro_bfloat16_bits``, uint16.
 """
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,8 @@ ROWS_PER_CHUNK = 2**20
 """Rows per chunk of the arrays that are not states: all of them, in nearly every corpus."""
 LOCK_FOLDER = "token_id"
 """Array folder that keeps the dataset's lock and scratch files: unexpected files in a group's folder make Zarr readers warn."""
+MOST_LABEL_BYTES = 2**23
+"""Of a label's texts as JSON: a document of 16 MiB is read, and says the rest of the array too."""
 MAX_CATEGORIES = 2**16
 CODES_SUFFIX = ", as an index into categories"
 """Ends the long name of a label whose texts are kept as codes."""
@@ -225,6 +228,11 @@ def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]
         raise InputError(f"label {name!r} has {len(texts):,} distinct texts; at most {MAX_CATEGORIES:,} make a category: drop it")
     meanings = " ".join(re.sub(r"\s", "_", text) or "_" for text in texts.tolist())
     flags = {"flag_values": list(range(len(texts))), "flag_meanings": meanings, "categories": texts.tolist()}
+    if (num_bytes := len(json.dumps(flags))) > MOST_LABEL_BYTES:
+        raise InputError(
+            f"label {name!r} has {len(texts):,} distinct texts of {num_bytes:,} bytes as JSON; at most {MOST_LABEL_BYTES:,} can be "
+            "stored: shorten them, or drop the label"
+        )
     long_name = label_long_name(name) + CODES_SUFFIX
     return _plain(name, codes.astype("<i4"), ("sequence",), long_name, **flags)
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from math import isfinite, prod
 from typing import Any, NoReturn, TypeVar
 
-from ie_store.errors import REPAIR, StoreError
+from ie_store.errors import REPAIR, InputError, StoreError
 from ie_store.grid import ceil_div
 from ie_store.specs import LEVELS, StoreLayout, digest
 from ie_store.store.files.protocol import Storage
@@ -216,6 +216,17 @@ def require_declared(files: Storage, name: str, attributes: DatasetAttributes) -
         size = files.size(f"{key}/c/{index}/0")
         if size != wanted_bytes:
             raise StoreError(f"{files.address(key)}/c/{index}/0 has {size or 0:,} bytes, {wanted_bytes:,} are expected; {REPAIR}")
+
+
+def require_readable(attributes: DatasetAttributes, address: str) -> None:
+    """Raise `InputError` where no reader would accept what is about to be written."""
+    try:
+        _group_attributes(group_document(attributes), address, DatasetAttributes)
+        _require_counts(attributes.identity.layout, attributes.identity.model.num_blocks, address)
+    except StoreError as error:
+        raise InputError(
+            f"the dataset could not be read again once it is written ({error}); give a shorter recipe, fewer positions or layers"
+        ) from error
 
 
 def _require_counts(layout: StoreLayout, num_blocks: int, where: str) -> None:
