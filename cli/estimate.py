@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from inspect import Parameter
+from math import isfinite
 from typing import Annotated, Any
 
 import typer
@@ -73,9 +74,20 @@ def check(as_json: bool, defaults: frozenset[str], **options: Any) -> None:
     with ProgressBar() as progress:
         verdicts = run(spec, on_progress=progress)
     if as_json:
-        typer.echo(json.dumps({"name": spec.name, "verdicts": [asdict(verdict) for verdict in verdicts]}))
+        typer.echo(
+            json.dumps({"name": spec.name, "verdicts": finite([asdict(verdict) for verdict in verdicts])}, allow_nan=False)
+        )
     else:
         render_verdicts(verdicts)
+
+
+def finite(value: Any) -> Any:
+    """JSON values with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _pop_estimators(options: dict[str, Any], defaults: frozenset[str], seed: int | None = None) -> tuple[EstimatorSpec[Any], ...]:

@@ -36,7 +36,7 @@ def estimates(shown: dict[str, Any], everything: bool = False, is_sorted: bool =
     if everything and readings:
         for reading in readings:
             _emergence_table(reading)
-    exact_emergence([entry for entry in shown["estimates"] if entry["estimator"] == EXACT])
+    exact_emergence([entry for entry in shown["estimates"] if entry["estimator"] == EXACT], everything)
     flags(readings)
     for sentence in (*readings_sentences(readings), *pairs_sentence(readings, shown["told_apart"])):
         tell(sentence)
@@ -120,6 +120,8 @@ def cell(entry: Entry | None, usual: Outcome | None) -> str:
         return f"{'-':>5} {outcome.value}"
     if outcome is Outcome.EXACT:
         return f"{short_bits(value):>5} exact"
+    if outcome is Outcome.ABOVE_CEILING:  # its interval, all that there may be, does not hold it
+        return f"{short_bits(value):>5} {outcome.value}"
     reach = max(value - low, high - value)  # an interval that was cut off at the ceiling is as wide as on its other side
     return f"{short_bits(value):>5} +- {short_bits(reach)}{'' if outcome is usual else f' {outcome.value}'}"
 
@@ -149,7 +151,7 @@ def _emergence_table(reading: Reading) -> None:
     console.print(table)
 
 
-def exact_emergence(entries: list[Entry]) -> None:
+def exact_emergence(entries: list[Entry], everything: bool = False) -> None:
     """Exact E by position, a line for all blocks that share it, and why it is positive."""
     curves: dict[int, dict[int, float]] = {}
     for entry in sorted(entries, key=lambda entry: entry["position"]):
@@ -159,13 +161,16 @@ def exact_emergence(entries: list[Entry]) -> None:
     same: dict[tuple[tuple[int, float], ...], list[int]] = {}
     for block, curve in sorted(curves.items()):
         same.setdefault(tuple(curve.items()), []).append(block)
-    positions = thinned(sorted({position for curve in curves.values() for position in curve}), MOST_EXACT)
+    known = sorted({position for curve in curves.values() for position in curve})
+    positions = known if everything else thinned(known, MOST_EXACT)
     table = light_table("Exact IE by position, in bits")
     add_columns(table, "position")
     add_columns(table, *map(str, positions), justify="right")
     for shared, blocks in same.items():
         add_row(table, span(blocks), *(short_bits(dict(shared).get(position)) for position in positions))
     console.print(table)
+    if len(positions) < len(known):
+        say((f"{len(positions)} of {len(known)} positions; ie-store show --all has every one, --json everything", "dim"))
     tell("The same for all weights that tell prefixes apart. ", _why_positive(entries))
 
 

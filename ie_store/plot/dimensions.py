@@ -30,7 +30,7 @@ def dimensions(estimates: Estimates, position: int | None = None) -> alt.LayerCh
         InputError: no profile there.
     """
     nodes = [node.to_dataset() for node in estimates.children.values()]
-    found = {name: node for name in _MEASURES for node in nodes if name in node and node[name].notnull().any()}
+    found = {name: node for name in _MEASURES for node in nodes[::-1] if name in node and node[name].notnull().any()}
     if not found:
         raise InputError(f"{estimates.attrs['name']} has no dimensions; they come with: ie-store profile STORE MODEL/CORPUS")
     at = position_of(next(iter(found.values()))[next(iter(found))], position)

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ie_store.estimators import EXACT, estimator_row
 from ie_store.plot.marks import GREY, layer_color, layer_fill, layered, outcome_fill, outcome_shape, tips, whole_axis
-from ie_store.plot.values import MOST_CELLS, bits, estimator_of, estimators_of, label_of, node_with, rows_of, tabled
+from ie_store.plot.values import MOST_CELLS, bits, emerging, estimator_of, label_of, node_with, rows_of, tabled
 from ie_store.store.results.open_estimates import Estimates
 from ie_store.store.results.readings import span, thinned
 
@@ -31,7 +31,7 @@ def emergence(estimates: Estimates, estimator: str | None = None) -> alt.LayerCh
     Raises:
         InputError: no such node, or one without emergences.
     """
-    name = estimator or max(estimators_of(estimates), key=lambda one: _worth(estimates, one), default=EXACT)
+    name = estimator or max(emerging(estimates), key=lambda one: _worth(estimates, one), default=EXACT)
     table = emergence_table(estimates, name)
     positions = sorted(set(table.position))
     axis = whole_axis(positions, "position")
@@ -92,7 +92,9 @@ def emergence_table(estimates: Estimates, name: str) -> pd.DataFrame:
         | {"low": bits(row["ie_low"]).item(), "high": bits(row["ie_high"]).item(), "flags": row["flags"]}
         for row in found
     ]
-    return tabled([row for row in (*_treads(exact), *marks) if row["position"] in kept])
+    table = tabled([row for row in (*_treads(exact), *marks) if row["position"] in kept])
+    blocks = [None if block != block else int(block) for block in table.block]
+    return table.assign(block=pd.Series(blocks, dtype=object))
 
 
 def _row(position: int, nats: float, exact: float, outcome: str) -> dict[str, Any]:

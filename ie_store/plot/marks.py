@@ -96,7 +96,8 @@ def tips(table: pd.DataFrame, *columns: str) -> list[alt.Tooltip]:
         if name not in table or not any(value not in ("", None) and value == value for value in table[name]):
             continue
         is_number = table[name].dtype.kind == "f"
-        label = {"bits": "bits", "interval": "95% interval, bits"}.get(name, name.replace("_", " "))
+        interval = "95% interval, bits" if "bits" in table else "95% interval"
+        label = {"bits": "bits", "interval": interval}.get(name, name.replace("_", " "))
         found.append(
             alt.Tooltip(name, type="quantitative", format=".2f", title=label)
             if is_number

@@ -21,8 +21,24 @@ MOST_CELLS = 4500
 
 
 def estimators_of(estimates: Estimates) -> list[str]:
-    """Nodes that estimators made, exact left out."""
-    return [name for name, node in estimates.children.items() if estimator_of(node) in NAMES and estimator_of(node) != EXACT]
+    """Nodes of estimators that have macro values, exact left out: a run that goes on, or was stopped, may have none yet."""
+    return _with_values(estimates, "mi_macro")
+
+
+def emerging(estimates: Estimates) -> list[str]:
+    """Nodes of estimators that have emergences, exact left out."""
+    return _with_values(estimates, "ie")
+
+
+def _with_values(estimates: Estimates, variable: str) -> list[str]:
+    return [
+        name
+        for name, node in estimates.children.items()
+        if estimator_of(node) in NAMES
+        and estimator_of(node) != EXACT
+        and variable in node.data_vars
+        and bool(node[variable].notnull().any())
+    ]
 
 
 def estimator_of(node: Any) -> str:

@@ -89,6 +89,40 @@ def test_a_reader_gets_all_from_a_block_on():
     assert sentences([wide, *decode(0, 12.0, 12.0)[1:]]) == []  # block 1 may hold all as well
 
 
+def test_blocks_that_may_not_be_read_are_not_spoken_of():
+    """Of them a value may be higher, or less than all."""
+    unread = [entry("noise", 3, 11.0, outcome="saturated")]
+    assert "4 standard deviations, of blocks 1-2 block 2 keeps most" in sentences([*noise(8.0, 9.0), *unread])[0]
+
+    def decode(block, bits, outcome="converged"):
+        return entry("decode", block, bits, half=0.002, outcome=outcome)
+
+    known = [decode(1, 11.0), decode(2, 12.0), decode(3, 12.0)]
+    assert sentences(known) == ["A linear reader gets all 12.00 bits from block 2 on."]
+    assert sentences([*known, decode(4, 3.0, "unstable")]) == ["A linear reader gets all 12.00 bits in blocks 2-3."]
+
+
+def test_two_runs_of_an_estimator_and_two_positions_are_told_apart():
+    other = [one | {"results": "noise-1", "options": OPTIONS["noise"] | {"sigma": 2.0}} for one in noise(8.0, 9.0)]
+    assert {sentence.partition(" standard")[0] for sentence in sentences([*noise(8.0, 9.0), *other])} == {
+        "noise (sigma 4): Under noise of 4",
+        "noise (sigma 2): Under noise of 2",
+    }
+    elsewhere = [entry("decode", block, bits, position=5, outcome="converged") for block, bits in ((1, 8.0), (2, 9.0))]
+    assert {sentence.partition(":")[0] for sentence in sentences([*noise(8.0, 9.0), *elsewhere])} == {"position 7", "position 5"}
+
+
+def test_values_are_said_with_as_many_decimals_as_tell_them_apart():
+    assert "keeps most, 9.04 bits, block 1 least, 9.01." in sentences(noise(9.01, 9.04, half=0.001))[0]
+    said = differences(noise(8, 9.04, half=0.001), noise(8, 9.01, half=0.001))[0]
+    assert "keeps 9.04 bits at block 2; with random weights what is left rises to 9.01: training keeps 0.03 bits more" in said
+
+
+def test_what_random_weights_do_is_told_up_to_the_block_that_is_compared():
+    mine = [*noise(9, 9.5), *[entry("noise", 3, 9.9, outcome="saturated")]]
+    assert "what is left rises to 6.0" in differences(mine, noise(2, 6, 3))[0]
+
+
 @pytest.mark.parametrize(
     ("values", "half", "apart"),
     [((8, 9, 10), 0.05, 3), ((8, 8.05, 10), 0.05, 2), ((8, 8, 8), 0.05, 0), ((8, 8.005, 8.02), 1e-6, 2), ((8, 9, 10), 0.6, 1)],
@@ -144,6 +178,17 @@ def test_a_cell_has_value_half_width_and_outcome():
     for missing in ("macro_nats", "macro_ceiling_nats"):
         assert cell(entry("noise", 1, 8.0) | {missing: None}, None) == "    - certified"
     assert cell(None, None) == "    -"
+
+
+def test_a_value_above_its_ceiling_has_no_half_width():
+    above = entry("mine", 1, 45.2, outcome="above its ceiling") | {"macro_interval_nats": [0.0, CEILING * BIT]}
+    assert cell(above, None) == "45.20 above its ceiling"
+
+
+def test_positions_that_are_left_out_are_said():
+    entries = [entry("exact", 1, 3.0, position=position, outcome="exact") for position in range(24)]
+    assert "8 of 24 positions" in printed(entries)
+    assert "of 24 positions" not in printed(entries, everything=True)
 
 
 def test_one_line_for_each_block():

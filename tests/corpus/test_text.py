@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ie_store.corpus.make import make_corpus
+from ie_store.corpus.make import corpus_name, make_corpus
 from ie_store.corpus.sentences import split_sentences
 from ie_store.errors import InputError
 
@@ -229,3 +229,17 @@ def test_a_text_recipe_needs_a_tokenizer_and_ids_within_the_vocabulary(words, tm
         make_corpus(f"text:{tmp_path}/a.txt?length=3", tokenizer=None, vocab_size=9)
     with pytest.raises(InputError, match="token id 2 at position 2 of source row 0"):
         make_corpus(f"text:{tmp_path}/a.txt?length=3", tokenizer=words, vocab_size=2)
+
+
+def test_half_a_character_is_refused_with_its_line(words, tmp_path):
+    path = tmp_path / "cut.jsonl"
+    path.write_text('{"text": "all of it"}\n{"text": "ok \\ud83d"}\n')
+    with pytest.raises(InputError, match=r"cut.jsonl, line 2, field 'text' holds half of a character"):
+        make_corpus(f"jsonl:{path}#text?length=1", tokenizer=words, vocab_size=99)
+
+
+def test_a_long_name_is_cut_and_stays_its_own():
+    made, other = (corpus_name(f"text:{letter * 60}.txt?length=3") for letter in "\u4e2d\u4e3d")
+    assert len(made) <= 160
+    assert made != other
+    assert corpus_name("text:short.txt?length=3").startswith("short")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from ie_store_cli.estimate import finite
 from known_store import NAME, random_tokens, write_store
 
 from ie_store.errors import InputError
@@ -86,3 +87,11 @@ def test_few_sequences_are_checked_as_far_as_they_go(tmp_path):
     (additivity,) = (finding.answer for finding in verdict.findings if finding.answer.check == "additivity")
     assert additivity.passed is None
     assert "70 rows are too few" in additivity.detail
+
+
+def test_what_is_no_number_is_none_in_json():
+    assert finite({"a": [1.0, float("nan")], "b": (float("inf"), "text"), "c": None}) == {
+        "a": [1.0, None],
+        "b": [None, "text"],
+        "c": None,
+    }

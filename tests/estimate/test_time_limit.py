@@ -6,12 +6,15 @@ import pytest
 from ie_store_cli.render.estimate_report import time_is_up
 from known_store import NAME, random_tokens, write_store
 
+import ie_store
+from ie_store import plot
 from ie_store.errors import InputError
 from ie_store.estimate import watch
 from ie_store.estimate.run import estimate, run_estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
-from ie_store.store.results.show import read_results
+from ie_store.report.run import report
+from ie_store.store.results.show import read_results, show_results
 
 NOISE = estimator_spec("noise")
 
@@ -125,6 +128,18 @@ def test_emergences_of_what_is_done_are_there_before_the_end(tmp_path, clock):
     report = run_estimate(spec(store, time_limit="41s"), passing(clock, 3.0)[1])  # after the 12 micro items, and 2 macro ones
     assert report.num_done == 14
     assert [(one.block, one.position) for one in report.emergences if one.estimator == "noise"] == [(0, 0)]
+
+
+def test_a_run_without_macro_values_yet_is_shown_and_drawn(tmp_path, clock):
+    store = write_store(tmp_path / "store", random_tokens(60))
+    assert run_estimate(spec(store, time_limit="25s"), passing(clock, 3.0)[1]).num_done == 9
+    found = ie_store.open_estimates(store, NAME)
+    assert set(found["noise"].data_vars) >= {"mi_micro"}
+    assert set(plot.profile(found).data.reading) == {"exact"}
+    assert set(plot.emergence(found).data.outcome) == {"exact"}
+    assert show_results(store, NAME)["estimates"]
+    report(store, [NAME], tmp_path / "report.html")
+    assert "exact" in (tmp_path / "report.html").read_text()
 
 
 def test_a_limit_leaves_no_time_to_forecast_in(tmp_path, clock, monkeypatch):

@@ -230,8 +230,8 @@ def _label(name: str, values: NDArray[Any]) -> tuple[ArrayTemplate, NDArray[Any]
     flags = {"flag_values": list(range(len(texts))), "flag_meanings": meanings, "categories": texts.tolist()}
     if (num_bytes := len(json.dumps(flags))) > MOST_LABEL_BYTES:
         raise InputError(
-            f"label {name!r} has {len(texts):,} distinct texts of {num_bytes:,} bytes as JSON; at most {MOST_LABEL_BYTES:,} can be "
-            "stored: shorten them, or drop the label"
+            f"label {name!r} has {len(texts):,} distinct texts of {num_bytes:,} bytes as JSON; at most {MOST_LABEL_BYTES:,} can "
+            "be stored: shorten them, or drop the label"
         )
     long_name = label_long_name(name) + CODES_SUFFIX
     return _plain(name, codes.astype("<i4"), ("sequence",), long_name, **flags)

@@ -15,8 +15,16 @@ Blocks = dict[int, Entry]
 
 def readings_sentences(readings: list[Reading]) -> list[str]:
     """For each reading: where all is left, or else which blocks keep most and least."""
-    found = [_all_of_it(reading) or _most_and_least(reading) for reading in readings]
-    return [sentence for sentence in found if sentence]
+    found = [(reading, _all_of_it(reading) or _most_and_least(reading)) for reading in readings]
+    return [_told_apart_from(readings, reading) + sentence for reading, sentence in found if sentence]
+
+
+def _told_apart_from(readings: list[Reading], reading: Reading) -> str:
+    """What begins a sentence that another of ``readings`` could have: options where an estimator ran twice, the position."""
+    twice = [one.estimator for one in readings].count(reading.estimator) > 1
+    several = len({one.last_position for one in readings}) > 1
+    head = [*([reading.label] if twice else []), *([f"position {reading.last_position}"] if several else [])]
+    return f"{', '.join(head)}: " if head else ""
 
 
 def pairs_sentence(readings: list[Reading], told_apart: list[dict[str, Any]]) -> list[str]:
@@ -46,13 +54,17 @@ def against_sentences(mine: list[Reading], theirs: list[Reading], names: tuple[s
 
 def comparable(reading: Reading) -> Blocks:
     """Readable entries at the largest position whose exact value is the last block's, by rising block."""
+    return {block: entry for block, entry in _of_one_ceiling(reading).items() if is_readable(entry)}
+
+
+def _of_one_ceiling(reading: Reading) -> Blocks:
+    """Entries at the largest position whose exact value is the last block's, readable or not."""
     blocks = reading.of_position(reading.last_position)
     ceiling = list(blocks.values())[-1]["macro_ceiling_nats"]
-    return {
-        block: entry
-        for block, entry in blocks.items()
-        if is_readable(entry) and ceiling is not None and abs(entry["macro_ceiling_nats"] - ceiling) < RESOLUTION_NATS
-    }
+    if ceiling is None:
+        return {}
+    known = {block: entry for block, entry in blocks.items() if entry["macro_ceiling_nats"] is not None}
+    return {b: entry for b, entry in known.items() if abs(entry["macro_ceiling_nats"] - ceiling) < RESOLUTION_NATS}
 
 
 def extremes(reading: Reading) -> tuple[int, ...]:
@@ -72,7 +84,8 @@ def _all_of_it(reading: Reading) -> str | None:
     if not full or full[-1] != list(blocks)[-1] or any(_missing(blocks[block], 1) < RESOLUTION_NATS for block in others):
         return None
     tail = [block for block in full if not others or block > others[-1]]
-    where = f"from block {tail[0]} on" if len(tail) > 1 and is_run(tail) else f"in {span(tail)}"
+    to_the_end = [block for block in _of_one_ceiling(reading) if block >= tail[0]] == tail
+    where = f"from block {tail[0]} on" if len(tail) > 1 and is_run(tail) and to_the_end else f"in {span(tail)}"
     return _start(reading, f"all {short_bits(blocks[tail[0]]['macro_ceiling_nats'])} bits {where}")
 
 
@@ -91,10 +104,11 @@ def _most_and_least(reading: Reading) -> str | None:
     with_most, with_least = ([b for b, entry in blocks.items() if not are_apart(entry, one)] for one in (most, least))
     if set(with_most) & set(with_least):
         return None
-    high, low = (short_bits(entry["macro_nats"], 1) for entry in (most, least))
+    digits = _digits(most["macro_nats"], least["macro_nats"])
+    high, low = (short_bits(entry["macro_nats"], digits) for entry in (most, least))
     best, worst = _group(with_most, f"{high} bits", "up to "), _group(with_least, low, "down to ")
     keep = "keeps" if len(with_most) == 1 else "keep"
-    among = "" if is_run(list(blocks)) else f"of {span(list(blocks))} "
+    among = "" if is_run(list(blocks)) and list(blocks) == list(_of_one_ceiling(reading)) else f"of {span(list(blocks))} "
     if head := _condition(reading):
         return f"{head}{', ' if among else ' '}{among}{best[0]} {keep} most, {best[1]}, {worst[0]} least, {worst[1]}."
     return _start(reading, f"{among}most in {best[0]}, {best[1]}, least in {worst[0]}, {worst[1]}")
@@ -125,13 +139,20 @@ def _difference(mine: Reading, theirs: Reading, names: tuple[str, str], random: 
         return None
     last = common[-1]
     nats = here[last]["macro_nats"] - there[last]["macro_nats"]
-    how_much = f"{short_bits(abs(nats), 1)} bits {'more' if nats > 0 else 'fewer'}"
-    value, other = (short_bits(blocks[last]["macro_nats"], 1) for blocks in (here, there))
+    digits = _digits(here[last]["macro_nats"], there[last]["macro_nats"])
+    how_much = f"{short_bits(abs(nats), digits)} bits {'more' if nats > 0 else 'fewer'}"
+    value, other = (short_bits(blocks[last]["macro_nats"], digits) for blocks in (here, there))
     head = _condition(mine) or f"By {mine.label}"
     if random == (False, True):
-        left = f"with random weights what is left {_course(there)} {other}"
+        course = _course({block: entry for block, entry in there.items() if block <= last})
+        left = f"with random weights what is left {course} {other}"
         return f"{head} {names[0]} keeps {value} bits at block {last}; {left}: training keeps {how_much}."
     return f"{head} {names[0]} keeps {value} bits at block {last}, {names[1]} {other}: {how_much}."
+
+
+def _digits(nats: float, other: float) -> int:
+    """Decimals that tell two values apart, and as few as one."""
+    return next((digits for digits in (1, 2, 3) if short_bits(nats, digits) != short_bits(other, digits)), 4)
 
 
 def _course(blocks: Blocks) -> str:
