@@ -169,3 +169,11 @@ def test_batches_join_their_sequences(made):
     batch = next(iter(dataset.ie.batches(1, 1, batch_size=4)))
     chosen = dataset.sel(sequence=batch.sequence).macro.sel(layer=1, position=1)
     np.testing.assert_array_equal(chosen.values, batch.states.numpy())
+
+
+def test_a_batch_shares_no_more_memory_than_its_rows_take(tmp_path):
+    """A worker of a DataLoader sends the whole storage that lies under a tensor."""
+    made = make(tmp_path / "s", dtype="float16").write()
+    batches = ie_store.open_store(made.store, made.name).ie.batches(1, 2, batch_size=4, dtype="stored", shuffle=False)
+    for batch in batches:
+        assert batch.states.untyped_storage().nbytes() == batch.states.nbytes

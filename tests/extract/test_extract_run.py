@@ -257,3 +257,19 @@ def test_sequences_longer_than_the_model_are_refused(make_spec: MakeSpec, tmp_pa
     np.save(tmp_path / "foreign.npy", np.full((3, 4), VOCAB, np.int32))
     with pytest.raises(InputError, match="outside the model's vocabulary"):
         extract(make_spec(corpus=f"tokens:{tmp_path / 'foreign.npy'}"))
+
+
+def test_what_is_replaced_leaves_neither_its_batches_nor_its_room(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = prepare_layout(make_spec())
+    assert extract(make_spec(batch_size=1)).name
+    assert prepare_layout(make_spec()).rows_per_batch == 1  # the same dataset goes on as it began
+    monkeypatch.setattr("ie_store.store.files.local.LocalStorage.free_bytes", lambda self: 1000)
+    other = make_spec(layers="0,1", replace=True)
+    assert prepare_layout(other).rows_per_batch == usual.rows_per_batch
+    assert extract(other).num_shards > 0
+    with pytest.raises(DiskSpaceError):
+        extract(make_spec(name="another/name"))
+
+
+def prepare_layout(spec: ExtractSpec) -> StoreLayout:
+    return ie_store.extract.prepare.prepare(spec).engine.layout

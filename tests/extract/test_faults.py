@@ -99,3 +99,11 @@ def test_wrong_states_in_the_store_are_found_by_the_audit(make_spec: MakeSpec, m
     reader = open_reader(spec.store, "llama/rows")
     assert not reader.complete
     assert "differ from a float32 recomputation" in reader.attributes.incomplete_reason
+
+
+def test_what_is_not_stored_may_be_as_large_as_it_likes(make_spec: MakeSpec, corpus: str, tmp_path: Path) -> None:
+    model = gpt2_folder(tmp_path, position_value=40000.0, token_value=40000.0)
+    extract(make_spec(model=model, corpus=corpus, dtype="float16", positions="0-5,7-8"))
+    assert open_reader(str(tmp_path / "store"), "broken/rows").complete
+    with pytest.raises(NonFiniteError, match=r"layer 0, position 6, source row 7, .*with --replace or under another name"):
+        extract(make_spec(model=model, corpus=corpus, dtype="float16", positions="6-7", name="a/b"))

@@ -156,3 +156,10 @@ def test_a_refusal_after_the_lock_leaves_an_empty_folder_as_it_was(make_spec: Ma
     with pytest.raises(InputError, match="needs a tokenizer"):
         extract(spec)
     assert not list(Path(spec.store).iterdir())
+
+
+def test_workers_cannot_read_the_standard_input(make_spec: MakeSpec) -> None:
+    spec = make_spec(corpus="text:-?length=3", name="a/b", workers=2)
+    with pytest.raises(InputError, match="workers cannot read the standard input"):
+        extract(spec)
+    assert not Path(spec.store).exists()

@@ -526,3 +526,9 @@ def test_coordinates_count_from_zero_and_tokens_are_distinct_and_rise():
     assert found["token"].tolist() == sorted(set(made.tokens.ravel().tolist()))
     assert np.array_equal(found["token_id"], made.tokens)
     assert coordinates()["token"][0].attributes == {"long_name": "distinct token ids of the corpus, sorted"}
+
+
+def test_labels_that_no_reader_would_take_are_refused(monkeypatch):
+    monkeypatch.setattr("ie_store.store.format.arrays.MOST_LABEL_BYTES", 60)
+    with pytest.raises(InputError, match=r"label 'word' has 5 distinct texts of \d+ bytes as JSON; at most 60 can be stored"):
+        coordinates(word=np.array(["one", "two", "three", "four", "five"]))
