@@ -154,3 +154,21 @@ def test_values_are_not_relabelled_by_more_of_them(made, dataset):
     found = ie_store.open_estimates(made.store, made.name)["mine_own"]
     assert found.one.sel(label=20) == 1
     assert found.two.sel(label=40) == 3
+
+
+def test_large_variables_are_kept_in_several_records_and_written_once(made, dataset, monkeypatch):
+    monkeypatch.setattr("ie_store.store.results.derived.MOST_VALUES", 10)
+    values = xr.DataArray(
+        np.arange(3.0 * 21).reshape(3, 21), dims=("label", "sequence"), coords={"label": [5, 6, 9], "sequence": np.arange(21)}
+    )
+    group = ie_store.write_derived(dataset, "large", {"large": values}, lineage=LINEAGE, method={})
+    records = list(Path(made.path, "estimates", group, "position", "records").glob("*.json"))
+    assert len(records) > 6
+    found = ie_store.open_estimates(made.store, made.name)["large"].large
+    np.testing.assert_array_equal(found, values)
+    assert found.label.values.tolist() == [5, 6, 9]
+    ie_store.write_derived(dataset, "large", {"large": values}, lineage=LINEAGE, method={})
+    assert list(Path(made.path, "estimates", group, "position", "records").glob("*.json")) == records
+    with pytest.raises(InputError, match="holds other values there"):
+        ie_store.write_derived(dataset, "large", {"large": values + 1}, lineage=LINEAGE, method={})
+    assert verify_dataset(made.store, made.name).faults == []

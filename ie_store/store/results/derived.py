@@ -20,6 +20,8 @@ from ie_store.store.results.records import Record
 from ie_store.store.results.writer import ResultGroup, open_results, sizes_of
 from ie_store.variables import DIMENSIONS, Piece, Variable, coordinate
 
+MOST_VALUES = 2**19
+"""Of one record: with their numbers in text they stay below what is read of a document, 16 MiB."""
 _STORED_AS = {"float16": "float32", "bool": "int8", "int16": "int64", "int32": "int64", "uint8": "int64", "uint16": "int64"}
 """Dtypes that results do not have, and those that hold all their values."""
 
@@ -37,10 +39,32 @@ def write_variables(
     pieces = tuple(part for key, values in variables.items() for part in _pieces(dataset, str(key), values, lineage))
     with group.hold_run():
         _require_new(group, pieces)
-        item = f"values-{digest([(part.variable.name, part.index, part.values.tobytes().hex()) for part in pieces])[:16]}"
-        group.commit(Record(item=item, session=_session(), flags={}, pieces=pieces))
+        for some in _cut(pieces):
+            item = f"values-{digest([(part.variable.name, part.index, part.values.tobytes().hex()) for part in some])[:16]}"
+            group.commit(Record(item=item, session=_session(), flags={}, pieces=some))
         group.assemble()
     return group.key.rpartition("/")[2]
+
+
+def _cut(pieces: tuple[Piece, ...]) -> Iterator[tuple[Piece, ...]]:
+    """The pieces of each record: all in one, or each in as many as it takes for no record to be too large to be read."""
+    if sum(part.values.size for part in pieces) <= MOST_VALUES:
+        yield pieces
+        return
+    for part in sorted(pieces, key=lambda part: part.variable.name not in DIMENSIONS):  # values last: what they stand at is known
+        yield from ((some,) for some in _halved(part))
+
+
+def _halved(part: Piece) -> Iterator[Piece]:
+    if part.values.size <= MOST_VALUES:
+        yield part
+        return
+    axis = int(np.argmax(part.values.shape))
+    half = part.values.shape[axis] // 2
+    for here in (slice(0, half), slice(half, None)):
+        index = (*part.index[:axis], part.index[axis][here], *part.index[axis + 1 :])
+        values = np.ascontiguousarray(part.values[(slice(None),) * axis + (here,)])
+        yield from _halved(Piece(variable=part.variable, index=index, values=values))
 
 
 def _require_name(name: str) -> None:
