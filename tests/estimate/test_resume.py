@@ -1,5 +1,6 @@
 """An estimate killed at random moments goes on where it was, and ends with what an uninterrupted one writes."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -12,9 +13,11 @@ from known_store import NAME, random_tokens, write_store
 
 import ie_store.estimate.run
 import ie_store.estimate.watch
+from ie_store.errors import StoreError
 from ie_store.estimate.run import estimate, run_estimate
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
+from ie_store.store.dataset.remove import remove_dataset
 from ie_store.store.open import open_reader
 from ie_store.store.results.group import results_key
 from ie_store.store.results.writer import ResultGroup, open_results
@@ -91,3 +94,23 @@ def test_a_record_that_was_removed_is_known_no_more(tmp_path):
     path.unlink()
     assert not group.find(item)
     assert item not in group.items
+
+
+def test_what_a_message_says_of_changed_documents_mends_them(tmp_path):
+    store = write_store(tmp_path / "store", random_tokens(60))
+    asked = EstimateSpec(store=store, name=NAME, estimators=(NOISE,))
+    whole = estimate(asked)
+    (document,) = Path(store, NAME, "estimates").glob("noise-*/zarr.json")
+    kept = document.read_bytes()
+    document.write_bytes(kept.replace(b'"num_blocks"', b'"num_blokcs"'))
+    with pytest.raises(StoreError, match=r"remove that file and run the same estimate command again"):
+        estimate(asked)
+    document.unlink()
+    assert estimate(asked) == whole
+    assert json.loads(document.read_bytes()) == json.loads(kept)
+    dataset = Path(store, NAME, "zarr.json")
+    dataset.write_bytes(dataset.read_bytes().replace(b'"complete"', b'"compelte"'))
+    with pytest.raises(StoreError, match=r"restore the file, or remove the dataset with 'ie-store rm' and extract it again"):
+        estimate(asked)
+    remove_dataset(store, NAME)
+    assert not Path(store, NAME).exists()

@@ -10,7 +10,10 @@ import zarr
 from made_store import make
 
 from ie_store.errors import StoreError
+from ie_store.options import ignore_progress
 from ie_store.specs import Slab
+from ie_store.store.dataset.handle import open_dataset
+from ie_store.store.dataset.repair import damaged_shards
 from ie_store.store.open import open_reader
 from ie_store.store.verify import verify_dataset
 
@@ -176,3 +179,11 @@ def test_damaged_certificate(made, change, said):
     path.write_text(json.dumps(document))
     with pytest.raises(StoreError, match=said):
         faults(made)
+
+
+@pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\1\0\0\0\0\0\0\0")])
+def test_the_number_of_the_session_that_wrote_a_shard_is_looked_at(made, change):
+    change(Path(made.path, "ledger", "macro_session", "c", "1"))
+    (fault,) = verify_dataset(made.store, made.name).faults
+    assert "ledger/macro_session/c/1" in fault
+    assert damaged_shards(open_dataset(made.store, made.name), ignore_progress) == {"macro": [1], "micro": []}

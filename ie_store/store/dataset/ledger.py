@@ -95,6 +95,23 @@ def read_sessions(dataset: Dataset) -> list[dict[str, Any]]:
     return list(_attributes(dataset).sessions)
 
 
+SESSION_BYTES = 8
+"""A number and its checksum."""
+
+
+def session_fault(dataset: Dataset, level: Level, shard: int) -> str | None:
+    """What is wrong with the number of the session that wrote a shard; None where it is as it was written."""
+    key = dataset.key(f"ledger/{level}_session/c/{shard}")
+    try:
+        chunk = dataset.files.read(key, SESSION_BYTES)
+        if chunk is None:
+            return f"{dataset.files.address(key)} is missing; {REPAIR}"
+        without_checksum(chunk, dataset.files.address(key))
+    except StoreError as error:
+        return str(error)
+    return None
+
+
 def _attributes(dataset: Dataset) -> LedgerAttributes:
     found = read_group(dataset.files, dataset.key("ledger"), LedgerAttributes)
     if found is None:

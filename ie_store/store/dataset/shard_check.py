@@ -10,7 +10,7 @@ from ie_store.errors import StoreError
 from ie_store.levels import LEVELS, Level, LevelLayout, place_of
 from ie_store.options import OnProgress, Progress
 from ie_store.store.dataset.handle import Dataset
-from ie_store.store.dataset.ledger import chunk_label, read_checksums, read_index
+from ie_store.store.dataset.ledger import chunk_label, read_checksums, read_index, session_fault
 from ie_store.store.files.checksum import crc32c
 from ie_store.store.format.arrays import NOT_STORED, ArrayTemplate
 from ie_store.store.format.shard_index import Index, end_of_chunks, index_bytes, most_shard_bytes
@@ -65,6 +65,8 @@ class ShardCheck:
         index, size = found
         expected = end_of_chunks(index) + index_bytes(states.grid)
         self.num_shards += 1
+        if fault := session_fault(self._dataset, level, shard):
+            yield fault
         if size != expected:
             yield f"{address}: {name} has {size:,} bytes, its index says {expected:,}"
         yield from _index_faults(index, states, address)

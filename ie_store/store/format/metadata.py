@@ -11,11 +11,26 @@ from ie_store.specs import LEVELS, StoreLayout, digest
 from ie_store.store.files.protocol import Storage
 from ie_store.store.format.array_document import ArrayDocument, parse_array
 from ie_store.store.format.arrays import ROWS_PER_CHUNK
-from ie_store.store.format.attributes import FORMAT, Attributes, DatasetAttributes, GroupAttributes
+from ie_store.store.format.attributes import (
+    FORMAT,
+    Attributes,
+    DatasetAttributes,
+    GroupAttributes,
+    LedgerAttributes,
+    ResultsAttributes,
+)
 from ie_store.store.format.typed_json import Malformed, encode_bytes, parse
 
 A = TypeVar("A", bound=Attributes)
 D = TypeVar("D")
+_EXTRACT_ANEW = "restore the file, or remove the dataset with 'ie-store rm' and extract it again"
+_MENDS: dict[type, str] = {
+    GroupAttributes: "restore the file from a backup, or from another store: it says the same in each",
+    DatasetAttributes: _EXTRACT_ANEW,
+    LedgerAttributes: _EXTRACT_ANEW,
+    ResultsAttributes: "remove that file and run the same estimate command again: it makes what is missing",
+}
+"""What to do about the changed ``zarr.json`` of a group: no repair of states makes it again."""
 MOST_CELLS = 2**22
 """Layers times positions: what one shard's index can hold."""
 FEW_TOKENS, FEW_SHARDS = 2**20, 2**10
@@ -139,7 +154,7 @@ def _group_attributes(document: dict[str, Any], address: str, kind: type[A]) -> 
     if "ie_store_format" in names:
         require_format(attributes, address)
     values = {name: attributes[name] for name in names if name in attributes}
-    return _parsed(kind, values, attributes.get("digest"), where, f"restore the file, or {REPAIR}")
+    return _parsed(kind, values, attributes.get("digest"), where, _MENDS[kind])
 
 
 def _parsed(kind: type[D], values: dict[str, Any], stored_digest: Any, where: str, fix: str) -> D:
