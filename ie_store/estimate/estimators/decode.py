@@ -42,7 +42,7 @@ from ie_store.estimator_options import DecodeOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, Progress
 from ie_store.prefixes import entropy_nats
-from ie_store.specs import Level, MIEstimate, Problem
+from ie_store.specs import Level, MIEstimate, Outcome, Problem
 from ie_store.store.results.estimate_variables import DECODE_OUTCOME, outcome_code
 from ie_store.variables import Piece, Variable, piece
 
@@ -190,9 +190,12 @@ def _read(
             "wall_seconds": perf_counter() - started,
         },
     )
+    unknown = (float("nan"), float("nan"))
+    if not found:  # nothing was read: the value may be anything
+        estimate = replace(estimate, outcome=Outcome.UNSTABLE, interval_nats=(0.0, entropy_nats(outcomes.counts)))
     return Reading(
         estimate=replace(estimate, flags=(*estimate.flags, *_flags(estimate, len(folds)))),
-        token_nats=dict.fromkeys(range(problem.position + 1), (0.0, 0.0)) | _of_tokens(found, weights),
+        token_nats=dict.fromkeys(range(problem.position + 1), (0.0, 0.0) if found else unknown) | _of_tokens(found, weights),
         pointwise_nats=_pointwise(found, len(outcomes.counts)) if spec.options.pointwise else None,
     )
 

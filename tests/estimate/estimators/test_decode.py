@@ -287,6 +287,8 @@ def test_too_few_prefixes_claim_nothing_and_say_so(tmp_path):
     estimate(EstimateSpec(store=store, name=NAME, estimators=(spec,), blocks="1"))
     found = read_results(store, NAME, spec)[Problem(level="macro", block=1, position=1)]
     assert found.nats == 0.0
+    assert found.outcome == Outcome.UNSTABLE
+    assert found.interval_nats == (0.0, pytest.approx(np.log(3)))
     assert "3 distinct prefixes are too few to hold any out" in found.flags[0]
 
 
