@@ -117,6 +117,19 @@ class ShownDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownAlone:
+    """What one of two datasets has and the other has not."""
+
+    name: str
+    """MODEL/CORPUS that has it."""
+    estimator: str
+    options: dict[str, Any]
+    results: str
+    num_values: int
+    """Blocks and positions at which the other has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShownAgainst:
     """What ``ie-store show --against --json`` prints."""
 
@@ -126,6 +139,7 @@ class ShownAgainst:
     against_weights: str
     corpus_fingerprint: str
     estimates: tuple[ShownDifference, ...]
+    alone: tuple[ShownAlone, ...]
 
 
 CONTRACTS: dict[str, type] = {

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ie_store.store.results.method_label import method_label
 from ie_store.store.results.readings import Entry, Place, Reading, readings_of, short_bits
 from ie_store.store.results.sentences import against_sentences, readings_sentences
 
@@ -20,6 +21,11 @@ def against(shown: dict[str, Any], everything: bool = False, is_sorted: bool = F
     say(("B", "bold"), ": ", titled(shown["against"], shown["against_weights"]))
     for one, other in zip(mine, theirs, strict=True):
         _table(one, other, everything, places_of(shown["estimates"]) if is_sorted else None)
+    for name in (shown["name"], shown["against"]):
+        alone = [one for one in shown["alone"] if one["name"] == name]
+        if alone:
+            told = (f"{method_label(one['options'] | {'name': one['estimator']})} ({one['num_values']})" for one in alone)
+            say((f"only {name} has, at so many blocks and positions: {', '.join(told)}", "dim"))
     legend(mine)
     held = [f"{one.label} {1 - error:.0%}" for one in mine if (error := _error(one)) is not None]
     if held:

@@ -254,9 +254,11 @@ def test_two_datasets_in_one_table():
     both = {
         "name": "a/c", "against": "b/c", "weights": "stored weights", "against_weights": "random weights, seed 0",
         "corpus_fingerprint": "0" * 64, "estimates": [row],
+        "alone": [{"name": "b/c", "estimator": "decode", "options": OPTIONS["decode"], "results": "decode-0", "num_values": 25}],
     }  # fmt: skip
     with text.console.capture() as found:
         against(both)
     assert "B: b/c (random weights, seed 0)" in found.get()
     assert "9.90 +- 0.05   5.40 +- 0.10   4.50 +- 0.15" in found.get()
     assert "holds with at least: noise (sigma 4) 92%" in found.get()
+    assert "only b/c has, at so many blocks and positions: decode (version 1) (25)" in found.get()

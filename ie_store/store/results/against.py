@@ -21,12 +21,13 @@ def show_against(store: str, name: str, against: str) -> dict[str, Any]:
     """The macro values of ``name`` and of ``against``, and their differences.
 
     Returns:
-        ``{"name", "against", "weights", "against_weights", "corpus_fingerprint", "estimates": [...]}``, an object for each
-        result of the same estimator with the same options at the same block and position: ``macro_nats``,
+        ``{"name", "against", "weights", "against_weights", "corpus_fingerprint", "estimates": [...], "alone": [...]}``: an object
+        for each result of the same estimator with the same options at the same block and position: ``macro_nats``,
         ``macro_interval_nats``, ``macro_outcome``, ``macro_ceiling_nats``, the same with ``against_`` before them,
         ``difference_nats`` (the former minus the latter) with ``difference_interval_nats``, ``difference_error`` (probability
         that it misses, at most; None where one of the intervals is not proven) and ``apart``. No difference where one of the
-        two only says "at least", or worse.
+        two only says "at least", or worse. And ``"alone"``, an object for each result that one of them alone has at some places:
+        ``name``, ``estimator``, ``options``, ``results``, and at how many, ``num_values``.
 
     Raises:
         InputError: other corpora, or no results in common; it says what differs.
@@ -49,7 +50,25 @@ def show_against(store: str, name: str, against: str) -> dict[str, Any]:
         "against_weights": theirs["weights"],
         "corpus_fingerprint": one.identity.corpus_fingerprint,
         "estimates": [_side_by_side(*pair) for pair in pairs],
+        "alone": [
+            *_alone(name, mine["estimates"], set(others)),
+            *_alone(against, theirs["estimates"], set(map(_place, mine["estimates"]))),
+        ],
     }
+
+
+def _alone(name: str, entries: list[Entry], other_places: set[tuple[str, int, int]]) -> list[dict[str, Any]]:
+    """What a dataset has and the other has not, by results."""
+    left = [entry for entry in entries if _place(entry) not in other_places]
+    first = {entry["results"]: entry for entry in reversed(left)}
+    return [
+        {
+            "name": name,
+            **{key: first[results][key] for key in ("estimator", "options", "results")},
+            "num_values": sum(entry["results"] == results for entry in left),
+        }
+        for results in sorted(first)
+    ]
 
 
 def _place(entry: Entry) -> tuple[str, int, int]:

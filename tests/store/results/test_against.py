@@ -75,7 +75,9 @@ def test_at_least_minus_at_least_is_nothing(trained):
 
 def test_only_what_both_have_is_compared(trained):
     random_twin(trained, [(0.9, 1.0, 1.1)])
-    assert [row["block"] for row in show_against(trained.store, "m/c", "m-random/c")["estimates"]] == [0]
+    shown = show_against(trained.store, "m/c", "m-random/c")
+    assert [row["block"] for row in shown["estimates"]] == [0]
+    assert [(one["name"], one["estimator"], one["num_values"]) for one in shown["alone"]] == [("m/c", "noise", 1)]
 
 
 def test_other_options_have_nothing_in_common(trained):
