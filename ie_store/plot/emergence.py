@@ -92,9 +92,7 @@ def emergence_table(estimates: Estimates, name: str) -> pd.DataFrame:
         | {"low": bits(row["ie_low"]).item(), "high": bits(row["ie_high"]).item(), "flags": row["flags"]}
         for row in found
     ]
-    table = tabled([row for row in (*_treads(exact), *marks) if row["position"] in kept])
-    blocks = [None if block != block else int(block) for block in table.block]
-    return table.assign(block=pd.Series(blocks, dtype=object))
+    return tabled([row for row in (*_treads(exact), *marks) if row["position"] in kept])
 
 
 def _row(position: int, nats: float, exact: float, outcome: str) -> dict[str, Any]:

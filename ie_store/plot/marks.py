@@ -26,6 +26,8 @@ _SHAPES = {
     Outcome.ABOVE_CEILING.value: "diamond",
     Outcome.DIVERGED.value: "cross",
 }
+WHOLE = ("block", "layer", "position")
+"""Columns of whole numbers, also where rows without one make them floats."""
 READABLE_SHAPE, OTHER_SHAPE = "circle", "stroke"
 
 
@@ -99,7 +101,7 @@ def tips(table: pd.DataFrame, *columns: str) -> list[alt.Tooltip]:
         interval = "95% interval, bits" if "bits" in table else "95% interval"
         label = {"bits": "bits", "interval": interval}.get(name, name.replace("_", " "))
         found.append(
-            alt.Tooltip(name, type="quantitative", format=".2f", title=label)
+            alt.Tooltip(name, type="quantitative", format="d" if name in WHOLE else ".2f", title=label)
             if is_number
             else alt.Tooltip(f"{name}:N", title=label)
         )

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
+from ie_store.plot.marks import WHOLE
 from ie_store.report.dataset_facts import Dataset, card, own_variables, provenance
 from ie_store.report.html import details, embedded_json, facts, script_source, table, tag, text
 from ie_store.report.pictures import Picture, Section
@@ -117,7 +118,7 @@ def _table(picture: Picture, caption: str) -> str:
     """The numbers behind a picture; columns without any are left out."""
     data: Any = picture.chart.data
     columns = [name for name in data.columns if name not in _HIDDEN and any(map(_is_known, data[name]))]
-    rows = [[_shown(row[name]) for name in columns] for row in data[columns].to_dict("records")]
+    rows = [[_shown(row[name], name in WHOLE) for name in columns] for row in data[columns].to_dict("records")]
     titles = [{"interval": "95% interval", "exact": "exact"}.get(name, name.replace("_", " ")) for name in columns]
     left_out = f" ({picture.num_left_out:,} more are left out here and in the picture)" if picture.num_left_out else ""
     return details(f"Table: {len(rows):,} rows{left_out}", table(titles, rows, caption))
@@ -127,9 +128,11 @@ def _is_known(value: Any) -> bool:
     return value not in ("", None) and value == value
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: Any, is_whole: bool) -> Any:
     if not _is_known(value):
         return ""
+    if is_whole:
+        return int(value)
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 

@@ -101,6 +101,8 @@ def test_emergence_has_the_staircase_and_every_block(charts):
     )
     assert (abs(marks["at"] - marks.position) < 0.5).all()
     assert set(marks.outcome) == {"certified"}
+    shown = [tip for layer in charts["emergence"].to_dict()["layer"] for tip in layer["encoding"].get("tooltip", ())]
+    assert {tip["format"] for tip in shown if tip["field"] == "block"} == {"d"}
 
 
 def test_emergence_of_one_estimator(estimates):
