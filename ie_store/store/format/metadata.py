@@ -239,8 +239,9 @@ def require_readable(attributes: DatasetAttributes, address: str) -> None:
         _group_attributes(group_document(attributes), address, DatasetAttributes)
         _require_counts(attributes.identity.layout, attributes.identity.model.num_blocks, address)
     except StoreError as error:
+        fault = str(error).rpartition("; ")[0]  # what would mend a dataset that is there mends nothing here
         raise InputError(
-            f"the dataset could not be read again once it is written ({error}); give a shorter recipe, fewer positions or layers"
+            f"the dataset could not be read again once it is written ({fault}); give a shorter recipe, fewer positions or layers"
         ) from error
 
 
