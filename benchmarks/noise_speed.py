@@ -3,7 +3,8 @@
     python benchmarks/noise_speed.py [--dataset STORE/MODEL/CORPUS --layer 2] --out benchmarks/results/noise_speed.json
 
 The last position of a dataset of distinct sequences, or else seeded random rows in clusters, float16 as they are stored: 303,600
-rows of 576 columns, six sigmas, the default half-width at sigma 4. The products run over the same tiles in as many threads.
+rows of 576 columns, six sigmas, the default half-width at sigma 4. The products run over the same tiles in as many threads,
+before and after, since machines change their pace.
 Set OMP_NUM_THREADS before; nothing else should run. What has to hold: at most 1.5 times the products (the map of past tokens
 apart), 90 s on two cores, 1 GiB.
 """
@@ -63,9 +64,9 @@ def stored(dataset: str, layer: int) -> tuple[Tensor, NDArray[np.integer]]:
     return torch.from_numpy(slab[order]), reader.tokens[order]
 
 
-def seconds_of_products(slab: Tensor, num_draws: int) -> tuple[float, float]:
-    """The two products alone, tile by tile over all rows, as many as the draws take, in as many threads: by the clock, and
-    of the processor."""
+def seconds_of_products(slab: Tensor) -> NDArray[np.float64]:
+    """The two products alone, tile by tile over all rows, for one draw, in as many threads: by the clock, and of the
+    processor."""
     height, width = TILE["cpu"]
     states = torch.nn.functional.pad(slab.float(), (0, 2))
 
@@ -75,11 +76,11 @@ def seconds_of_products(slab: Tensor, num_draws: int) -> tuple[float, float]:
             for side in sides:
                 torch.mm(states[top : top + height], side.T, out=product)
 
-    repeats, tried = -(-num_draws // width), 8
+    tried = 8
     started, processor = perf_counter(), process_time()
     for _ in each_on_one_thread(multiply, range(tried), slab.device):
         pass
-    return (perf_counter() - started) * repeats / tried, (process_time() - processor) * repeats / tried
+    return np.array([perf_counter() - started, process_time() - processor]) / (tried * width)
 
 
 def peak_mib() -> float:
@@ -91,15 +92,15 @@ def measure(slab: Tensor, tokens: NDArray[np.integer], max_draws: int) -> dict[s
     """Seconds, ratio and memory of one slab."""
     num_rows, columns = slab.shape
     weights, options = np.ones(num_rows), NoiseOptions(max_draws=max_draws)
-    before, started, processor = peak_mib(), perf_counter(), process_time()
+    past = past_of(tokens, common_prefix_lengths(tokens), tokens.shape[1] - 1)
+    before, started = peak_mib(), perf_counter()
+    noise_curve(slab, weights, options, error=0.04, past=past)
+    with_past, memory = perf_counter() - started, peak_mib() - before
+    products = seconds_of_products(slab)
+    started, processor = perf_counter(), process_time()
     curve = noise_curve(slab, weights, options, error=0.04)
     seconds, processor_seconds = perf_counter() - started, process_time() - processor
-    memory = peak_mib() - before
-    past = past_of(tokens, common_prefix_lengths(tokens), tokens.shape[1] - 1)
-    started = perf_counter()
-    noise_curve(slab, weights, options, error=0.04, past=past)
-    with_past = perf_counter() - started
-    products, products_processor = seconds_of_products(slab, curve.num_draws)
+    products = (products + seconds_of_products(slab)) / 2 * curve.num_draws
     at = options.sigmas.index(options.sigma)
     return {
         "rows": num_rows,
@@ -110,11 +111,11 @@ def measure(slab: Tensor, tokens: NDArray[np.integer], max_draws: int) -> dict[s
         "bits": float(curve.left.nats[at]) / np.log(2),
         "half_width_bits": float(curve.left.high[at] - curve.left.low[at]) / 2 / np.log(2),
         "seconds": seconds,
-        "products_seconds": products,
-        "ratio": seconds / products,
+        "products_seconds": products[0],
+        "ratio": seconds / products[0],
         "processor_seconds": processor_seconds,
-        "products_processor_seconds": products_processor,
-        "processor_ratio": processor_seconds / products_processor,
+        "products_processor_seconds": products[1],
+        "processor_ratio": processor_seconds / products[1],
         "with_past_seconds": with_past,
         "memory_mib": memory,
     }

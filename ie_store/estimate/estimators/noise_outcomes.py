@@ -41,10 +41,14 @@ class Outcomes:
 
 def varying(rows: StoredRows) -> Tensor:
     """Indices (column,) of the columns of ``rows`` (row, dimension) that are not constant."""
-    first, differs = rows.tile(slice(0, 1)), torch.zeros(rows.width, dtype=torch.bool, device=rows.device)
-    for span in _spans(rows):
-        differs |= (rows.tile(span) != first).any(dim=0)
-    return torch.nonzero(differs)[:, 0]
+    first = rows.tile(slice(0, 1))
+    differs = torch.empty((-(-len(rows) // ROWS_AT_ONCE), rows.width), dtype=torch.bool, device=rows.device)
+
+    def compare(span: slice) -> None:
+        differs[span.start // ROWS_AT_ONCE] = (rows.tile(span) != first).any(dim=0)
+
+    _over_spans(compare, rows)
+    return torch.nonzero(differs.any(dim=0))[:, 0]
 
 
 def make_outcomes(

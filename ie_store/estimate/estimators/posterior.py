@@ -27,7 +27,7 @@ from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.noise_outcomes import Outcomes
 from ie_store.estimate.estimators.past_entropies import PastEntropies
 
-TILE = {"cpu": (128, 512), "cuda": (4096, 4096)}
+TILE = {"cpu": (384, 512), "cuda": (4096, 4096)}
 """Outcomes and draws that meet at once, by type of device; on a CPU, what of them counts lies in a core's cache."""
 PAST_BYTES = {"cpu": 2**27, "cuda": 2**32}
 """Most bytes of the sums over past tokens, by type of device."""
