@@ -35,17 +35,22 @@ def choose_device(text: str) -> torch.device:
     return device
 
 
-def each_on_one_thread(compute: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> Iterator[Result]:
+def each_on_one_thread(
+    compute: Callable[[Item], Result], items: Iterable[Item], device: torch.device, at_once: int | None = None
+) -> Iterator[Result]:
     """``compute`` of every item, in order; on a CPU as many at a time as PyTorch has threads, each with one of them.
 
     Threads that share every operation on a small tile spend as long waiting for each other as computing. Items are taken
-    shortly before they are computed.
+    shortly before they are computed. Where memory allows fewer ``at_once``, the other threads rest: an item's result depends
+    on how many threads compute it.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         yield from map(compute, items)
         return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="compute", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(
+        min(threads, at_once or threads), thread_name_prefix="compute", initializer=torch.set_num_threads, initargs=(1,)
+    )
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:

@@ -5,6 +5,8 @@ else in a file that has no name (`disk_rows`).
 """
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -135,6 +137,17 @@ class Room:
         rows = HeldRows(torch.empty((num_rows, width), dtype=dtype, device=self.device))
         weakref.finalize(rows, self._give_back, num_bytes).atexit = False
         return rows
+
+    @contextmanager
+    def lend(self, num_bytes: int, most: int) -> Iterator[int]:
+        """How many times ``num_bytes`` of the memory may be used for something else meanwhile, ``most`` at the most."""
+        lent = 0
+        while lent < most and self._take(num_bytes):
+            lent += 1
+        try:
+            yield lent
+        finally:
+            self._give_back(lent * num_bytes)
 
     def _take(self, num_bytes: int) -> bool:
         with self._lock:

@@ -61,6 +61,20 @@ def test_a_room_keeps_to_its_bytes_and_gets_them_back():
     assert isinstance(room.make(10, 10, torch.float32), HeldRows)
 
 
+def test_memory_that_is_lent_is_not_there_for_rows_meanwhile():
+    room = Room(CPU, 1000)
+    with room.lend(300, 9) as lent, room.lend(50, 1) as small:
+        assert (lent, small) == (3, 1)
+        assert isinstance(room.make(10, 10, torch.float32), DiskRows)
+    assert isinstance(room.make(10, 25, torch.float32), HeldRows)
+    with room.lend(300, 2) as lent:
+        assert lent == 2
+    with room.lend(1001, 2) as lent:
+        assert lent == 0
+    with Room(CPU).lend(10**15, 7) as lent:
+        assert lent == 7
+
+
 def test_a_full_disk_is_told_before_anything_is_written(monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -12,7 +12,7 @@ import pytest
 from tiny_models import BLOCKS, HIDDEN, prefix_rows
 
 from ie_store.extract.engine import Engine
-from ie_store.extract.forecast import encoded_bytes_of, make_forecast
+from ie_store.extract.forecast import DRIFT, encoded_bytes_of, make_forecast
 from ie_store.extract.forecast_speed import ModelSpeed, Speed, Timing, measure_disk, summarise
 from ie_store.extract.forward.batches import Batch
 from ie_store.extract.forward.prefix_forward import TileForward
@@ -127,8 +127,8 @@ def test_a_forecast_is_arithmetic_over_a_plan_and_a_speed(make_spec: MakeSpec) -
     assert (fast.write_seconds, fast.bottleneck) == (None, "model")
     assert (slow_disk.write_seconds, slow_disk.bottleneck) == (slow_disk.encoded_bytes, "disk")
     assert slow_disk.seconds == slow_disk.encoded_bytes + slow_disk.audit_seconds
-    assert fast.seconds_span == (fast.seconds / 4, 2 * fast.seconds)
-    assert slow_disk.seconds_span[0] == slow_disk.encoded_bytes + slow_disk.audit_seconds / 4
+    assert fast.seconds_span == pytest.approx((fast.seconds / (4 * DRIFT), 2 * DRIFT * fast.seconds), rel=1e-12)
+    assert slow_disk.seconds_span[0] == pytest.approx(slow_disk.encoded_bytes + slow_disk.audit_seconds / (4 * DRIFT), rel=1e-12)
     assert asdict(fast).items() >= {"tokens": plan.tokens_computed, "encoded_bytes": slow_disk.encoded_bytes}.items()
 
 

@@ -18,7 +18,7 @@ from ie_store.estimate.emergence import emergence
 from ie_store.estimator_options import LEAST_SIGMA, MOST_SIGMA
 from ie_store.estimators import NAMES, estimator_spec, option_names
 from ie_store.options import CheckSpec, ExtractSpec
-from ie_store.specs import MIEstimate, Outcome
+from ie_store.specs import NORMAL_95, MIEstimate, Outcome
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.standard_normal((60, 2))
@@ -174,7 +174,9 @@ def test_the_command_line_refuses_such_seeds(store, command, seed):
 
 
 def combined(nats, reach=1.0, folds=None):
-    return Combined(nats=nats, standard_error_nats=reach / 1.96, fold_nats=folds or (nats, nats), fold_error_nats=0.0)
+    return Combined(
+        nats=nats, standard_error_nats=reach / NORMAL_95, reach=NORMAL_95, fold_nats=folds or (nats, nats), fold_error_nats=0.0
+    )
 
 
 def judged(value, ceiling=3.0, name="mine", **changes):
@@ -226,8 +228,8 @@ def test_noise_and_cca_of_discrete_rows_end_at_their_ceiling():
 FLAGGED = [
     judged(combined(3.93)), judged(combined(390.0)), judged(combined(0.5), ceiling=0.0), judged(combined(7.96), ceiling=None),
     judged(combined(-5.0)), judged(combined(float("nan"))), judged(combined(float("-inf"))),
-    judged(Combined(nats=1.0, standard_error_nats=0.3, fold_nats=(0.8, 1.2), fold_error_nats=0.2)),
-    judged(Combined(nats=0.01, standard_error_nats=0.3, fold_nats=(-0.3, 0.3), fold_error_nats=0.2)),
+    judged(Combined(nats=1.0, standard_error_nats=0.3, reach=NORMAL_95, fold_nats=(0.8, 1.2), fold_error_nats=0.2)),
+    judged(Combined(nats=0.01, standard_error_nats=0.3, reach=NORMAL_95, fold_nats=(-0.3, 0.3), fold_error_nats=0.2)),
     judged(combined(30.0), name="smile"),
 ]  # fmt: skip
 

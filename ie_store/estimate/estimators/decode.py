@@ -19,6 +19,7 @@ from math import sqrt
 from time import perf_counter
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ie_store.estimate.batch_states import BatchStates, ItemShape, Measured, Needs, ceilings_at, known_value
@@ -121,14 +122,18 @@ def measure(
 
 
 def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
-    """Decompositions, heads, scores and tiles of the folds that are read at once, and what is known of prefixes and tokens."""
-    size, folds = shape.hidden_size, min(spec.options.folds, shape.threads)
+    """What one fold holds: the rows' part lends what further ones at once need, or they wait. And what is known of tokens."""
     tokens = shape.num_positions * min(shape.num_tokens, shape.num_rows)  # of all heads, at most
-    squares = max(8 * 13, 4 * (6 + shape.num_positions))  # a covariance with what decomposes it; or axes, heads, and those of one
-    tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * LEAST_TILE * shape.num_rows
-    of_fold = squares * size**2 + tiles + 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS)
-    of_tokens = 4 * size * (tokens + 7 * shape.num_tokens)
-    return Needs(working_bytes=folds * (of_fold + FREED_BYTES) + of_tokens + (64 + 16 * shape.num_positions) * shape.num_rows)
+    of_fold = fold_bytes(shape.hidden_size, shape.num_rows, shape.num_positions, tokens)
+    of_tokens = 4 * shape.hidden_size * (tokens + 7 * shape.num_tokens)
+    return Needs(working_bytes=of_fold + of_tokens + (64 + 16 * shape.num_positions) * shape.num_rows)
+
+
+def fold_bytes(size: int, num_rows: int, num_positions: int, tokens: int) -> int:
+    """Decomposition, heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
+    squares = max(8 * 13, 4 * (6 + num_positions))  # a covariance with what decomposes it; or axes, heads, and those of one
+    tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * LEAST_TILE * num_rows
+    return squares * size**2 + tiles + 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS) + FREED_BYTES
 
 
 def _is_lone(problem: Problem, layer: int) -> bool:
@@ -162,11 +167,17 @@ def _read(
     outcomes = states.distinct
     rows = states.table(layer, outcomes)
     found: list[FoldReading] = []
-    for reading in each_on_one_thread(
-        lambda number: read_fold(rows, listed, folds[number], number, spec.options), range(len(folds)), rows.device
-    ):
-        found.append(reading)
-        on_progress(Progress(stage=f"decode, layer {layer}", done=len(found), total=len(folds), unit="folds"))
+    of_fold = fold_bytes(rows.width, len(rows), len(listed.columns), sum(len(column.log_shares) for column in listed.columns))
+    further = min(len(folds), torch.get_num_threads()) - 1 if rows.device.type == "cpu" else 0
+    with states.room.lend(of_fold, further) as lent:
+        for reading in each_on_one_thread(
+            lambda number: read_fold(rows, listed, folds[number], number, spec.options),
+            range(len(folds)),
+            rows.device,
+            at_once=1 + lent,
+        ):
+            found.append(reading)
+            on_progress(Progress(stage=f"decode, layer {layer}", done=len(found), total=len(folds), unit="folds"))
     weights = np.array([fold.test.num_sequences for fold in folds], dtype=np.float64) / len(outcomes.of_sequence)
     half_width = float(weights @ np.array([reading.half_width_nats for reading in found]))
     combined = combine_folds([reading.nats for reading in found], weights, half_width)

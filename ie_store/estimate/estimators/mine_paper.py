@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.batch_states import BatchStates, Measured, ceilings_at
-from ie_store.estimate.critics.held_out import Combined
+from ie_store.estimate.critics.held_out import Combined, student_95
 from ie_store.estimate.critics.networks import PUBLISHED_WIDTHS
 from ie_store.estimate.critics.outcome import classify
 from ie_store.estimator_options import PaperOptions
@@ -154,7 +154,13 @@ def paper_estimate(
     error = (values.std() / len(values) ** 0.5).item() if len(values) > 1 else 0.0
     estimate = classify(
         "mine-paper",
-        Combined(nats=nats, standard_error_nats=error, fold_nats=tuple(values.tolist()), fold_error_nats=error),
+        Combined(
+            nats=nats,
+            standard_error_nats=error,
+            reach=student_95(max(1, len(values) - 1)),
+            fold_nats=tuple(values.tolist()),
+            fold_error_nats=error,
+        ),
         is_bound=False,
         ceiling_nats=ceiling_nats,
         ceiling_population_nats=ceiling_population_nats,

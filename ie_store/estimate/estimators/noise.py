@@ -18,7 +18,7 @@ from ie_store.errors import InputError
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.batch_states import BatchStates, ItemShape, Measured, Needs, ceilings_at
 from ie_store.estimate.estimators.noise_curve import Information, NoiseCurve, noise_curve
-from ie_store.estimate.estimators.posterior import PAST_BYTES
+from ie_store.estimate.estimators.posterior import PAST_BYTES, TILE
 from ie_store.estimate.exact.entropies import within_ceiling
 from ie_store.estimator_options import NoiseOptions
 from ie_store.estimators import EstimatorSpec
@@ -97,9 +97,9 @@ def measure(spec: EstimatorSpec[NoiseOptions], states: BatchStates, problems: li
 
 def needs(spec: EstimatorSpec[NoiseOptions], shape: ItemShape) -> Needs:
     """Tiles and sums over past tokens of each thread, numbers of each outcome; as rows the states in float32."""
-    levels, size = len(spec.options.sigmas), min(shape.hidden_size, shape.num_rows)
-    of_past = min(PAST_BYTES["cpu"], 4 * 512 * shape.num_positions * shape.num_rows * (1 + len(spec.options.map_sigmas)))
-    of_thread = of_past + 2**25 + 4 * 512 * 128 * 2 * (levels + 1) + 8 * 512 * 6 * size
+    (height, width), levels, size = TILE["cpu"], len(spec.options.sigmas), min(shape.hidden_size, shape.num_rows)
+    of_past = min(PAST_BYTES["cpu"], 4 * width * shape.num_positions * shape.num_rows * (1 + len(spec.options.map_sigmas)))
+    of_thread = of_past + 2**25 + 4 * height * width * 2 * (levels + 1) + 8 * width * 6 * size
     return Needs(
         working_bytes=shape.threads * of_thread + 100 * shape.num_rows + 24 * size * shape.hidden_size,
         row_bytes=4 * shape.num_rows * (size + 2),

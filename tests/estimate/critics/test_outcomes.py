@@ -7,7 +7,7 @@ import pytest
 from ie_store.estimate.critics.held_out import Combined
 from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.emergence import FROM_BEST_TO_WORST
-from ie_store.specs import Outcome
+from ie_store.specs import NORMAL_95, Outcome
 
 NUM_TEST = 1000
 LIMIT = 0.85 * math.log(NUM_TEST)
@@ -15,7 +15,7 @@ SLIGHTLY = 1e-9
 
 
 def judged(nats=2.0, *, error=0.0, swing=0.0, fold_nats=(1.9, 2.1), **changed):
-    combined = Combined(nats=nats, standard_error_nats=error, fold_nats=fold_nats, fold_error_nats=swing)
+    combined = Combined(nats=nats, standard_error_nats=error, reach=NORMAL_95, fold_nats=fold_nats, fold_error_nats=swing)
     given = {
         "is_bound": True,
         "ceiling_nats": None,
