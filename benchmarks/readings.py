@@ -5,7 +5,8 @@
 
 Reads what is stored, last position, in bits: the information in a block's input under noise, what a linear reader of it tells,
 and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs of blocks are told
-apart, as ``show --json`` counts them. A reading that was not run is left out.
+apart, as ``show --json`` counts them. A reading that was not run is left out. Where it was run with several options, each block
+has the narrowest interval of them.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ie_store.store.results.show import show_results
+from ie_store.store.results.told_apart import told_apart
 
 READINGS = ("decode", "noise", "mine")
 
@@ -25,11 +27,11 @@ def of_dataset(store: str, name: str) -> dict[str, Any]:
     last = max(estimate["position"] for estimate in shown["estimates"])
     found: dict[str, Any] = {}
     for reading in READINGS:
-        rows = [e for e in shown["estimates"] if e["estimator"] == reading and e["position"] == last]
+        rows = narrowest([e for e in shown["estimates"] if e["estimator"] == reading and e["position"] == last])
         if not rows:
             continue
         blocks = {e["block"]: [bits(e["macro_nats"]), *map(bits, e["macro_interval_nats"])] for e in rows}
-        counts = [c for c in shown["told_apart"] if c["estimator"] == reading and c["position"] == last]
+        counts = told_apart(rows)
         found[reading] = {
             "blocks": blocks,
             "emergence": {e["block"]: [bits(e["ie_nats"]), *map(bits, e["interval_nats"])] for e in rows},
@@ -41,6 +43,14 @@ def of_dataset(store: str, name: str) -> dict[str, Any]:
         }
     found["exact_bits"] = max(bits(e["macro_ceiling_nats"]) for e in shown["estimates"] if e["position"] == last)
     return found
+
+
+def narrowest(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One entry for each block, all as of one run."""
+    of_block: dict[int, dict[str, Any]] = {}
+    for entry in sorted(entries, key=lambda e: e["macro_interval_nats"][0] - e["macro_interval_nats"][1]):
+        of_block[entry["block"]] = entry | {"results": entries[0]["results"]}
+    return [of_block[block] for block in sorted(of_block)]
 
 
 def bits(nats: float) -> float:
