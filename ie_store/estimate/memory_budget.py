@@ -23,7 +23,7 @@ SHARE_OF_MACHINE, SHARE_OF_DEVICE = 4, 2
 """One in so many bytes of the machine, or of a GPU, is taken by default."""
 PIECES_AT_ONCE = 3
 """Of work, whose slabs may be there: that which is done, the next one's, and those that a forecast looked at."""
-LOADED_BYTES, LOADED_BYTES_A_SEQUENCE = 2**26, 256
+LOADED_BYTES, LOADED_BYTES_A_SEQUENCE = 2**26, 224
 """Modules that are loaded late, the corpus, and what allocators keep."""
 
 

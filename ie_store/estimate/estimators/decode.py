@@ -28,7 +28,7 @@ from ie_store.estimate.critics.held_out import Combined, student_95
 from ie_store.estimate.critics.outcome import classify
 from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.decode_design import MOST_CALIBRATION_ROWS
-from ie_store.estimate.estimators.decode_list import LEAST_TILE
+from ie_store.estimate.estimators.decode_list import least_tile
 from ie_store.estimate.estimators.decode_reader import (
     ROWS_AT_ONCE,
     SCORES_AT_ONCE,
@@ -132,7 +132,7 @@ def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
 def fold_bytes(size: int, num_rows: int, num_positions: int, tokens: int) -> int:
     """Decomposition, heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
     squares = max(8 * 13, 4 * (6 + num_positions))  # a covariance with what decomposes it; or axes, heads, and those of one
-    tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * LEAST_TILE * num_rows
+    tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * least_tile(num_rows) * num_rows
     return squares * size**2 + tiles + 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS) + FREED_BYTES
 
 

@@ -27,6 +27,8 @@ TILE_VALUES = {"cpu": 2**19, "cuda": 2**26}
 """Scores (node, state) in memory at once: on a processor what it keeps near itself."""
 LEAST_TILE = 32
 """States at once below which a sum over nodes is slow."""
+MOST_VALUES = 2**24
+"""Scores (node, state) from which on there are fewer than those states at once: bounds memory."""
 FEWEST_TEMPER_ROWS, MOST_TEMPER_ROWS, TEMPER_VALUES = 256, 1024, 2**25
 """Validation rows that tempers are fitted on: as many as have so many scores (node, state, level)."""
 LEAST_SUM = -50.0
@@ -144,7 +146,12 @@ def _weigh(parts: list[Tensor], q: Tensor, weights: Tensor) -> tuple[Tensor, Ten
     return means @ weights, second - (means * weights) @ means.T
 
 
+def least_tile(num_nodes: int) -> int:
+    """States at once, at least, over so many nodes."""
+    return max(1, min(LEAST_TILE, MOST_VALUES // num_nodes))
+
+
 def _tiles(tree: PrefixTree, num_states: int, values_per_node: int = 1) -> Iterator[slice]:
-    size = max(LEAST_TILE, TILE_VALUES[tree.log_shares.device.type] // (tree.num_nodes * values_per_node))
+    size = max(least_tile(tree.num_nodes), TILE_VALUES[tree.log_shares.device.type] // (tree.num_nodes * values_per_node))
     for start in range(0, num_states, size):
         yield slice(start, min(start + size, num_states))

@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from ie_store.estimate.estimators import decode_list
 from ie_store.estimate.estimators.decode_list import fit_tempers, log_ratios
 from ie_store.estimate.estimators.decode_tree import make_tree
 
@@ -61,6 +62,24 @@ def test_sums_over_the_list_equal_enumeration(name, scale):
     found = log_ratios(tree, [torch.from_numpy(part) for part in scores], torch.from_numpy(own))
     np.testing.assert_allclose(found.numpy(), enumerated(columns, scores, own, log_shares), rtol=1e-6, atol=1e-6)
     assert (tree.last is not None) == (name in TABLES)
+
+
+@pytest.mark.parametrize("name", ["permutations", "chains of single children"])
+def test_a_list_that_is_long_for_the_memory_is_summed_for_fewer_states_at_once(name, monkeypatch):
+    tree, columns, scores, own, log_shares = listed(name)
+    assert [decode_list.least_tile(nodes) for nodes in (25, 303_600, 10**6, 10**9)] == [32, 32, 16, 1]
+    widths, sums = [], decode_list._log_sums
+
+    def watched(tree, last, parts):
+        widths.append(parts[0].shape[1])
+        return sums(tree, last, parts)
+
+    monkeypatch.setattr(decode_list, "_log_sums", watched)
+    monkeypatch.setattr(decode_list, "TILE_VALUES", {"cpu": 1})
+    monkeypatch.setattr(decode_list, "MOST_VALUES", 5 * tree.num_nodes)
+    found = log_ratios(tree, [torch.from_numpy(part) for part in scores], torch.from_numpy(own))
+    np.testing.assert_allclose(found.numpy(), enumerated(columns, scores, own, log_shares), rtol=1e-6, atol=1e-6)
+    assert widths == [5, 5, 5, 5, 3]
 
 
 def test_a_last_token_that_no_likely_prefix_has_is_not_lost():
