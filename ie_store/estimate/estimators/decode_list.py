@@ -104,8 +104,8 @@ def _log_sums(tree: PrefixTree, last: LastTable | None, scores: list[Tensor]) ->
     found = log_sum_exp_(total.add_(sums.found.log()), 0)
     lost = found < least
     found += sums.log_unit
-    if bool(lost.any()):
-        found[lost] = _log_sums(tree, None, [part[:, lost] for part in scores])
+    for some in _parts(tree, lost):
+        found[some] = _log_sums(tree, None, [part[:, some] for part in scores])
     return found
 
 
@@ -133,8 +133,8 @@ def _moments(
     within = sums.mean(scores[-1].square()).sub_(mean.square())
     covariance[-1, -1] += (q * within).sum(dim=0) @ kept
     yield float((log_sums + sums.log_unit) @ kept), means, covariance
-    if bool(lost.any()):
-        yield from _moments(tree, None, [part[:, lost] for part in scores], tempers, weights[lost])
+    for some in _parts(tree, lost):
+        yield from _moments(tree, None, [part[:, some] for part in scores], tempers, weights[some])
 
 
 def _weigh(parts: list[Tensor], q: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,6 +152,17 @@ def least_tile(num_nodes: int) -> int:
 
 
 def _tiles(tree: PrefixTree, num_states: int, values_per_node: int = 1) -> Iterator[slice]:
-    size = max(least_tile(tree.num_nodes), TILE_VALUES[tree.log_shares.device.type] // (tree.num_nodes * values_per_node))
+    size = _tile_size(tree, tree.num_nodes, values_per_node)
     for start in range(0, num_states, size):
         yield slice(start, min(start + size, num_states))
+
+
+def _parts(tree: PrefixTree, lost: Tensor) -> Iterator[Tensor]:
+    """Those of the states (state,) that are ``lost``, as many at once as meet all prefixes."""
+    if bool(lost.any()):
+        yield from torch.nonzero(lost)[:, 0].split(_tile_size(tree, len(tree.log_shares)))
+
+
+def _tile_size(tree: PrefixTree, num_nodes: int, values_per_node: int = 1) -> int:
+    """States at once that meet so many nodes."""
+    return max(least_tile(num_nodes), TILE_VALUES[tree.log_shares.device.type] // (num_nodes * values_per_node))

@@ -95,7 +95,7 @@ def split_prefixes(outcomes: DistinctPrefixes, options: DecodeOptions) -> tuple[
 def require_apart(fold: Fold) -> None:
     """Raise `InputError` where a prefix stands on two sides of a fold."""
     sides = torch.cat([fold.train.rows, fold.validation.rows, fold.test.rows])
-    common = len(sides) - len(torch.unique(sides))
+    common = int((torch.bincount(sides) > 1).sum())
     if common:
         raise InputError(f"{common} prefixes are on two sides of a fold: a held-out score needs them apart")
 
@@ -220,5 +220,7 @@ def _half_width(mixed: Tensor, weights: Tensor, mean: float, num_draws: int, lis
 def _unseen_share(columns: list[Column], fold: Fold) -> float:
     unseen = torch.zeros(len(fold.test.rows), dtype=torch.bool, device=fold.test.rows.device)
     for column in columns:
-        unseen |= ~torch.isin(column.tokens[fold.test.rows], column.tokens[fold.train.rows])
+        is_seen = torch.zeros_like(column.log_shares, dtype=torch.bool)
+        is_seen[column.tokens[fold.train.rows]] = True
+        unseen |= ~is_seen[column.tokens[fold.test.rows]]
     return float(fold.test.probabilities @ unseen.double())

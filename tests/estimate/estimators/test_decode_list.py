@@ -94,6 +94,28 @@ def test_a_last_token_that_no_likely_prefix_has_is_not_lost():
         np.testing.assert_allclose(found.numpy(), enumerated(columns, scores, own, log_shares), rtol=1e-6, atol=atol)
 
 
+def test_states_that_the_last_tokens_lose_meet_all_prefixes_a_few_at_a_time(monkeypatch):
+    """As above, with room for five of the 23 beside the list: tempers and sums are those of all at once."""
+    tree, _, scores, own, log_shares = listed("permutations", 1.0)
+    for part in scores:
+        part[np.arange(23), np.arange(23) % 6] += 300.0
+    parts, own = [torch.from_numpy(part) for part in scores], torch.from_numpy(own)
+    whole, tempers = log_ratios(tree, parts, own), fit_tempers(tree, parts, own, torch.full((23,), 1 / 23))
+    widths, sums = [], decode_list._log_sums
+
+    def watched(tree, last, parts):
+        widths.append((last is None, parts[0].shape[1]))
+        return sums(tree, last, parts)
+
+    monkeypatch.setattr(decode_list, "_log_sums", watched)
+    monkeypatch.setattr(decode_list, "TILE_VALUES", {"cpu": 1})
+    monkeypatch.setattr(decode_list, "MOST_VALUES", 5 * len(log_shares))
+    np.testing.assert_allclose(log_ratios(tree, parts, own), whole, rtol=1e-9)
+    assert widths[:2] == [(False, 15), (True, 5)]
+    assert max(width for is_fallback, width in widths if is_fallback) == 5
+    np.testing.assert_allclose(fit_tempers(tree, parts, own, torch.full((23,), 1 / 23)), tempers, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["permutations, some", "chains of single children"])
 def test_single_precision_is_enough(name):
     tree, columns, scores, own, log_shares = listed(name, num_states=200)
