@@ -1,7 +1,7 @@
 """Test values of trained critics, and what folds and seeds together say of the mutual information."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from ie_store.specs import NORMAL_95
 
 _STUDENT_95 = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)
 """97.5% quantiles of Student's distribution of 1 to 10 degrees of freedom."""
-MOST_FREEDOM = 10**6
-"""Degrees of freedom beyond which the distribution is normal."""
+MOST_RATIO = 1e3
+"""Of two parts of a variance, beyond which the smaller one is nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,6 @@ def _reach(sampling: float, spread: float, freedom: int) -> float:
 
     Those of the sum are as Satterthwaite (1946) has them, rounded down.
     """
-    if spread == 0.0:
+    if not (spread > 0.0 and isfinite(sampling)):
         return NORMAL_95
-    of_both = min(freedom * (1 + sampling / spread) ** 2, MOST_FREEDOM)
-    return student_95(int(of_both))
+    return student_95(int(freedom * (1 + min(sampling / spread, MOST_RATIO)) ** 2))

@@ -37,6 +37,14 @@ def test_where_rows_alone_differ_the_interval_is_normal():
     np.testing.assert_allclose(high - low, 2 * stats.norm.ppf(0.975) / np.sqrt(2 * ROWS), rtol=1e-6)
 
 
+@pytest.mark.parametrize("values", [(np.nan, 1.0), (1e30, -1e30), (0.0, 1e-90), (0.0, 0.0)])
+def test_values_that_diverged_or_hardly_differ_still_have_an_interval(values):
+    influence = torch.linspace(-1, 1, ROWS)
+    found = combined(np.array(values), influence)
+    assert 1.9 < found.reach < 13
+    assert len(found.interval_nats) == 2
+
+
 @pytest.mark.parametrize(("fold_deviation", "share"), [(0.02, 0.95), (0.1, 0.95), (0.2, 0.92), (0.5, 0.87), (3.0, 0.92)])
 def test_intervals_of_two_folds_hold_almost_as_often_as_they_say(fold_deviation, share):
     """A fold's value is its rows' mean, and what its own training adds; 2,000 draws. With 1.96 standard errors 0.70 at worst.
