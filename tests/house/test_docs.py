@@ -232,6 +232,24 @@ def test_figures_of_stage_one():
     assert said(title, "reading a slab") == [round(reused["over memmap, reused"], 2), round(reused["over zarr-python"])]
     assert said(title, "the same without comparing") == [round(loose["over memmap, reused"], 2), round(loose["over zarr-python"])]
     assert said(title, "reading it as a Dask") == close([dask["over memmap, new"]], 2)
+    assert said(title, "the read of stage two") == close([ways["stage two, Dask task"]["over direct"]], 2)
+
+
+def test_figures_of_a_million_rows():
+    title, names = "Stage two by number of rows", ["noise", "decode", "mine", "infonce", "cca", "spectrum", "neighbours"]
+
+    def across(start):
+        return [value for column in range(1, 1 + len(names)) for value in said(title, start, column)]
+
+    found = {(run["estimator"], run["rows"], run["columns"]): run for run in result("estimate_memory")}
+    of_rows = {rows: [found[name, rows, 576] for name in names] for rows in (100_000, 303_600, 1_000_000)}
+    assert all(run["peak_beside_imports"] < run["memory_bytes"] == 2**30 for run in of_rows[1_000_000])
+    peaks = {rows: [run["peak_beside_imports"] for run in runs] for rows, runs in of_rows.items()}
+    grown = [many / few for many, few in zip(peaks[1_000_000], peaks[303_600], strict=True)]
+    slower = [many["seconds"] / few["seconds"] / 10 for many, few in zip(of_rows[1_000_000], of_rows[100_000], strict=True)]
+    assert across("MB") == [round(peak / 1e6) for peak in peaks[1_000_000]]
+    assert across("over that at 303,600") == close(grown, 2)
+    assert across("time a row over") == close(slower, 2)
 
 
 def test_figures_of_batches():
