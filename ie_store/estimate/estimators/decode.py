@@ -131,7 +131,7 @@ def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
 
 def fold_bytes(size: int, num_rows: int, num_positions: int, tokens: int) -> int:
     """Decomposition, heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
-    squares = max(8 * 13, 4 * (6 + num_positions))  # a covariance with what decomposes it; or axes, heads, and those of one
+    squares = max(8 * 16, 4 * (6 + num_positions))  # a covariance and what decomposes it, as measured; or axes and heads
     tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * least_tile(num_rows) * num_rows
     return squares * size**2 + tiles + 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS) + FREED_BYTES
 
