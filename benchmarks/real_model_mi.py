@@ -1,11 +1,12 @@
 """Trained estimators on a real model's states, macro at the last position: values, errors, outcomes and time.
 
     python benchmarks/real_model_mi.py --store /tmp/s --model FOLDER --gguf-file NAME --text FILE --out table.json
+    python benchmarks/real_model_mi.py --store /tmp/s --stored MODEL/CORPUS ... --estimators mine --out table.json
 
-Extracts 20,000 rows of text and of the country corpus (once; a store that is there is read), estimates the macro values
-of a few blocks and E(0), and prints what has to hold: values of converged and saturated estimates between 0 and the
-ceiling, the exact E(0) inside its interval, a standard error of at most 5% or a flag, at most 20 s a training, and
-`mine` at no less than 0.9 of InfoNCE.
+Extracts 20,000 rows of text and of the country corpus (once; a store that is there is read), or reads ``--stored`` datasets.
+Estimates the macro values of a few blocks, and E(0) of what it extracted, and prints what has to hold: values of converged and
+saturated estimates between 0 and the ceiling, the exact E(0) inside its interval, a standard error of at most 5% or a flag, at
+most 20 s a training, and `mine` at no less than 0.9 of InfoNCE.
 """
 
 import argparse
@@ -95,9 +96,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", required=True)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--stored", nargs="*", default=[], help="names of datasets to measure as they are")
+    parser.add_argument("--model")
     parser.add_argument("--gguf-file")
-    parser.add_argument("--text", required=True, help="a text file of at least 20,000 sentences")
+    parser.add_argument("--text", help="a text file of at least 20,000 sentences")
     parser.add_argument("--blocks", type=int, nargs="+", default=[0, 5, 10, 15, 20, 25, 29])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--estimators", nargs="+", default=["mine", "infonce", "cca"])
@@ -105,6 +107,20 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     first = []
+    for name in options.stored or extracted(options):
+        for row in measure(options.store, name, tuple(options.blocks), options.estimators):
+            rows.append(row)
+            show(rows[-1:])
+            keep(options.out, rows, first)
+        if not options.stored:
+            first.append(first_emergence(options.store, name))
+            print(first[-1], flush=True)
+    show(rows)
+    keep(options.out, rows, first)
+
+
+def extracted(options: argparse.Namespace) -> Iterator[str]:
+    """The names of the two datasets, each extracted when it is asked for."""
     layers = ",".join(map(str, sorted({layer for block in options.blocks for layer in (block, block + 1)})))
     for short, recipe in (("text", f"text:{options.text}?length=8"), ("country", "icl:country")):
         name = f"model/{short}"
@@ -114,14 +130,12 @@ def main() -> None:
                 layers=layers, positions="last", num_sequences=options.rows,
             )
         )  # fmt: skip
-        for row in measure(options.store, name, tuple(options.blocks), options.estimators):
-            rows.append(row)
-            show(rows[-1:])
-        first.append(first_emergence(options.store, name))
-        print(first[-1], flush=True)
-    show(rows)
-    if options.out:
-        options.out.write_text(json.dumps({"threads": torch.get_num_threads(), "macro": rows, "first": first}, indent=1))
+        yield name
+
+
+def keep(out: Path | None, rows: list[dict[str, Any]], first: list[dict[str, Any]]) -> None:
+    if out:
+        out.write_text(json.dumps({"threads": torch.get_num_threads(), "macro": rows, "first": first}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

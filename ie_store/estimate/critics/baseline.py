@@ -6,7 +6,8 @@ and of the whole score to believe, and which of two constants makes the mean of 
 
 plain       one constant for all pairs, scores capped at ln(sequences) + 2
 by row      row i's own constant ln mean_r exp T_ir over reference columns r, taken from train rows, scores capped at
-            ln(references): then exp(score) has mean 1 in every row, and no rare near-duplicate can decide the mean.
+            ln(references): then exp(score) has mean 1 in every row, and no rare near-duplicate can decide the mean,
+            nor can, in a table, the pair of a row with itself that is not among the references.
             Read on held-out rows this is the contrastive bound of van den Oord et al. 2018 with fresh negatives.
 """
 
@@ -25,6 +26,7 @@ from ie_store.estimate.critics.pairing import Pairing
 from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, soft_cap
 from ie_store.estimate.exponentials import log_sum_exp_
+from ie_store.prefixes import entropy_nats
 
 STRENGTHS = (1.0, 0.95, 0.8)
 """Factors on all canonical correlations. Varied by ``benchmarks/critic_constants.py``."""
@@ -136,8 +138,8 @@ def plain_cap(bound: Bound, fold: Fold) -> float:
 
 
 def row_cap(reference: SplitPart, plain: float) -> float:
-    """Cap of scores normalised by row: a table's own rows are among its references, which need no further cap."""
-    return plain if reference.is_weighted else log(reference.num_sequences)
+    """Cap of scores normalised by row; where all rows are among the references, none is needed beyond the ``plain`` one."""
+    return plain if reference.is_whole else log(reference.num_sequences)
 
 
 def choose_baseline(rows: Rows, fold: Fold, bound: Bound) -> Baseline:
@@ -163,10 +165,13 @@ def choose_baseline(rows: Rows, fold: Fold, bound: Bound) -> Baseline:
     if bound == "infonce":
         return bases[0]
     plain_nats, by_row_nats = (baseline_nats(rows, base, fold, bound) for base in bases)
-    reference = fold.looks(ROWS_TO_VALIDATE)[1]
-    # Beyond it pairs are all but recognised, and what one constant gives is chance.
-    saturated = (by_row_nats > SATURATED_SHARE * log(reference.num_sequences)) & (not reference.is_weighted)
-    is_by_row = saturated | (by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1))
+    validation, reference = fold.looks(ROWS_TO_VALIDATE)
+    is_by_row = by_row_nats > plain_nats + BY_ROW_GAIN_NATS * plain_nats.clamp_min(1)
+    if reference.is_weighted:  # what is missing is rows that no training sees
+        saturated = is_by_row & (by_row_nats > SATURATED_SHARE * entropy_nats(validation.probabilities.cpu().numpy()))
+    else:  # beyond it pairs are all but recognised, and what one constant gives is chance
+        saturated = by_row_nats > SATURATED_SHARE * log(reference.num_sequences)
+        is_by_row |= saturated
     return replace(bases[1].where(is_by_row, bases[0]), saturated=saturated)
 
 

@@ -125,6 +125,7 @@ def table_fold(weights: NDArray[np.float64]) -> Fold:
         probabilities=torch.from_numpy(weights[rows] / weights[rows].sum()),
         num_sequences=len(rows),
         is_weighted=True,
+        is_whole=True,
     )
     nothing = torch.empty(0, dtype=torch.int64)
     return Fold(train=side, validation=side, test=side, test_sequences=nothing, test_entries=nothing)

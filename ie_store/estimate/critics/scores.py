@@ -35,15 +35,12 @@ class SplitPart:
     """Sequences behind the rows."""
     is_weighted: bool
     """Distinct rows with weights, whose expectations are exact sums, instead of a draw per row."""
+    is_whole: bool = False
+    """A table that is its own population: no other side has a row that this one lacks."""
 
     def to(self, device: torch.device) -> "SplitPart":
         """The same side on another device."""
-        return SplitPart(
-            rows=self.rows.to(device),
-            probabilities=self.probabilities.to(device),
-            num_sequences=self.num_sequences,
-            is_weighted=self.is_weighted,
-        )
+        return replace(self, rows=self.rows.to(device), probabilities=self.probabilities.to(device))
 
     @property
     def num_references(self) -> int:

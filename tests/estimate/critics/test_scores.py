@@ -241,13 +241,13 @@ def test_rows_that_are_normalised_have_mean_one_against_the_reference():
     assert baseline.normalised(scorer, rows, side, torch.tensor([False, False])) is scorer
 
 
-@pytest.mark.parametrize("is_weighted", [False, True])
-def test_caps_by_the_rows_there_are(is_weighted):
-    fold = replace(table_fold(np.ones(50)), train=make_side(50, is_weighted=is_weighted))
+@pytest.mark.parametrize(("is_weighted", "is_whole"), [(False, False), (True, False), (True, True)])
+def test_caps_by_the_rows_there_are(is_weighted, is_whole):
+    fold = replace(table_fold(np.ones(50)), train=replace(make_side(50, is_weighted=is_weighted), is_whole=is_whole))
     margin = 6.0 if is_weighted else 2.0
     assert baseline.plain_cap("mine", fold) == pytest.approx(math.log(50) + margin)
     assert baseline.plain_cap("infonce", fold) == 40.0
-    assert baseline.row_cap(fold.train, 7.0) == (7.0 if is_weighted else pytest.approx(math.log(50)))
+    assert baseline.row_cap(fold.train, 7.0) == (7.0 if is_whole else pytest.approx(math.log(50)))
     nothing = torch.zeros(2, 0)
     found = baseline.Baseline(
         critic=LinearCritic(x_map=nothing, y_map=nothing, x_shift=nothing, y_shift=nothing, correlations=nothing),
@@ -257,4 +257,4 @@ def test_caps_by_the_rows_there_are(is_weighted):
         saturated=torch.tensor([False, False]),
         plain_cap=7.0,
     )
-    assert found.cap(fold.train).tolist() == pytest.approx([7.0 if is_weighted else math.log(50), 7.0])
+    assert found.cap(fold.train).tolist() == pytest.approx([7.0 if is_whole else math.log(50), 7.0])
