@@ -6,8 +6,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
-
 from ie_store.corpus.files import STDIN, base_names
 from ie_store.corpus.icl import list_permutations, resolve_space
 from ie_store.corpus.recipe import Recipe, parse_recipe, write_recipe
@@ -59,7 +57,7 @@ def make_corpus(
     corpus = sort_rows(listing, recipe=written, name=name, vocab_size=vocab_size)
     if tokenizer is None:
         return corpus
-    return replace(corpus, token_texts=make_texts(token_strings(tokenizer, np.unique(corpus.tokens).tolist())))
+    return replace(corpus, token_texts=make_texts(token_strings(tokenizer, corpus.token_values.tolist())))
 
 
 def corpus_name(recipe: str, *, num_sequences: int | None = None, seed: int = 0) -> str:

@@ -1,6 +1,7 @@
 """From rows in the order of their source to a corpus: drawn, checked, sorted, fingerprinted."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,6 +59,11 @@ class Corpus:
     """(sequence,) what each row was cut from; None where that is nothing but its tokens."""
     token_texts: Texts | None = None
     """(token,) the text of each distinct token id; None where no tokenizer says it."""
+
+    @cached_property
+    def token_values(self) -> NDArray[np.int32]:
+        """(token,) the distinct token ids, rising."""
+        return np.unique(self.tokens)
 
     @property
     def texts(self) -> CorpusTexts | None:

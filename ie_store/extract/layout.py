@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from ie_store.corpus.rows import Corpus
 from ie_store.extract.model.load import LoadedModel
 from ie_store.grid import SHARD_BYTES_LIMIT, parse_selection, power_of_two_rows
@@ -46,7 +44,7 @@ def choose_layout(
     num_layers, num_positions = model.decoder.num_layers, corpus.spec.num_positions
     layers = parse_selection(spec.layers, num_layers, "layers")
     positions = parse_selection(spec.positions, num_positions, "positions")
-    num_tokens = len(np.unique(corpus.tokens))
+    num_tokens = len(corpus.token_values)
     layer_bytes = len(layers) * model.spec.hidden_size * ITEM_BYTES[dtype]
     rows_per_shard = power_of_two_rows(layer_bytes * len(positions), corpus.spec.num_sequences, shard_bytes)
     budget = TOKENS_PER_BATCH.get(model.device.type, TOKENS_PER_BATCH["cuda"])

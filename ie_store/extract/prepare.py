@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 
 from ie_store.corpus.make import make_corpus
@@ -165,7 +164,7 @@ def _require_same_so_far(spec: ExtractSpec, stored: DatasetReader | None, opened
         "num_positions": corpus.spec.num_positions,
         "positions": positions,
         "num_sequences": corpus.spec.num_sequences,
-        "num_tokens": len(np.unique(corpus.tokens)),
+        "num_tokens": len(corpus.token_values),
     }
     model = {
         "revision": revision_of(spec, opened),

@@ -40,7 +40,7 @@ def largest_state(model: LoadedModel, corpus: Corpus, layers: Sequence[int], pos
     """
     rng = np.random.default_rng(seed)
     num_rows = min(SAMPLED_ROWS, max(1, MOST_TOKENS // corpus.spec.num_positions))
-    rows, tokens = _drawn(corpus.tokens, num_rows, rng), _drawn(np.unique(corpus.tokens)[:, None], SAMPLED_TOKENS, rng)
+    rows, tokens = _drawn(corpus.tokens, num_rows, rng), _drawn(corpus.token_values[:, None], SAMPLED_TOKENS, rng)
     of_rows = _largest(model, model_rows(rows, positions, model.bos_id), layers, positions)
     of_tokens = _largest(model, model_rows(tokens, (0,), model.bos_id), layers, (0,))
     return float(np.maximum(of_rows, of_tokens))

@@ -53,7 +53,7 @@ def rows_of(corpus: Corpus, level: Level, start: int, stop: int) -> tuple[NDArra
     """Tokens (row, position) of rows start..stop-1, and what each is called in messages: its source row; micro: its token id."""
     if level == "macro":
         return corpus.tokens[start:stop], corpus.source_row[start:stop]
-    values = np.unique(corpus.tokens)[start:stop]
+    values = corpus.token_values[start:stop]
     return values[:, None], values.astype(np.int64)
 
 
