@@ -126,7 +126,9 @@ def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDAr
     """
     fold_nats = np.array([[value.nats[problem].item() for value in of_seed] for of_seed in values])
     count = fold_nats.size
-    swing = float(fold_nats.std(ddof=1) / sqrt(count)) if count > 1 else 0.0
+    with np.errstate(invalid="ignore"):  # of infinite ones both are NaN
+        mean = float(fold_nats.mean())
+        swing = float(fold_nats.std(ddof=1) / sqrt(count)) if count > 1 else 0.0
     shares = np.zeros(len(groups))
     for of_seed, folds_of_seed in zip(values, folds, strict=True):
         for value, fold in zip(of_seed, folds_of_seed, strict=True):
@@ -136,7 +138,7 @@ def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDAr
     clusters = np.bincount(groups, weights=shares) if len(groups) else np.zeros(1)
     sampling = float(np.square(clusters).sum())
     return Combined(
-        nats=float(fold_nats.mean()),
+        nats=mean,
         standard_error_nats=sqrt(sampling + swing**2),
         reach=_reach(sampling, swing**2, count - 1),
         fold_nats=tuple(fold_nats.ravel().tolist()),

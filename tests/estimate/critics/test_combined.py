@@ -38,7 +38,7 @@ def test_where_rows_alone_differ_the_interval_is_normal():
     np.testing.assert_allclose(high - low, 2 * stats.norm.ppf(0.975) / np.sqrt(2 * ROWS), rtol=1e-6)
 
 
-@pytest.mark.parametrize("values", [(np.nan, 1.0), (1e30, -1e30), (0.0, 1e-90), (0.0, 0.0)])
+@pytest.mark.parametrize("values", [(np.nan, 1.0), (np.inf, 1.0), (np.inf, -np.inf), (1e30, -1e30), (0.0, 1e-90), (0.0, 0.0)])
 def test_values_that_diverged_or_hardly_differ_still_have_an_interval(values):
     influence = torch.linspace(-1, 1, ROWS)
     found = combined(np.array(values), influence)
