@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--estimators", nargs="+", default=["mine", "infonce", "cca"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if not options.stored and not (options.model and options.text):
+        parser.error("give --model and --text, or --stored")
     rows: list[dict[str, Any]] = []
     first = []
     for name in options.stored or extracted(options):

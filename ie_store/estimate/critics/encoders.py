@@ -25,8 +25,8 @@ def train_encoders(
 ) -> Trained:
     """Train encoders for ``bound`` on top of ``base``; problems that are saturated keep the base as it is.
 
-    So do tables that are told apart: no critic can say more than the entropy of their validation rows. A batch of a problem
-    that is normalised by row is trained with the contrastive loss, which is what its bound becomes.
+    So do tables that are all but wholly told apart: no critic can say more than the entropy of their validation rows. A batch
+    of a problem that is normalised by row is trained with the contrastive loss, which is what its bound becomes.
     """
     generator = torch.Generator().manual_seed(seed)
     pairs = rows.pairs

@@ -43,14 +43,14 @@ class Fold:
     def looks(self, size: int) -> tuple[SplitPart, SplitPart]:
         """A cheaper look at validation rows, and at the train rows that normalise them: the first ``size`` of a draw.
 
-        Of a table of many rows, those that stand in both, whose row numbers hash lowest, up to `MOST_TABLE_ROWS`.
+        Of a table of many rows, those whose row numbers hash lowest, `MOST_TABLE_ROWS` that stand in either.
         """
         if not self.validation.is_weighted:
             return self.validation.head(size), self.train.head(size)
         if len(self.validation.rows) <= MOST_TABLE_ROWS and len(self.train.rows) <= MOST_TABLE_ROWS:
             return self.validation, self.train
-        common = np.intersect1d(self.validation.rows.cpu().numpy(), self.train.rows.cpu().numpy())
-        chosen = common[np.argsort(_hashes(int(common.max()) + 1, 0)[common], kind="stable")[:MOST_TABLE_ROWS]]
+        either = np.union1d(self.validation.rows.cpu().numpy(), self.train.rows.cpu().numpy())
+        chosen = either[np.argsort(_hashes(int(either.max()) + 1, 0)[either], kind="stable")[:MOST_TABLE_ROWS]]
         kept = torch.from_numpy(np.sort(chosen)).to(self.train.rows.device)
         return self.validation.among(kept), self.train.among(kept)
 

@@ -126,7 +126,7 @@ def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDAr
     """
     fold_nats = np.array([[value.nats[problem].item() for value in of_seed] for of_seed in values])
     count = fold_nats.size
-    with np.errstate(invalid="ignore"):  # of infinite ones both are NaN
+    with np.errstate(invalid="ignore"):  # the spread of infinite ones, and the mean of both infinities
         mean = float(fold_nats.mean())
         swing = float(fold_nats.std(ddof=1) / sqrt(count)) if count > 1 else 0.0
     shares = np.zeros(len(groups))

@@ -183,8 +183,14 @@ def test_the_fewest_that_can_be_split(num_sequences, num_groups, folds, fits):
 def test_a_population_table_has_no_test_sequences_and_its_three_sides_are_one():
     fold = table_fold(np.array([2.0, 0.0, 1.0, 1.0]))
     assert fold.train is fold.validation is fold.test
-    assert (fold.test.num_sequences, fold.test.is_weighted) == (3, True)
+    assert (fold.test.num_sequences, fold.test.is_weighted, fold.test.is_whole) == (3, True, True)
+    assert fold.to(torch.device("meta")).train.is_whole
     assert len(fold.test_sequences) == len(fold.test_entries) == 0
+
+
+def test_a_table_that_is_split_is_not_its_population():
+    fold = make_folds(np.arange(60), np.arange(60) % 5, 2, 0)[0]
+    assert [side.is_whole for side in (fold.train, fold.validation, fold.test)] == [False] * 3
 
 
 def test_a_fold_moves_whole():

@@ -53,9 +53,9 @@ def test_rows_kept_and_rows_made_anew_are_the_same(monkeypatch):
     assert slabs[0].dtype == torch.float16
 
 
-def test_a_table_of_many_rows_is_looked_at_by_rows_that_both_sides_have(monkeypatch):
-    row_of_sequence = np.repeat(np.arange(60), 20)
-    fold = make_folds(np.arange(1200), row_of_sequence, 2, 0)[0]
+def test_a_table_of_many_rows_is_looked_at_by_rows_of_both_sides_and_of_either(monkeypatch):
+    row_of_sequence = np.concatenate([np.repeat(np.arange(60), 20), np.arange(60, 90)])
+    fold = make_folds(np.arange(1230), row_of_sequence, 2, 0)[0]
     whole = fold.looks(10)
     assert whole[0] is fold.validation
     assert whole[1] is fold.train
@@ -66,8 +66,12 @@ def test_a_table_of_many_rows_is_looked_at_by_rows_that_both_sides_have(monkeypa
     assert len(fold.looks(10)[1].rows) < larger
     monkeypatch.setattr(folds, "MOST_TABLE_ROWS", 25)
     seen, reference = fold.looks(10)
-    assert seen.rows.equal(reference.rows)
-    assert len(seen.rows) == 25
+    chosen = set(seen.rows.tolist()) | set(reference.rows.tolist())
+    assert len(chosen) == 25
+    for look, side in ((seen, fold.validation), (reference, fold.train)):
+        assert look.rows.tolist() == [row for row in side.rows.tolist() if row in chosen]
+    never_trained = set(fold.validation.rows.tolist()) - set(fold.train.rows.tolist())
+    assert set(seen.rows.tolist()) - set(reference.rows.tolist()) == never_trained & chosen != set()
     assert seen.probabilities.sum().item() == pytest.approx(1)
     assert seen.is_weighted
 

@@ -30,3 +30,18 @@ def test_a_token_that_was_never_seen_does_not_decide_the_value_of_a_text(text, e
     assert 0.9 * entropy < found.nats < entropy
     assert found.outcome is Outcome.CONVERGED
     assert found.diagnostics["steps"] == 0
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_where_training_sees_every_token_it_closes_what_is_missing(is_whole):
+    """Tokens in a curve that no linear critic follows: what it lacks is not chance, and not rows that were never seen."""
+    rng = np.random.default_rng(0)
+    shares = 1 / np.arange(1, 61) ** 1.1
+    shares /= shares.sum()
+    x = rng.standard_normal((60, 14)).astype(np.float32)
+    y = (np.tanh(2 * x @ rng.standard_normal((14, 14)) / 14**0.5) + 0.45 * rng.standard_normal((60, 14))).astype(np.float32)
+    tokens = np.repeat(np.arange(60), np.round(shares * 3000).astype(int))
+    given = {"x": x, "y": y, "weights": shares} if is_whole else {"x": x[tokens], "y": y[tokens]}
+    found = mutual_information(**given, estimator="mine")
+    assert found.diagnostics["steps"] > 0
+    assert found.nats > 0.96 * found.ceiling_nats
