@@ -252,6 +252,21 @@ def test_figures_of_a_million_rows():
     assert across("time a row over") == close(slower, 2)
 
 
+def test_figures_of_the_published_critic():
+    title, found = "The published critic", result("published_critic")
+    mine, published = found["mine"], found["published"]
+    assert said(title, "`mine`")[:1] == close(mine["fold_bits"][:1], 2)
+    assert said(title, "`mine`", 2)[:1] == close([mine["seconds"]], 1)
+    assert said(title, "the published critic") == close([published["last_held_out_bits"]], 2)
+    assert said(title, "the published critic", 2)[:1] == close([published["seconds"]], 0)
+    assert said(title, "its best") == close([published["best_held_out_bits"]], 2)
+    text = " ".join(section(BENCHMARKS, title).split())
+    assert f"tells {found['exact_bits']:.2f} bits" in text
+    more = published["published_bits"] - found["exact_bits"]
+    assert f"is {published['published_bits']:.2f} bits, {more:.1f} more than there are" in text
+    assert mine["fold_bits"][0] >= published["best_held_out_bits"]
+
+
 def test_figures_of_batches():
     text = " ".join(section(BENCHMARKS, "Stage one").split())
     found, once, again = result("batches")["ways"], "uniform permutation, ", "the same, 4 epochs, "
