@@ -261,9 +261,9 @@ def test_figures_of_the_published_critic():
     assert said(title, "the published critic", 2)[:1] == close([published["seconds"]], 0)
     assert said(title, "its best") == close([published["best_held_out_bits"]], 2)
     text = " ".join(section(BENCHMARKS, title).split())
-    assert f"tells {found['exact_bits']:.2f} bits" in text
-    more = published["published_bits"] - found["exact_bits"]
-    assert f"is {published['published_bits']:.2f} bits, {more:.1f} more than there are" in text
+    assert f"tells ln(2,000), {found['exact_bits']:.2f} bits, of what comes out" in text
+    assert published["train_rows"] == published["test_rows"] == 1000
+    assert f"is {published['published_bits']:.2f} bits: those are 1,000 as well, which tell {np.log2(1000):.2f}." in text
     assert mine["fold_bits"][0] >= published["best_held_out_bits"]
 
 
