@@ -5,8 +5,8 @@
 
 Reads what is stored, last position, in bits: the information in a block's input under noise, what a linear reader of it tells,
 and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs of blocks are told
-apart, as ``show --json`` counts them. A reading that was not run is left out. Where it was run with several options, each block
-has the narrowest interval of them.
+apart, as ``show --json`` counts them. A reading that was not run is left out, and what ``--out`` holds of it already stays: so a
+table may come from several stores. Where it was run with several options, each block has the narrowest interval of them.
 """
 
 import argparse
@@ -85,7 +85,9 @@ def main() -> None:
     found = {name: of_dataset(options.store, name) for name in options.names}
     print("\n".join(table(found)))
     if options.out:
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        known = json.loads(options.out.read_text()) if options.out.exists() else {}
+        merged = known | {name: known.get(name, {}) | readings for name, readings in found.items()}
+        options.out.write_text(json.dumps(merged, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     Estimator(
         name="noise",
-        version=3,
+        version=4,
         summary="what is left of the information in a block's input under Gaussian noise, by its exact posterior",
         options=NoiseOptions,
         guarantee="certified",

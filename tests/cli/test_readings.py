@@ -16,7 +16,7 @@ BIT = log(2)
 CEILING = 12.0
 OPTIONS = {
     "exact": {"name": "exact", "version": 1},
-    "noise": {"name": "noise", "version": 3, "sigma": 4.0, "scale": "std"},
+    "noise": {"name": "noise", "version": 4, "sigma": 4.0, "scale": "std"},
     "decode": {"name": "decode", "version": 1},
     "mine": {"name": "mine", "version": 6, "steps": 50},
 }

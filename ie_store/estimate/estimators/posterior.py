@@ -10,6 +10,9 @@ and both terms of a_j come from one product each, [x_j, 1, -|x_j|^2/2] with [x_i
 a_i is 0, so no sum vanishes, and a_j is at most the square of a standard normal over 2, so none overflows: no maximum needs
 subtracting. Sums run over tiles of outcomes; nothing of the size draws x outcomes is ever held.
 
+Tiles hold a_j in bits: PyTorch computes powers of two several times faster than exponentials on some processors, and numbers
+below the normal ones without the many times longer that these cost it there.
+
 Close outcomes have a small distance that is the difference of large numbers where both lie far from the centre. What decides is
 the drawn one: a far outcome that is not close to it does not count. So draws beyond a norm are computed in float64.
 """
@@ -26,6 +29,7 @@ from torch import Tensor
 from ie_store.estimate.device import each_on_one_thread
 from ie_store.estimate.estimators.noise_outcomes import Outcomes
 from ie_store.estimate.estimators.past_entropies import PastEntropies
+from ie_store.specs import NATS_PER_BIT
 
 TILE = {"cpu": (384, 512), "cuda": (4096, 4096)}
 """Outcomes and draws that meet at once, by type of device; on a CPU, what of them counts lies in a core's cache."""
@@ -33,14 +37,14 @@ PAST_BYTES = {"cpu": 2**27, "cuda": 2**32}
 """Most bytes of the sums over past tokens, by type of device."""
 FLOAT32_ERROR = 1e-3
 """Most that rounding may do to one a_j in float32, far above what is typical; beyond it float64 is taken."""
-LEAST, MOST = -80.0, 80.0
-"""exp of what is in between is a normal float32 number, with any weight."""
-NOTHING = 25.0
-"""-ln of the share of a posterior that may be left out: far below float32 rounding."""
+LEAST, MOST = -115.0, 115.0
+"""Bits; two to the power of what is in between is a normal float32 number, with any weight."""
+NOTHING = 36.0
+"""Bits of the share of a posterior that may be left out: far below float32 rounding."""
 FEW = 0.5
 """Share of the draws up to which it pays to take them out of a tile."""
 TILES_IN_FLOAT32 = 16
-"""Tiles whose sums are added in float32."""
+"""Tiles whose sums are added in the precision of the draws; the whole in float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class _Level:
     sums: Tensor
     """(2, draw) of e, times the weights and times these and their logarithms"""
     terms: Tensor
-    """(1, draw) of the weights times e a"""
+    """(1, draw) of the weights times e times a in bits"""
     past: PastEntropies | None
     is_for_few: bool
     """Whether draws that a tile does not touch may be left out, here and at all smaller levels: none has a past."""
@@ -62,18 +66,18 @@ class _Level:
 
 def _levels(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequence[float], partial: Tensor) -> list[_Level]:
     """Levels, the largest first, that add to ``partial`` (level, 3, draw); views are made once, since tiles are small."""
-    device, num_draws = partial.device, partial.shape[2]
+    num_draws = partial.shape[2]
 
     def past(sigma: float) -> PastEntropies | None:
         if outcomes.past is None or sigma not in sigmas_of_past:
             return None
-        return PastEntropies(outcomes.past, num_draws, device)
+        return PastEntropies(outcomes.past, num_draws, partial.device)
 
     return [
         _Level(
             number=number,
             sigma=sigmas[number],
-            factors=torch.tensor([[sigmas[number] ** -2, 1 / sigmas[number]]], device=device),
+            factors=partial.new_tensor([[sigmas[number] ** -2, 1 / sigmas[number]]]),
             sums=partial[number, :2],
             terms=partial[number, 2:],
             past=past(sigmas[number]),
@@ -86,8 +90,9 @@ def _levels(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequenc
 class _Room:
     """What the tiles of one height are computed in, one after the other."""
 
-    def __init__(self, height: int, num_draws: int, device: torch.device) -> None:
-        room = torch.empty((4, height, num_draws), device=device)
+    def __init__(self, height: int, like: Tensor) -> None:
+        """``height`` outcomes for draws (..., draw) ``like`` these."""
+        room = like.new_empty((4, height, like.shape[-1]))
         self.products, self.a, self.e = room[:2].unbind(), room[2], room[3]
         self.flat_products, self.flat_a = room[:2].view(2, -1), room[2].view(1, -1)
 
@@ -129,7 +134,7 @@ def posterior_entropies(
 def _of_draws(
     outcomes: Outcomes, drawn: NDArray[np.int64], noise: Tensor, sigmas: Sequence[float], sigmas_of_past: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Entropies (draw, quantity) of a few draws: those near the centre with products in float32, the rest in float64."""
+    """Entropies (draw, quantity) of a few draws: those near the centre in float32, the rest in float64."""
     device = outcomes.extended.device
     near_enough = FLOAT32_ERROR * min(sigmas) ** 2 / torch.finfo(torch.float32).eps * 2
     index = torch.from_numpy(drawn).to(device)
@@ -162,22 +167,22 @@ def _num_quantities(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past:
 def _entropies(
     outcomes: Outcomes, index: Tensor, noise: Tensor, sigmas: Sequence[float], sigmas_of_past: Sequence[float], dtype: torch.dtype
 ) -> NDArray[np.float64]:
-    """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), with products in ``dtype``."""
+    """Entropies (draw, quantity) given outcomes ``index`` (draw,) and ``noise`` (draw, dimension), computed in ``dtype``."""
     device, height, num_outcomes = index.device, TILE[_kind(outcomes)][0], len(outcomes.extended)
     sides, negligible = _sides(outcomes, index, noise, dtype), _negligible(outcomes, index)
     sums = torch.zeros((len(sigmas), 3, len(index)), dtype=torch.float64, device=device)
-    partial = torch.zeros_like(sums, dtype=torch.float32)
+    partial = torch.zeros_like(sums, dtype=dtype)
     levels = _levels(outcomes, sigmas, sigmas_of_past, partial)
     starts = range(0, num_outcomes, height)
     firsts = torch.searchsorted(index, torch.tensor([*starts, num_outcomes], device=device)).tolist()
-    num_needed, room = 0, _Room(min(height, num_outcomes), len(index), device)
+    num_needed, room = 0, _Room(min(height, num_outcomes), partial)
     for number, top in enumerate(starts):
         rows, first, last = slice(top, min(top + height, num_outcomes)), firsts[number], firsts[number + 1]
         if rows.stop - top < len(room.a):
-            room = _Room(rows.stop - top, len(index), device)
-        tile, logged = outcomes.tile(rows, dtype), outcomes.logged[:, rows]
+            room = _Room(rows.stop - top, partial)
+        tile, logged = outcomes.tile(rows, dtype), outcomes.logged[:, rows].to(dtype)
         for side, product in zip(sides, room.products, strict=True):
-            _multiply(tile, side, product)
+            torch.mm(tile, side, out=product)
             if last > first:  # the drawn ones themselves
                 product[index[first:last] - top, torch.arange(first, last, device=device)] = 0.0
         num_needed = _add_tile(levels, room, logged, rows, negligible, num_needed - 1)
@@ -185,7 +190,7 @@ def _entropies(
             sums += partial
             partial.zero_()
     total, of_weights, of_terms = (sums + partial).unbind(dim=1)
-    found = total.log() - (of_weights + of_terms) / total
+    found = total.log() - (of_weights + of_terms * NATS_PER_BIT) / total
     pasts = {level.sigma: level.past.entropies(found[level.number], total[level.number]) for level in levels if level.past}
     of_past = [pasts[sigma] for sigma in sigmas_of_past if sigma in pasts]
     return torch.cat([found, *of_past]).T.clamp_(min=0.0).cpu().numpy()
@@ -206,11 +211,11 @@ def _add_tile(levels: list[_Level], room: _Room, logged: Tensor, rows: slice, ne
             if len(touched) <= FEW * a.shape[1]:
                 _add_touched(levels[place:], room, logged, touched, negligible)
                 return place + (len(touched) > 0)
-        torch.exp(a.clamp_(LEAST, MOST), out=e)
+        torch.exp2(a.clamp_(LEAST, MOST), out=e)
         level.sums.addmm_(logged, e)
         level.terms.addmm_(of_weights, a.mul_(e))
         if level.past is not None:
-            level.past.add(torch.mul(e, of_weights.T, out=a), rows)
+            level.past.add(torch.mul(e, of_weights.T, out=a).float(), rows)
     return len(levels)
 
 
@@ -223,31 +228,25 @@ def _add_touched(levels: list[_Level], room: _Room, logged: Tensor, touched: Ten
         a = (level.factors @ products.view(2, -1)).view(products.shape[1:])
         if float(a.amax()) < negligible:
             return
-        e = a.clamp_(LEAST, MOST).exp()
+        e = a.clamp_(LEAST, MOST).exp2()
         level.sums.index_add_(1, touched, logged @ e)
         level.terms.index_add_(1, touched, logged[:1] @ a.mul_(e))
 
 
 def _negligible(outcomes: Outcomes, index: Tensor) -> float:
-    """The a_j below which all outcomes together are at most exp(-`NOTHING`) of any draw's own one, which has a_i = 0."""
-    return max(LEAST, float((outcomes.weights[index].min() / len(outcomes.weights)).log()) - NOTHING)
-
-
-def _multiply(tile: Tensor, side: Tensor, product: Tensor) -> None:
-    if tile.dtype == product.dtype:
-        torch.mm(tile, side, out=product)
-    else:
-        product.copy_(tile @ side)
+    """The a_j, in bits, below which all outcomes together are at most 2^-`NOTHING` of any draw's own one, which has a_i = 0."""
+    return max(LEAST, float((outcomes.weights[index].min() / len(outcomes.weights)).log2()) - NOTHING)
 
 
 def _sides(outcomes: Outcomes, index: Tensor, noise: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The draws' side of both products, (dimension + 2, draw) each: of the outcomes drawn, and of the noise."""
+    """The draws' side of both products, (dimension + 2, draw) each: of the outcomes drawn, and of the noise; for a in bits."""
     states = outcomes.extended.take(index)[:, :-2].double()
     noise = noise.double()
     ones, zeros = torch.ones_like(states[:, :1]), torch.zeros_like(states[:, :1])
     along = (noise * states).sum(dim=1, keepdim=True)
     drawn = torch.cat([states, -outcomes.half_norms[index][:, None], ones], dim=1)
-    return drawn.to(dtype).T, torch.cat([noise, -along, zeros], dim=1).to(dtype).T
+    drawn, noise = drawn / NATS_PER_BIT, torch.cat([noise, -along, zeros], dim=1) / NATS_PER_BIT
+    return drawn.to(dtype).T, noise.to(dtype).T
 
 
 def entropy_spans(outcomes: Outcomes, num_sigmas: int, num_of_past: int) -> NDArray[np.float64]:
