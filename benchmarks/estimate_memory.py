@@ -87,9 +87,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """One run, in this process, whose results are removed first."""
     import shutil
 
+    from ie_store.estimate import memory
+
+    memory.share_one_pool()  # as the command line does, before threads begin
     import torch
 
-    from ie_store.estimate import memory, run
+    from ie_store.estimate import run
     from ie_store.estimate.profile import profile
     from ie_store.estimators import ESTIMATORS as TABLE
     from ie_store.estimators import estimator_spec, resolve

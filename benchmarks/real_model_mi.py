@@ -19,9 +19,9 @@ import torch
 
 from ie_store.estimate.batch_states import BatchStates, examine, measure_batch
 from ie_store.estimate.device import choose_device
-from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
+from ie_store.estimate.read import read_prefixes
 from ie_store.estimate.run import estimate
 from ie_store.estimate.shelf import Shelf
 from ie_store.estimate.stored_rows import Room
@@ -35,7 +35,7 @@ from ie_store.store.open import open_reader
 def measure(store: str, name: str, blocks: tuple[int, ...], estimators: list[str]) -> Iterator[dict[str, Any]]:
     """Macro estimates at the last position, and what the emergence of block 0 says of the exact one."""
     reader = open_reader(store, name)
-    corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+    corpus = read_prefixes(reader)
     last = reader.layout.num_positions - 1
     batches = [ProblemBatch(level="macro", position=last, blocks=(block,)) for block in blocks]
     items = [WorkItem(estimator=estimator_spec(estimator), batch=batch) for batch in batches for estimator in estimators]

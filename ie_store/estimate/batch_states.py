@@ -65,7 +65,10 @@ class BatchStates:
 
     def collisions(self, layer: int) -> int:
         """Prefixes or tokens whose stored states in ``layer`` are equal to those of another outcome."""
-        states, outcomes = self.states(layer), self.distinct_in(layer)
+        states = self.states(layer)
+        if states.classes is None:
+            return 0
+        outcomes = self.distinct_in(layer)
         if self.batch.level == "macro":
             return states.collisions(outcomes.of_sequence)
         return num_collisions(states.classes[outcomes.first_rows], np.arange(len(outcomes.first_rows)))
@@ -156,11 +159,11 @@ def _examined(estimate: MIEstimate, states: BatchStates, problem: Problem) -> MI
                 f"{number:,} of {total:,} different {what} share their stored state in layer {layer} with another: "
                 "the ceiling cannot be reached; store a wider --dtype"
             )
-    x, y = (states.states(layer).hashes for layer in collisions)
+    x, y = (states.states(layer).digest for layer in collisions)
     num_sequences = len(states.distinct.of_sequence)
     if estimate.estimator != EXACT and num_sequences < FEWEST_SEQUENCES:
         flags.append(f"{num_sequences} sequences are too few to speak for more than themselves; use at least {FEWEST_SEQUENCES}")
-    if len(states.distinct.counts) > 1 and np.array_equal(x, y):
+    if len(states.distinct.counts) > 1 and x == y:
         flags.append("x and y are identical: the block changes nothing, or its input was stored as its output")
     return replace(estimate, flags=tuple(flags), diagnostics=estimate.diagnostics | {"collisions": max(collisions.values())})
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ie_store.estimate.batch_states import Slabs
@@ -17,9 +16,7 @@ from ie_store.estimate.execute import Workplace, execute
 from ie_store.estimate.memory import held_bytes, peak_bytes, reset_peak
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.problems import ProblemBatch
-from ie_store.estimate.read import SlabStates
-from ie_store.estimate.stored_rows import ChosenRows, Room
-from ie_store.store.open import DatasetReader
+from ie_store.estimate.stored_rows import Room
 
 SIZES = (256, 1024, 4096)
 """Distinct rows of the samples."""
@@ -38,14 +35,14 @@ class Sampled:
     """Held beside what was there before."""
 
 
-def calibrate(item: WorkItem, slabs: Slabs, reader: DatasetReader, corpus: PrefixIndex, room: Room) -> list[Sampled]:
+def calibrate(item: WorkItem, slabs: Slabs, corpus: PrefixIndex, room: Room) -> list[Sampled]:
     """Time and memory of the middle problem of an item, by rising distinct rows; on all of them where they are few."""
     problem = item.batch.problems[len(item.batch.problems) // 2]
     batch = ProblemBatch(level=problem.level, position=problem.position, blocks=(problem.block,))
     one, total, found = replace(item, batch=batch), corpus.num_distinct(problem), []
     for size in SIZES:
         chosen = _choose(one, corpus, min(size, total))
-        found.append(_sample(one, slabs, reader, chosen, room, min(size, total)))
+        found.append(_sample(one, slabs, corpus, chosen, room, min(size, total)))
         if size >= total or (len(found) > 1 and found[-1].seconds > LONG_SECONDS):
             break
     return found
@@ -60,19 +57,10 @@ def _choose(item: WorkItem, corpus: PrefixIndex, size: int) -> NDArray[np.int64]
     return np.flatnonzero(wanted[outcomes.of_sequence])
 
 
-def _sample(item: WorkItem, slabs: Slabs, reader: DatasetReader, chosen: NDArray[np.int64], room: Room, rows: int) -> Sampled:
-    spec = replace(
-        reader.corpus, num_sequences=len(chosen), complete=False, population_prefix_nats=None, population_token_nats=None
-    )
-    part = PrefixIndex(reader.tokens[chosen], reader.token_values, spec, reader.layout.num_layers - 1)
-    mine = {slab: _rows(slabs[slab], chosen) if slab.level == "macro" else slabs[slab] for slab in item.slabs}
+def _sample(item: WorkItem, slabs: Slabs, corpus: PrefixIndex, chosen: NDArray[np.int64], room: Room, rows: int) -> Sampled:
+    mine = {slab: slabs[slab].at(chosen) if slab.level == "macro" else slabs[slab] for slab in item.slabs}
     reset_peak()
     before, started = held_bytes() or 0, perf_counter()
-    execute(item, mine, Workplace(corpus=part, room=room, session={}))
+    execute(item, mine, Workplace(corpus=corpus.part(chosen), room=room, session={}))
     seconds = perf_counter() - started
     return Sampled(rows=rows, seconds=seconds, num_bytes=max(0, (peak_bytes() or before) - before))
-
-
-def _rows(states: SlabStates, chosen: NDArray[np.int64]) -> SlabStates:
-    rows = ChosenRows(states.rows, torch.from_numpy(chosen).to(states.rows.device))
-    return SlabStates(rows=rows, hashes=states.hashes[chosen])

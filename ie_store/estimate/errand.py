@@ -16,11 +16,11 @@ import torch
 
 from ie_store.errors import IeStoreError, StoreError
 from ie_store.estimate.device import choose_device, describe_session
-from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.execute import Workplace, execute
+from ie_store.estimate.memory import share_one_pool
 from ie_store.estimate.memory_budget import MemoryBudget, default_bytes
 from ie_store.estimate.plan import WorkItem
-from ie_store.estimate.read import SlabStates, open_complete
+from ie_store.estimate.read import SlabStates, open_complete, read_prefixes
 from ie_store.estimate.shelf import Shelf
 from ie_store.estimate.stored_rows import Room
 from ie_store.estimate.watch import TimeIsUp
@@ -70,8 +70,9 @@ class Desk:
     """What a worker keeps between errands on one dataset."""
 
     def __init__(self, reader: DatasetReader, room: Room) -> None:
+        share_one_pool()
         self.reader, self.shelf = reader, Shelf(reader, room)
-        self.corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+        self.corpus = read_prefixes(reader)
         self._groups: dict[EstimatorSpec[Any], ResultGroup] = {}
 
     def slabs(self, item: WorkItem) -> dict[Slab, SlabStates]:

@@ -143,7 +143,7 @@ def _samples(plan: EstimatePlan, corpus: PrefixIndex, shelf: Shelf, rows: RowsOf
         largest = [item for item in items if rows(item) == most]
         largest = [item for item in largest if item.batch.blocks != (0,)] or largest  # tokens alone may leave nothing to learn
         item = largest[len(largest) // 2]
-        found[kind] = calibrate(item, shelf.fetch(item.slabs), shelf.reader, corpus, shelf.room)
+        found[kind] = calibrate(item, shelf.fetch(item.slabs), corpus, shelf.room)
     return found
 
 

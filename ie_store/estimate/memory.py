@@ -1,9 +1,12 @@
 """Memory of this process, as the kernel counts it (None where it does not say), and of the machine."""
 
+import ctypes
 import os
 from contextlib import suppress
 from pathlib import Path
 
+_MOST_POOLS = -8
+"""The number that malloc.h has for this setting."""
 _STATUS, _CLEAR = "/proc/self/status", "/proc/self/clear_refs"
 _GROUPS, _OF_GROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
 
@@ -22,6 +25,22 @@ def peak_bytes() -> int | None:
 def held_bytes() -> int | None:
     """Bytes that are held now."""
     return _status("VmRSS:")
+
+
+def share_one_pool() -> None:
+    """Let all threads that begin from now on allocate from the same pool.
+
+    Otherwise the C library keeps a pool for each, and what is free in it lies between what is still held: the more rows pass
+    through, the more of it. No thread allocates often enough to wait for another.
+    """
+    with suppress(OSError, AttributeError):  # only the library of GNU has it
+        ctypes.CDLL(None).mallopt(_MOST_POOLS, 1)
+
+
+def give_back() -> None:
+    """Give the system the memory that is free in this process's pool."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def machine_bytes() -> int:

@@ -14,7 +14,7 @@ from ie_store.estimate.device import choose_device, describe_session
 from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.memory_budget import Demand, default_bytes, make_budget
 from ie_store.estimate.profiles.layer_states import Described, LayerStates
-from ie_store.estimate.read import open_complete
+from ie_store.estimate.read import open_complete, read_prefixes
 from ie_store.estimators import resolve
 from ie_store.grid import format_selection, parse_selection
 from ie_store.options import OnProgress, ProfileSpec, Progress, ignore_progress
@@ -76,7 +76,7 @@ def profile(spec: ProfileSpec, on_progress: OnProgress = ignore_progress) -> dic
     device = choose_device(spec.device)
     groups = {method: open_results(reader.dataset, method.identity) for method in spec.profiles}
     make_items(spec, reader.layout, groups)  # what cannot be is told before anything is held
-    corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+    corpus = read_prefixes(reader)
     with ExitStack() as held:
         for group in groups.values():
             held.enter_context(group.hold_run())

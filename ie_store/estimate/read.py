@@ -6,7 +6,7 @@ equal rows are known by their hashes), and makes no second copy.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from ie_store.errors import NonFiniteError, StoreError
 from ie_store.estimate.exact.entropies import num_collisions
+from ie_store.estimate.exact.prefix_index import PrefixIndex
 from ie_store.estimate.exact.row_hashes import ROWS_AT_ONCE, Hashes, classes_of, row_hashes
-from ie_store.estimate.stored_rows import NewRows, Room, StoredRows
+from ie_store.estimate.memory import give_back
+from ie_store.estimate.stored_rows import ChosenRows, NewRows, Room, StoredRows
 from ie_store.specs import Slab
 from ie_store.store.dataset.reader import READERS
 from ie_store.store.format.arrays import numpy_dtype
@@ -33,20 +35,22 @@ class SlabStates:
 
     rows: StoredRows
     """(row, hidden) stored dtype"""
-    hashes: Hashes
-    """(row, 2) equal for rows that are equal byte by byte"""
+    classes: NDArray[np.int32] | None
+    """(row,) equal for rows that are equal byte by byte; None where none are"""
+    digest: bytes
+    """Of all rows of the slab in their order."""
     _counted: list[int] = field(default_factory=list, compare=False)
-
-    @cached_property
-    def classes(self) -> NDArray[np.int64]:
-        """(row,) equal for equal rows."""
-        return classes_of(self.hashes)
 
     def collisions(self, outcomes: NDArray[np.int64]) -> int:
         """How many of the ``outcomes`` (row,) of a macro slab, the same whoever asks, share a state with another."""
         if not self._counted:
-            self._counted.append(num_collisions(self.classes, outcomes))
+            self._counted.append(0 if self.classes is None else num_collisions(self.classes, outcomes))
         return self._counted[0]
+
+    def at(self, index: NDArray[np.int64]) -> "SlabStates":
+        """The rows ``index`` (row,) alone, without a copy of them."""
+        rows = ChosenRows(self.rows, torch.from_numpy(index).to(self.rows.device))
+        return SlabStates(rows=rows, classes=None if self.classes is None else self.classes[index], digest=self.digest)
 
 
 def open_complete(store: str, name: str) -> DatasetReader:
@@ -64,6 +68,16 @@ def open_complete(store: str, name: str) -> DatasetReader:
     return reader
 
 
+def read_prefixes(reader: DatasetReader) -> PrefixIndex:
+    """The corpus of a dataset as problems see it. Its reader keeps nothing of it.
+
+    Raises:
+        StoreError: the corpus is missing or damaged.
+    """
+    corpus = reader.read_corpus()
+    return PrefixIndex(corpus.tokens, corpus.token_values, reader.corpus, reader.layout.num_layers - 1)
+
+
 def read_states(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
     """Read one slab into a room, and look at all of its rows.
 
@@ -77,8 +91,17 @@ def read_states(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
 
 
 def _read(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
+    rows = room.make(reader.num_rows(slab.level), reader.layout.hidden_size, STORED[reader.layout.stored_dtype])
+    hashes = _fill(rows, reader, slab, room.reading_bytes)
+    found = SlabStates(rows=rows, classes=classes_of(hashes), digest=blake2b(hashes.data).digest())
+    del hashes
+    give_back()
+    return found
+
+
+def _fill(rows: NewRows, reader: DatasetReader, slab: Slab, reading_bytes: int | None) -> Hashes:
+    """Read the rows of a slab to where they are kept; their hashes."""
     num_rows, size = reader.num_rows(slab.level), reader.layout.level(slab.level).rows_per_shard
-    rows = room.make(num_rows, reader.layout.hidden_size, STORED[reader.layout.stored_dtype])
     hashes, is_bad = np.empty((num_rows, 2), np.uint64), np.zeros(num_rows, dtype=bool)
 
     def read(start: int) -> None:
@@ -87,7 +110,7 @@ def _read(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
 
     starts = range(0, num_rows, size)
     part_bytes = 2 * min(size, num_rows) * reader.layout.level(slab.level).row_bytes  # encoded and decoded
-    affordable = READERS if room.reading_bytes is None else max(1, room.reading_bytes // part_bytes)
+    affordable = READERS if reading_bytes is None else max(1, reading_bytes // part_bytes)
     with ThreadPoolExecutor(min(affordable, READERS, len(starts)), thread_name_prefix="shards") as pool:
         for _ in pool.map(read, starts):
             pass
@@ -97,7 +120,7 @@ def _read(reader: DatasetReader, slab: Slab, room: Room) -> SlabStates:
             f"{reader.address}: the states of {slab} have NaN or Inf in {len(bad):,} of {num_rows:,} rows, the "
             f"first is row {bad[0]}; run 'ie-store verify', then extract again (with --dtype float32 if float16 overflowed)"
         )
-    return SlabStates(rows=rows, hashes=hashes)
+    return hashes
 
 
 def _read_part(reader: DatasetReader, slab: Slab, rows: NewRows, here: slice) -> tuple[Hashes, NDArray[np.bool_]]:

@@ -29,7 +29,7 @@ from ie_store.estimate.memory_budget import MemoryBudget, default_bytes, demands
 from ie_store.estimate.plan import EstimatePlan, make_plan
 from ie_store.estimate.planned_work import PlannedWork
 from ie_store.estimate.problems import BATCH_BYTES, Targets, asked_targets, checkable_targets, choose_targets
-from ie_store.estimate.read import open_complete
+from ie_store.estimate.read import open_complete, read_prefixes
 from ie_store.estimate.report import EstimateReport
 from ie_store.estimate.shelf import Shelf
 from ie_store.estimate.stored_rows import Room
@@ -161,7 +161,7 @@ def _prepare(spec: EstimateSpec) -> _Job:
     device = choose_device(spec.device)
     targets = _targets(spec, reader)
     groups = {one: open_results(reader.dataset, one.identity) for one in _with_exact(spec.estimators)}
-    corpus = PrefixIndex(reader.tokens, reader.token_values, reader.corpus, reader.layout.num_layers - 1)
+    corpus = read_prefixes(reader)
     missing = _missing(groups, targets)
     _require_possible(missing, spec, reader, corpus, device)
     plan = make_plan(targets, reader.layout, missing, BATCH_BYTES[device.type])

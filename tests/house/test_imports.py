@@ -49,6 +49,7 @@ INSIDE: dict[str, tuple[str, ...]] = {
         "estimate.device",
         "estimate.stored_rows",
         "estimate.exponentials",
+        "estimate.memory",
     ),
 }
 """Rooms inside the wings, and what they may import beside themselves and the ground. Files at the top of a wing import it all."""

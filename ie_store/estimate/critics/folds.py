@@ -36,9 +36,14 @@ class Fold:
     validation: SplitPart
     test: SplitPart
     test_sequences: Tensor
-    """(test sequence,) indices into all sequences."""
-    test_entries: Tensor
-    """(test sequence,) index into ``test.rows`` of each sequence's row."""
+    """(test sequence,) int32 indices into all sequences."""
+    entries: Tensor | None
+    """`test_entries` where they are not the rows in order."""
+
+    @property
+    def test_entries(self) -> Tensor:
+        """(test sequence,) index into ``test.rows`` of each sequence's row."""
+        return torch.arange(len(self.test_sequences)) if self.entries is None else self.entries
 
     def looks(self, size: int) -> tuple[SplitPart, SplitPart]:
         """A cheaper look at validation rows, and at the train rows that normalise them: the first ``size`` of a draw.
@@ -60,7 +65,7 @@ class Fold:
         return replace(self, **sides)
 
 
-def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
+def make_folds(groups: NDArray[np.integer], row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
     """Split sequences by group; the rows of a side that is a draw come in hashed order, each group once.
 
     Args:
@@ -75,21 +80,21 @@ def make_folds(groups: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | N
     num_sequences = len(groups)
     if num_sequences < FEWEST_SEQUENCES:
         raise InputError(f"{num_sequences} sequences are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
-    _, group_index = np.unique(groups, return_inverse=True)
+    group_index = np.unique(groups, return_inverse=True)[1].astype(np.int32)
     num_groups = int(group_index.max()) + 1
     num_parts = max(folds, PARTS_OF_ONE_FOLD if folds == 1 else 2)
     if num_groups < 2 * VALIDATION_EVERY or num_groups < 2 * num_parts:
         raise InputError(
             f"{num_groups} distinct sequences are too few for {folds} folds; give more distinct sequences or fewer folds"
         )
-    rank = np.empty(num_groups, dtype=np.int64)
-    rank[np.argsort(_hashes(num_groups, seed), kind="stable")] = np.arange(num_groups)
+    rank = np.empty(num_groups, dtype=np.int32)
+    rank[np.argsort(_hashes(num_groups, seed), kind="stable")] = np.arange(num_groups, dtype=np.int32)
     return tuple(_fold(rank[group_index], row_of_sequence, part, num_parts, num_groups) for part in range(folds))
 
 
-def _fold(rank: NDArray[np.int64], rows: NDArray[np.int64] | None, part: int, num_parts: int, num_groups: int) -> Fold:
-    shuffled = np.argsort(rank, kind="stable")
-    in_test = rank[shuffled] * num_parts // num_groups == part
+def _fold(rank: NDArray[np.int32], rows: NDArray[np.int64] | None, part: int, num_parts: int, num_groups: int) -> Fold:
+    shuffled = np.argsort(rank, kind="stable").astype(np.int32)
+    in_test = rank[shuffled].astype(np.int64) * num_parts // num_groups == part
     in_validation = ~in_test & (rank[shuffled] % VALIDATION_EVERY == 0)
     test_sequences = shuffled[in_test]
     test, entries = _side(test_sequences, rank, rows)
@@ -98,37 +103,49 @@ def _fold(rank: NDArray[np.int64], rows: NDArray[np.int64] | None, part: int, nu
         validation=_side(shuffled[in_validation], rank, rows)[0],
         test=test,
         test_sequences=torch.from_numpy(test_sequences),
-        test_entries=torch.from_numpy(entries),
+        entries=entries,
     )
 
 
 def _side(
-    sequences: NDArray[np.int64], rank: NDArray[np.int64], row_of_sequence: NDArray[np.int64] | None
-) -> tuple[SplitPart, NDArray[np.int64]]:
-    """A side, and the index (sequence,) into its rows of each of its sequences."""
+    sequences: NDArray[np.int32], rank: NDArray[np.int32], row_of_sequence: NDArray[np.int64] | None
+) -> tuple[SplitPart, Tensor | None]:
+    """A side of a split, its sequences in the order of their rank, and the index (sequence,) into its rows of each of them.
+
+    The index is None, and the rows are the sequences themselves, where each is one.
+    """
     kinds = rank[sequences] if row_of_sequence is None else row_of_sequence[sequences]
     kind, first, entries, counts = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
+    are_rows = row_of_sequence is None and len(kind) == len(sequences)
+    rows = sequences if are_rows else sequences[first] if row_of_sequence is None else kind.astype(np.int32)
     side = SplitPart(
-        rows=torch.from_numpy(sequences[first] if row_of_sequence is None else kind),
-        probabilities=torch.from_numpy(counts / counts.sum()),
+        rows=torch.from_numpy(rows),
+        probabilities=_shares(counts) if row_of_sequence is None else torch.from_numpy(counts / counts.sum()),
         num_sequences=len(sequences),
         is_weighted=row_of_sequence is not None,
     )
-    return side, entries
+    return side, None if are_rows else torch.from_numpy(entries)
+
+
+def _shares(counts: NDArray[np.int64]) -> Tensor:
+    """(row,) float64 shares of ``counts`` in a draw; one number, seen as many times, where all are equal."""
+    if counts.min(initial=1) == counts.max(initial=1):
+        return torch.full((1,), 1 / max(1, len(counts)), dtype=torch.float64).expand(len(counts))
+    return torch.from_numpy(counts / counts.sum())
 
 
 def table_fold(weights: NDArray[np.float64]) -> Fold:
     """The one fold of a table that *is* its population: all sides are all rows, weighted by ``weights`` (row,)."""
     rows = np.flatnonzero(weights > 0)
     side = SplitPart(
-        rows=torch.from_numpy(rows),
+        rows=torch.from_numpy(rows.astype(np.int32)),
         probabilities=torch.from_numpy(weights[rows] / weights[rows].sum()),
         num_sequences=len(rows),
         is_weighted=True,
         is_whole=True,
     )
-    nothing = torch.empty(0, dtype=torch.int64)
-    return Fold(train=side, validation=side, test=side, test_sequences=nothing, test_entries=nothing)
+    nothing = torch.empty(0, dtype=torch.int32)
+    return Fold(train=side, validation=side, test=side, test_sequences=nothing, entries=None)
 
 
 def _hashes(count: int, seed: int) -> NDArray[np.uint64]:

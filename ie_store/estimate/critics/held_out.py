@@ -113,7 +113,7 @@ def student_95(freedom: int) -> float:
     return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
-def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDArray[np.int64], problem: int) -> Combined:
+def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDArray[np.integer], problem: int) -> Combined:
     """Mean over seeds and folds of one problem; its error is clustered by group and holds the spread over folds and seeds.
 
     Two folds say little of their spread: where it is most of the error, the interval reaches further than 1.96 of them.

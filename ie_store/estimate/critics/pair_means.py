@@ -4,8 +4,12 @@ Scores are asked for a few rows at a time, and each few meet the columns in tile
 
     rows     |  at once  |  at once  | ...       mapped and scored, a thread each
     columns  | tile | tile | tile | ...           met by the rows at once
+
+What is found of rows is written where it is kept: small results given back would cut up the memory that large ones leave, the
+more the more rows there are.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -51,16 +55,15 @@ def pair_means(scores: Scores, side: SplitPart, cap: Tensor, *, all_meet: bool =
     pairing = Pairing.of(side.probabilities.to(cap.dtype), side.is_weighted, num_columns, num_meeting)
     wants_contrast = num_meeting > num_columns
 
-    def of_rows(here: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    joint = columns.row.new_empty((len(cap), len(side.rows)))
+    row_means = torch.zeros_like(joint[:, :num_meeting])
+
+    def of_rows(here: slice) -> tuple[Tensor, Tensor]:
         factors = columns.part(here) if here.stop <= num_columns else scores(side.rows[here])
-        joint = soft_cap(factors.diagonal(), cap)
+        joint[:, here] = soft_cap(factors.diagonal(), cap)
         rows = slice(here.start, max(here.start, min(here.stop, num_meeting)))
-        meeting, joint_meeting = factors.part(slice(0, rows.stop - rows.start)), joint[:, : rows.stop - rows.start]
-        means, by_column, contrasts = (
-            torch.zeros_like(joint_meeting),
-            torch.zeros_like(columns.row),
-            torch.zeros_like(columns.row),
-        )
+        meeting, means = factors.part(slice(0, rows.stop - rows.start)), row_means[:, rows]
+        by_column, contrasts = torch.zeros_like(columns.row), torch.zeros_like(columns.row)
 
         def blocks() -> Iterator[tuple[slice, Tensor]]:
             for tile in column_tiles(means, num_columns):
@@ -73,23 +76,20 @@ def pair_means(scores: Scores, side: SplitPart, cap: Tensor, *, all_meet: bool =
             means += block @ pairing.others[tile]
             by_column[:, tile] = pairing.by_row[rows] @ block
         if wants_contrast:
-            with_own = pairing.with_own(means, joint_meeting, rows)
+            with_own = pairing.with_own(means, joint[:, rows], rows)
             shares = pairing.meeting[rows] / with_own / (1 + pairing.more[rows])
             for tile, block in blocks():
                 contrasts[:, tile] = torch.bmm(shares[:, None], block)[:, 0]
-        return joint, means, by_column, contrasts
+        return by_column, contrasts
 
-    joints, means = [], []
     by_column, contrasts = torch.zeros_like(columns.row), torch.zeros_like(columns.row)
     for part in over_rows(of_rows, len(side.rows), len(cap), cap.device):
-        joints.append(part[0])
-        means.append(part[1])
-        by_column += part[2]
-        contrasts += part[3]
+        by_column += part[0]
+        contrasts += part[1]
     return PairMeans(
         pairing=pairing,
-        joint=torch.cat(joints, 1),
-        row_means=pairing.spread(torch.cat(means, 1)),
+        joint=joint,
+        row_means=pairing.spread(row_means),
         column_means=pairing.spread(by_column),
         contrast_means=pairing.spread(contrasts) if wants_contrast else None,
     )
@@ -97,9 +97,14 @@ def pair_means(scores: Scores, side: SplitPart, cap: Tensor, *, all_meet: bool =
 
 def joint_scores(scores: Scores, side: SplitPart) -> Tensor:
     """Scores (problem, row) of the pairs (i, i) of a side's rows, as they are."""
-    num_problems = len(scores(side.rows[:1]).row)
-    found = over_rows(lambda here: scores(side.rows[here]).diagonal(), len(side.rows), num_problems, side.rows.device)
-    return torch.cat(list(found), 1)
+    first = scores(side.rows[:1]).row
+    found = first.new_empty((len(first), len(side.rows)))
+
+    def fill(here: slice) -> None:
+        found[:, here] = scores(side.rows[here]).diagonal()
+
+    deque(over_rows(fill, len(side.rows), len(first), side.rows.device), maxlen=0)
+    return found
 
 
 def log_means(factors: SeparableScores, reference: SeparableScores, log_probabilities: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class SplitPart:
     """The rows of one side of a split (train, validation or test) and their probabilities."""
 
     rows: Tensor
-    """(row,) indices into the problem's rows."""
+    """(row,) int32 indices into the problem's rows."""
     probabilities: Tensor
     """(row,) float64, summing to 1."""
     num_sequences: int
@@ -65,7 +65,7 @@ class SplitPart:
 
     def renumbered(self) -> "SplitPart":
         """The same side of its own rows alone, numbered in order."""
-        return replace(self, rows=torch.arange(len(self.rows), device=self.rows.device))
+        return replace(self, rows=torch.arange(len(self.rows), dtype=self.rows.dtype, device=self.rows.device))
 
     def among(self, rows: Tensor) -> "SplitPart":
         """The part of a table whose rows are among ``rows`` (row,)."""

@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.batch_states import BatchStates, ItemShape, Measured, Needs, ceilings_at
@@ -21,6 +22,7 @@ from ie_store.estimate.critics.rows import KEPT_VALUES, PairedSlabs
 from ie_store.estimate.critics.scores import MOST_REFERENCES
 from ie_store.estimate.critics.train import Trained
 from ie_store.estimate.exact.discrete import REPEATING_SHARE
+from ie_store.estimate.memory import give_back
 from ie_store.estimator_options import CrossFitOptions, TrainedOptions
 from ie_store.estimators import EstimatorSpec, resolve
 from ie_store.options import OnProgress, ignore_progress
@@ -37,27 +39,35 @@ def measure(
     spec: EstimatorSpec[CrossFitOptions], states: BatchStates, problems: list[Problem], on_progress: OnProgress
 ) -> Measured:
     """Estimate problems of one shape from their states."""
-    outcomes = states.distinct
-    is_weighted = is_table(len(outcomes.counts), len(outcomes.of_sequence))
+    at, row_of_sequence = _rows_of(states)
     layers = sorted({layer for problem in problems for layer in (problem.block, problem.block + 1)})
-    of_row = outcomes.first_rows if is_weighted else outcomes.first_rows[outcomes.of_sequence]
     pairs = PairedSlabs(
         slabs=tuple(states.states(layer).rows for layer in layers),
         x=tuple(layers.index(problem.block) for problem in problems),
         y=tuple(layers.index(problem.block + 1) for problem in problems),
-        at=torch.from_numpy(of_row).to(states.device),
+        at=at,
     )
     ceilings = [ceilings_at(states.corpus, problem) for problem in problems]
     estimates = cross_fit(
         pairs,
         spec,
         groups=states.corpus.groups,
-        row_of_sequence=outcomes.of_sequence if is_weighted else None,
+        row_of_sequence=row_of_sequence,
         ceilings_nats=[listed for listed, _ in ceilings],
         ceilings_population_nats=[population for _, population in ceilings],
         on_progress=on_progress,
     )
     return Measured(estimates=estimates)
+
+
+def _rows_of(states: BatchStates) -> tuple[Tensor | None, NDArray[np.int64] | None]:
+    """Slab rows (row,) that are the problems' rows, None for all in order; of a table also its row (sequence,)."""
+    outcomes = states.distinct
+    if is_table(len(outcomes.counts), len(outcomes.of_sequence)):
+        return torch.from_numpy(outcomes.first_rows).to(states.device), outcomes.of_sequence
+    if states.batch.level == "macro" and len(outcomes.counts) == len(outcomes.of_sequence):
+        return None, None
+    return torch.from_numpy(outcomes.first_rows[outcomes.of_sequence].astype(np.int32)).to(states.device), None
 
 
 def needs(spec: EstimatorSpec[CrossFitOptions], shape: ItemShape) -> Needs:
@@ -103,7 +113,7 @@ def cross_fit(
     pairs: PairedSlabs,
     spec: EstimatorSpec[CrossFitOptions],
     *,
-    groups: NDArray[np.int64],
+    groups: NDArray[np.integer],
     row_of_sequence: NDArray[np.int64] | None = None,
     weights: NDArray[np.float64] | None = None,
     ceilings_nats: Sequence[float | None] = (),
@@ -136,6 +146,7 @@ def cross_fit(
         folds.append([fold.to(pairs.device) for fold in split])
         values.append([])
         for number, fold in enumerate(folds[-1]):
+            give_back()
             value, trained = run_fold(pairs, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
             values[-1].append(value)
             trainings += trained
@@ -176,7 +187,7 @@ def _estimate(
     values: list[list[FoldValue]],
     folds: list[list[Fold]],
     trainings: list[Trained],
-    groups: NDArray[np.int64],
+    groups: NDArray[np.integer],
     ceilings_nats: Sequence[float | None],
     ceilings_population_nats: Sequence[float | None],
     started: float,

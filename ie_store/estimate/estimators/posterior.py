@@ -77,7 +77,7 @@ def _levels(outcomes: Outcomes, sigmas: Sequence[float], sigmas_of_past: Sequenc
         _Level(
             number=number,
             sigma=sigmas[number],
-            factors=partial.new_tensor([[sigmas[number] ** -2, 1 / sigmas[number]]]),
+            factors=torch.tensor([[sigmas[number] ** -2, 1 / sigmas[number]]], dtype=partial.dtype, device=partial.device),
             sums=partial[number, :2],
             terms=partial[number, 2:],
             past=past(sigmas[number]),

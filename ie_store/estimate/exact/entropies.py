@@ -123,13 +123,13 @@ def row_classes(rows: NDArray[np.generic]) -> NDArray[np.int64]:
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
-def num_collisions(classes: NDArray[np.int64], outcomes: NDArray[np.int64]) -> int:
+def num_collisions(classes: NDArray[np.integer], outcomes: NDArray[np.int64]) -> int:
     """How many ``outcomes`` (row,), prefixes or tokens, share a class of equal states (row,) with another outcome.
 
     0 where the states tell all outcomes apart. One outcome may have several classes: equal prefixes differ in their
     last bits between batches.
     """
-    pairs = np.unique(classes * (int(outcomes.max()) + 1) + outcomes)
+    pairs = np.unique(classes.astype(np.int64) * (int(outcomes.max()) + 1) + outcomes)
     of_pair = pairs // (int(outcomes.max()) + 1)
     shared = np.bincount(of_pair)[of_pair] > 1
     return len(np.unique(pairs[shared] % (int(outcomes.max()) + 1)))

@@ -9,7 +9,7 @@ the outcome of each sequence::
     2         B ,      1
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +33,34 @@ class DistinctPrefixes:
 
 
 class PrefixIndex:
-    """The rows of a corpus, as all problems on it see them: outcomes by position, and exact values."""
+    """The rows of a corpus, as all problems on it see them: outcomes by position, and exact values.
 
-    def __init__(self, tokens: NDArray[np.int32], token_values: NDArray[np.int32], corpus: CorpusSpec, num_blocks: int) -> None:
+    Of a row it keeps the numbers of its tokens among the distinct ones, in as few bytes as they need, and where it leaves the
+    row above: for as long as a run goes on, that is what a corpus of any size costs.
+    """
+
+    def __init__(self, tokens: NDArray[np.integer], token_values: NDArray[np.int32], corpus: CorpusSpec, num_blocks: int) -> None:
         """``tokens`` (sequence, position) in lexicographic order, ``token_values`` (token,) the distinct ones, rising."""
-        self._tokens, self._token_values = tokens, token_values
-        self._differences = common_prefix_lengths(tokens)
-        self.listed: Ceilings = ceilings_listed(tokens, num_blocks)
-        self.population: Ceilings = ceilings_population(tokens, corpus, num_blocks)
+        self._corpus, self._num_blocks = corpus, num_blocks
+        numbers = np.empty(tokens.shape, np.min_scalar_type(len(token_values)))
+        for place, column in enumerate(tokens.T):
+            numbers[:, place] = np.searchsorted(token_values, column)
+        self._tokens, self._token_values = numbers, token_values
+        self._differences = common_prefix_lengths(numbers).astype(np.min_scalar_type(tokens.shape[1]))
+        self.listed: Ceilings = ceilings_listed(numbers, num_blocks)
+        self.population: Ceilings = ceilings_population(numbers, corpus, num_blocks)
+
+    def part(self, sequences: NDArray[np.int64]) -> "PrefixIndex":
+        """That of a sample, ``sequences`` (sequence,), rising, of which no more is known than they show."""
+        corpus = replace(
+            self._corpus, num_sequences=len(sequences), complete=False, population_prefix_nats=None, population_token_nats=None
+        )
+        return PrefixIndex(self._token_values[self._tokens[sequences]], self._token_values, corpus, self._num_blocks)
 
     @property
-    def groups(self) -> NDArray[np.int64]:
+    def groups(self) -> NDArray[np.int32]:
         """(sequence,) equal for identical full sequences."""
-        return self.prefixes(self._tokens.shape[1] - 1).of_sequence
+        return self.prefixes(self._tokens.shape[1] - 1).of_sequence.astype(np.int32)
 
     def num_distinct(self, problem: Problem) -> int:
         """Distinct prefixes (macro) or tokens (micro) of a problem."""
@@ -68,7 +83,7 @@ class PrefixIndex:
 
     def prefix_tokens(self, position: int) -> NDArray[np.int64]:
         """(outcome, position + 1) tokens of the distinct prefixes that end at ``position``, as rows of a micro slab."""
-        return np.searchsorted(self._token_values, self._tokens[self.prefixes(position).first_rows, : position + 1])
+        return self._tokens[self.prefixes(position).first_rows, : position + 1].astype(np.int64)
 
     def last_tokens(self, position: int) -> DistinctPrefixes:
         """Distinct tokens at ``position``; rows of the macro slab of layer 0, which sees its own token only."""
@@ -79,5 +94,5 @@ class PrefixIndex:
 
     def lone_tokens(self, position: int) -> DistinctPrefixes:
         """Distinct tokens at ``position``; rows of a micro slab."""
-        values, of_sequence, counts = np.unique(self._tokens[:, position], return_inverse=True, return_counts=True)
-        return DistinctPrefixes(of_sequence=of_sequence, first_rows=np.searchsorted(self._token_values, values), counts=counts)
+        numbers, of_sequence, counts = np.unique(self._tokens[:, position], return_inverse=True, return_counts=True)
+        return DistinctPrefixes(of_sequence=of_sequence, first_rows=numbers.astype(np.int64), counts=counts)

@@ -26,10 +26,19 @@ def row_hashes(rows: NDArray[np.generic]) -> Hashes:
     return found
 
 
-def classes_of(hashes: Hashes) -> NDArray[np.int64]:
-    """Class (row,) of equal rows of ``hashes``; classes number 0..K-1."""
-    whole = np.ascontiguousarray(hashes).view(np.dtype((np.void, 16))).ravel()
-    return np.unique(whole, return_inverse=True)[1].astype(np.int64)
+def classes_of(hashes: Hashes) -> NDArray[np.int32] | None:
+    """Class (row,) of equal rows of ``hashes``, numbered 0..K-1; None where no two are equal."""
+    order = np.lexsort(hashes.T)
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = False
+    for half in hashes.T:
+        in_order = half[order]
+        starts[1:] |= in_order[1:] != in_order[:-1]
+    if starts.all():
+        return None
+    classes = np.empty(len(order), np.int32)
+    classes[order] = np.cumsum(starts, dtype=np.int32) - 1
+    return classes
 
 
 def _words(rows: NDArray[np.generic]) -> NDArray[np.uint32]:

@@ -79,7 +79,15 @@ class DatasetReader:
 
     @cached_property
     def _corpus_arrays(self) -> CorpusArrays:
-        """Read once, and found to be those of the dataset's identity."""
+        """Read once, and kept."""
+        return self.read_corpus()
+
+    def read_corpus(self) -> CorpusArrays:
+        """All that the dataset holds of its rows, found to be those of its identity; read again at every call.
+
+        Raises:
+            StoreError: an array is missing, damaged, or not the one that the states belong to.
+        """
         return read_corpus(self.dataset, self.verify)
 
     @property

@@ -33,6 +33,21 @@ def test_groups_stay_on_one_side_and_tests_cover_all(num_sequences, num_groups, 
         assert sorted(tested) == list(range(num_sequences))
 
 
+def test_a_draw_keeps_twelve_bytes_of_a_sequence():
+    """Four for its place in each of two splits, and four for that it is tested; shares of a draw are one number."""
+    groups = np.arange(10_000, dtype=np.int32)
+    split = make_folds(groups, None, 2, 0)
+    stores = {}
+    for fold in split:
+        for side in (fold.train, fold.validation, fold.test):
+            for tensor in (side.rows, side.probabilities, fold.test_sequences):
+                stores[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            assert side.probabilities.sum().item() == pytest.approx(1)
+        assert fold.entries is None
+        assert fold.test.rows[fold.test_entries].equal(fold.test_sequences)
+    assert sum(stores.values()) <= 12 * len(groups)
+
+
 def test_shares_of_the_sides():
     fold, _ = make_folds(np.arange(10_000), None, 2, 0)
     assert [len(side.rows) for side in (fold.train, fold.validation, fold.test)] == [4000, 1000, 5000]
