@@ -3,10 +3,11 @@
     ie-store estimate STORE smollm2/country10 --estimator noise --estimator decode        (and of the other datasets)
     python benchmarks/readings.py STORE smollm2/country10 smollm2-random/country10 --out FILE.json
 
-Reads what is stored, last position, in bits: the information in a block's input under noise, what a linear reader of it tells,
-and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs of blocks are told
-apart, as ``show --json`` counts them. A reading that was not run is left out, and what ``--out`` holds of it already stays: so a
-table may come from several stores. Where it was run with several options, each block has the narrowest interval of them.
+Reads what is stored, at the last position or at ``--positions``, in bits: the information in a block's input under noise, what a
+linear reader of it tells, and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs
+of blocks are told apart, as ``show --json`` counts them. A reading that was not run is left out, and what ``--out`` holds of it
+already stays: so a table may come from several stores. Where it was run with several options, each block has the narrowest interval
+of them.
 """
 
 import argparse
@@ -21,10 +22,11 @@ from ie_store.store.results.told_apart import told_apart
 READINGS = ("decode", "noise", "mine")
 
 
-def of_dataset(store: str, name: str) -> dict[str, Any]:
-    """By reading: value and interval of every block in bits, the pairs told apart, the exact value."""
+def of_dataset(store: str, name: str, position: int | None) -> dict[str, Any]:
+    """By reading at a position, None for the last: value and interval of every block in bits, the pairs told apart, the exact
+    value."""
     shown = show_results(store, name)
-    last = max(estimate["position"] for estimate in shown["estimates"])
+    last = max(estimate["position"] for estimate in shown["estimates"]) if position is None else position
     found: dict[str, Any] = {}
     for reading in READINGS:
         rows = narrowest([e for e in shown["estimates"] if e["estimator"] == reading and e["position"] == last])
@@ -80,9 +82,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store")
     parser.add_argument("names", nargs="+")
+    parser.add_argument("--positions", type=int, nargs="+", help="these, each as a dataset of its own, in place of the last")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found = {name: of_dataset(options.store, name) for name in options.names}
+    found = {
+        name if position is None else f"{name}, position {position}": of_dataset(options.store, name, position)
+        for name in options.names
+        for position in options.positions or (None,)
+    }
     print("\n".join(table(found)))
     if options.out:
         known = json.loads(options.out.read_text()) if options.out.exists() else {}
