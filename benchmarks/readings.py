@@ -4,10 +4,10 @@
     python benchmarks/readings.py STORE smollm2/country10 smollm2-random/country10 --out FILE.json
 
 Reads what is stored, at the last position or at ``--positions``, in bits: the information in a block's input under noise, what a
-linear reader of it tells, and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many pairs
-of blocks are told apart, as ``show --json`` counts them. A reading that was not run is left out, and what ``--out`` holds of it
-already stays: so a table may come from several stores. Where it was run with several options, each block has the narrowest interval
-of them.
+linear reader of it tells, and what a critic shows of it, each with its 95% interval, and the emergence by each; and how many
+pairs of blocks are told apart, as ``show --json`` counts them. A reading that was not run is left out, and what ``--out`` holds
+of it already stays: so a table may come from several stores. Where it was run with several options, each block has the
+narrowest interval of them.
 """
 
 import argparse
