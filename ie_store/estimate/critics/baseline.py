@@ -105,18 +105,20 @@ def statistics(scores: Scores, side: SplitPart, cap: Tensor, bound: Bound) -> Pa
 
 
 def matrix_statistics(scores: Tensor, side: SplitPart, cap: Tensor) -> tuple[PairStatistics, Tensor]:
-    """`statistics` of a few rows from their scores (problem, row, row), and its exponentials, 0 for a draw's own pairs."""
-    pairing = Pairing.of(side.probabilities.to(scores.dtype), side.is_weighted, len(side.rows))
+    """`statistics` of a few rows from their scores (problem, row, row), and its exponentials, 0 for a draw's own pairs.
+
+    Those of a draw from a table are as they are: `Pairing.counted` says how much of each own pair counts.
+    """
+    pairing = replace(Pairing.of(side.probabilities.to(scores.dtype), side.is_weighted, len(side.rows)), num_draws=side.num_draws)
     exponentials = capped_exp(scores, cap)
-    if not side.is_weighted:
-        exponentials = exponentials * (1 - torch.eye(len(side.rows), dtype=scores.dtype, device=scores.device))
+    counted = exponentials if side.is_weighted else exponentials * pairing.counted
     found = PairStatistics(
         joint=soft_cap(scores.diagonal(dim1=1, dim2=2), cap),
-        row_means=exponentials @ pairing.others,
-        column_means=pairing.by_row @ exponentials,
+        row_means=counted @ pairing.others,
+        column_means=pairing.by_row @ counted,
         pairing=pairing,
     )
-    return found, exponentials
+    return found, counted if side.num_draws is None else exponentials
 
 
 def normalised(scorer: Scorer, rows: Rows, side: SplitPart, by_row: Tensor) -> Scorer:

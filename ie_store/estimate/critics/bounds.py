@@ -122,7 +122,7 @@ def loss(bound: Bound, statistics: PairStatistics, exponentials: Tensor, log_ave
             return ((statistics.with_own.log() + by_column.log()) / 2 - statistics.joint) @ statistics.probabilities
         case "js" | "smile":
             others = statistics.probabilities
-            negatives = torch.einsum("i,pij,j->p", others, exponentials.log1p(), others)
+            negatives = torch.einsum("i,pij,j->p", others, exponentials.log1p() * statistics.pairing.counted, others)
             return softplus(-statistics.joint) @ others + negatives / (1 - statistics.pairing.left_out)
         case "mine" | "nwj":
             # Not the log of the batch's mean: that gradient is divided by the batch's own mean, and the mean of ratios is not

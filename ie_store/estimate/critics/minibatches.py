@@ -11,8 +11,8 @@ from ie_store.estimate.critics.scores import SplitPart
 def batches(side: SplitPart, batch_size: int, generator: torch.Generator) -> Iterator[SplitPart]:
     """Endless mini-batches of ``side``.
 
-    A table that fits a batch is taken whole, with its probabilities. A larger one is drawn from by them; rows of a
-    draw come in random order, each once per pass.
+    A table that fits a batch is taken whole, with its probabilities. A larger one is drawn from by them, with repetition; rows
+    of a draw come in random order, each once per pass.
     """
     if side.is_weighted and len(side.rows) <= batch_size:
         while True:
@@ -20,13 +20,19 @@ def batches(side: SplitPart, batch_size: int, generator: torch.Generator) -> Ite
     size = min(batch_size, len(side.rows))
     while True:
         for index in _drawn(side, size, generator) if side.is_weighted else _shuffled(len(side.rows), size, generator):
-            yield side.part(index) if not side.is_weighted else _equal(side, index)
+            yield side.part(index) if not side.is_weighted else _distinct(side, index)
 
 
-def _equal(side: SplitPart, index: Tensor) -> SplitPart:
-    probabilities = torch.full((len(index),), 1 / len(index), dtype=torch.float64, device=side.rows.device)
-    rows = side.rows[index.to(side.rows.device)]
-    return SplitPart(rows=rows, probabilities=probabilities, num_sequences=len(index), is_weighted=False)
+def _distinct(side: SplitPart, index: Tensor) -> SplitPart:
+    """Rows drawn from a table: each once, with its share. Of a text, half of what is drawn has been drawn before."""
+    drawn, counts = index.to(side.rows.device).unique(return_counts=True)
+    return SplitPart(
+        rows=side.rows[drawn],
+        probabilities=counts.double() / len(index),
+        num_sequences=len(index),
+        is_weighted=False,
+        num_draws=len(index),
+    )
 
 
 def _shuffled(num_rows: int, size: int, generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -36,6 +36,8 @@ class Pairing:
     """(column,) probabilities of the first rows, as columns"""
     is_weighted: bool
     """A table of distinct rows, which meets all pairs, its own among them."""
+    num_draws: int | None = None
+    """Of a draw from a table: a row that was drawn more than once meets itself, each draw all but its own."""
 
     @staticmethod
     def of(probabilities: Tensor, is_weighted: bool, num_columns: int, num_meeting: int | None = None) -> "Pairing":
@@ -49,8 +51,22 @@ class Pairing:
     @cached_property
     def left_out(self) -> Tensor:
         """Probability of the pairs that are left out."""
+        if self.num_draws is not None:
+            return torch.full_like(self.rows[0], 1 / self.num_draws)
         shared = (self.meeting[: len(self.columns)] * self.columns).sum()
         return torch.zeros_like(shared) if self.is_weighted else shared
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """(row, column) share of each pair that is counted, of rows that all are columns: of a draw's own pairs none.
+
+        Of a row that was drawn k times, k - 1 in k of its pairs with itself are.
+        """
+        repeated = torch.zeros_like(self.rows) if self.num_draws is None else 1 - 1 / (self.num_draws * self.rows)
+        counted = torch.ones_like(self.rows).expand(len(self.rows), -1).clone()
+        if not self.is_weighted:
+            counted.diagonal().copy_(repeated)
+        return counted
 
     @cached_property
     def others(self) -> Tensor:
@@ -65,6 +81,8 @@ class Pairing:
     @cached_property
     def own(self) -> Tensor:
         """(meeting row,) weight of a row's own pair beside those of its columns, where it is counted."""
+        if self.num_draws is not None:
+            return torch.full_like(self.rows, 1 / self.num_draws)
         if len(self.columns) == len(self.rows):
             return self.rows
         return (self.rows / self.rows[: len(self.columns)].sum())[: len(self.meeting)]

@@ -18,8 +18,8 @@ from ie_store.estimate.critics.pair_means import Scores
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart
 from ie_store.estimate.stored_rows import HeldRows, StoredRows
 
-KEPT_VALUES = 2**23
-"""Normal scores of so few values are kept, 32 MiB; those of more are made anew wherever they are asked for."""
+KEPT_VALUES = 2**25
+"""Normal scores of so few values are kept, 128 MiB; those of more are made anew wherever they are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ class SplitPart:
     """Distinct rows with weights, whose expectations are exact sums, instead of a draw per row."""
     is_whole: bool = False
     """A table that is its own population: no other side has a row that this one lacks."""
+    num_draws: int | None = None
+    """Of a draw from a table: how many rows were drawn, of which these are the distinct ones with their shares."""
 
     def to(self, device: torch.device) -> "SplitPart":
         """The same side on another device."""

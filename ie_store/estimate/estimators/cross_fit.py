@@ -80,7 +80,9 @@ def needs(spec: EstimatorSpec[CrossFitOptions], shape: ItemShape) -> Needs:
     weights = 4 * 2 * ENCODER_WIDTH * (size + ENCODER_WIDTH + RANK) + (0 if table else 4 * 2 * size * PUBLISHED_WIDTHS[0])
     scores = 4 * 2 * (min(size, MOST_DIRECTIONS) + RANK + 1) + 4 * PUBLISHED_WIDTHS[0]
     critic = blocks * (8 * weights + 6 * maps + 5 * scores * references)  # gradients, moments, averages; several sides' scores
-    values = 4 * KEPT_VALUES + 4 * 4 * VALUES_AT_ONCE + 2 * 8 * references * size // 4
+    a_slab = size * (shape.num_rows if table else shape.num_sequences)
+    kept = min(KEPT_VALUES, 2 * blocks * a_slab) if (blocks + 1) * a_slab <= KEPT_VALUES else 0  # neighbours share slabs, or not
+    values = 4 * kept + 4 * 4 * VALUES_AT_ONCE + 2 * 8 * references * size // 4
     return Needs(working_bytes=values + max(linear, critic) + 64 * shape.num_sequences)
 
 
