@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import psutil
@@ -25,15 +26,23 @@ from ie_store.options import EstimateSpec
 
 ESTIMATORS = (estimator_spec("noise"), estimator_spec("cca"))
 KILLS = 20
-CLIENT = """
-import sys
+SCHEDULER_GONE = 3
+CLIENT = f"""
+import json, sys
 import ie_store.estimate.run as module
+from ie_store.errors import ClusterError
 from ie_store.estimators import estimator_spec
 from ie_store.options import EstimateSpec
 if __name__ == "__main__":
-    module.BATCH_BYTES = {"cpu": 1}
+    module.BATCH_BYTES = {{"cpu": 1}}
+    store, name, crew = sys.argv[1:]
     estimators = (estimator_spec("noise"), estimator_spec("cca"))
-    module.estimate(EstimateSpec(store=sys.argv[1], name=sys.argv[2], estimators=estimators, positions="all", workers=2))
+    spec = EstimateSpec(store=store, name=name, estimators=estimators, positions="all", **json.loads(crew))
+    try:
+        module.estimate(spec)
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        sys.exit({SCHEDULER_GONE})
 """
 
 
@@ -83,67 +92,6 @@ def test_what_an_item_meets_is_told_as_without_workers(tmp_path):
         estimate(spec(store, workers=1))
 
 
-def workers_of(client):
-    """Processes of a client that work: they have loaded what an errand needs, or are about to."""
-    with_errors = []
-    for child in psutil.Process(client.pid).children():
-        try:
-            with_errors += [child] if "spawn_main" in " ".join(child.cmdline()) else []
-        except psutil.Error:
-            continue
-    return with_errors
-
-
-def kill_something(client, chance):
-    """One worker, both at once, or the client; how many were killed."""
-    victims = workers_of(client)
-    kind = chance.random()
-    if kind < 0.2:
-        client.kill()
-        return 1
-    chosen = victims if kind < 0.5 else chance.sample(victims, min(1, len(victims)))
-    for victim in chosen:
-        try:
-            os.kill(victim.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    return len(chosen)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_killed_at_random_nothing_is_lost_doubled_or_different(tmp_path, one_problem_an_item):
-    tokens, chance = random_tokens(150), random.Random(0)
-    whole = write_store(tmp_path / "whole", tokens, layers=8)
-    estimate(spec(whole))
-    wanted, kills = records(whole), 0
-    for number in range(KILLS):
-        store = write_store(tmp_path / f"killed{number}", tokens, layers=8)
-        kills += run_and_kill(store, chance, KILLS - kills)
-        assert records(store) == wanted
-        if kills >= KILLS:
-            break
-    assert kills >= KILLS
-
-
-def run_and_kill(store, chance, most):
-    """Run to the end, killing on the way; kills."""
-    kills = 0
-    while True:
-        client = subprocess.Popen([sys.executable, "-c", CLIENT, store, NAME], stderr=subprocess.PIPE, text=True)
-        known = len(records(store))
-        while client.poll() is None:
-            if kills < most and len(list(Path(store).rglob("*blocks*.json"))) > known:
-                time.sleep(chance.uniform(0, 0.1))
-                known = len(list(Path(store).rglob("*blocks*.json")))
-                kills += kill_something(client, chance)
-            time.sleep(0.01)
-        said = client.communicate(timeout=60)[1]
-        if client.returncode == 0:
-            return kills
-        assert client.returncode == -signal.SIGKILL, said
-
-
 @pytest.fixture
 def started():
     """Starts programs of Dask, and ends what still runs."""
@@ -160,15 +108,150 @@ def started():
         process.wait()
 
 
-def scheduler_with_a_worker(started, file):
-    scheduler = started("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
+def start_scheduler(start, file):
+    """A scheduler that tells its address in ``file``."""
+    scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
     end = time.monotonic() + 120
     while not file.exists():
         assert time.monotonic() < end
         assert scheduler.poll() is None
         time.sleep(0.05)
-    started("worker", "--scheduler-file", str(file), "--nthreads", "1", "--memory-limit", "0", "--no-nanny")
+    return scheduler
+
+
+def start_worker(start, file):
+    """A worker of the scheduler that is told of in ``file``."""
+    return start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--memory-limit", "0", "--no-nanny")
+
+
+def scheduler_with_a_worker(start, file):
+    """A scheduler, and its address."""
+    scheduler = start_scheduler(start, file)
+    start_worker(start, file)
     return scheduler, json.loads(file.read_text())["address"]
+
+
+class OwnCluster:
+    """What ``--workers 2`` starts: gone with the client, scheduler and all."""
+
+    options: ClassVar = {"workers": 2}
+    scheduler_was_killed = False
+
+    def keep_up(self):
+        """It starts its workers itself."""
+
+    def workers(self, client):
+        """Processes of a client that work: they have loaded what an errand needs, or are about to."""
+        with_errors = []
+        for child in psutil.Process(client.pid).children():
+            try:
+                with_errors += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+            except psutil.Error:
+                continue
+        return with_errors
+
+    def kill_something(self, client, chance):
+        """One worker, both at once, or the client; how many were killed."""
+        victims = self.workers(client)
+        kind = chance.random()
+        if kind < 0.2:
+            client.kill()
+            return 1
+        chosen = victims if kind < 0.5 else chance.sample(victims, min(1, len(victims)))
+        for victim in chosen:
+            try:
+                os.kill(victim.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        return len(chosen)
+
+
+class SomebodysCluster:
+    """A scheduler and two workers that others keep up, as a batch system does."""
+
+    def __init__(self, start, folder):
+        self.start, self.folder = start, folder
+        self.scheduler, self.at_work, self.num_schedulers = None, [], 0
+        self.scheduler_was_killed = False
+
+    @property
+    def file(self):
+        """Where the present scheduler says its address."""
+        return self.folder / f"scheduler{self.num_schedulers}.json"
+
+    def keep_up(self):
+        """Start what is missing."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            for worker in self.at_work:
+                worker.kill()
+            self.num_schedulers, self.at_work = self.num_schedulers + 1, []
+            self.scheduler = start_scheduler(self.start, self.file)
+            self.scheduler_was_killed = False
+        self.at_work = [worker for worker in self.at_work if worker.poll() is None]
+        self.at_work += [start_worker(self.start, self.file) for _ in range(2 - len(self.at_work))]
+
+    @property
+    def options(self):
+        """The present scheduler."""
+        return {"scheduler": json.loads(self.file.read_text())["address"]}
+
+    def kill_something(self, client, chance):
+        """A worker, both, the scheduler, or the client; how many were killed."""
+        alive = [worker for worker in self.at_work if worker.poll() is None]
+        kind = chance.random()
+        if kind < 0.2:
+            victims = [client]
+        elif kind < 0.5:
+            victims, self.scheduler_was_killed = [self.scheduler], True
+        else:
+            victims = alive if kind < 0.65 else chance.sample(alive, min(1, len(alive)))
+        for victim in victims:
+            victim.kill()
+            victim.wait()
+        return len(victims)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("whose", ["own", "somebody's"])
+def test_killed_at_random_nothing_is_lost_doubled_or_different(tmp_path, one_problem_an_item, started, whose):
+    tokens, chance = random_tokens(150), random.Random(0)
+    cluster = OwnCluster() if whose == "own" else SomebodysCluster(started, tmp_path)
+    whole = write_store(tmp_path / "whole", tokens, layers=8)
+    estimate(spec(whole))
+    wanted, kills = records(whole), 0
+    for number in range(KILLS):
+        store = write_store(tmp_path / f"killed{number}", tokens, layers=8)
+        kills += run_and_kill(store, cluster, chance, KILLS - kills)
+        assert records(store) == wanted
+        if kills >= KILLS:
+            break
+    assert kills >= KILLS
+    assert cluster.num_schedulers > 1 or whose == "own"
+
+
+def run_and_kill(store, cluster, chance, most):
+    """Run to the end, killing on the way; kills."""
+    kills = 0
+    while True:
+        cluster.keep_up()
+        command = [sys.executable, "-c", CLIENT, store, NAME, json.dumps(cluster.options)]
+        client = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        known = len(records(store))
+        while client.poll() is None:
+            if kills < most and len(list(Path(store).rglob("*blocks*.json"))) > known:
+                time.sleep(chance.uniform(0, 0.1))
+                known = len(list(Path(store).rglob("*blocks*.json")))
+                kills += cluster.kill_something(client, chance)
+                if not cluster.scheduler_was_killed:
+                    cluster.keep_up()
+            time.sleep(0.01)
+        said = client.communicate(timeout=60)[1]
+        if client.returncode == 0:
+            return kills
+        assert client.returncode == -signal.SIGKILL or (client.returncode == SCHEDULER_GONE and cluster.scheduler_was_killed), (
+            said
+        )
 
 
 @pytest.mark.slow
