@@ -20,6 +20,8 @@ from torch import Tensor
 from ie_store.errors import InputError
 from ie_store.estimate.critics.scores import SplitPart
 
+Groups = NDArray[np.integer] | range
+"""(sequence,) numbers of the groups; a range where every sequence is one of its own, which takes no memory."""
 FEWEST_SEQUENCES = 50
 VALIDATION_EVERY = 5
 MOST_TABLE_ROWS = 2048
@@ -65,10 +67,16 @@ class Fold:
         return replace(self, **sides)
 
 
-def make_folds(groups: NDArray[np.integer], row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
+def make_folds(groups: Groups, row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
+    """All folds of a split, as `make_fold` has them."""
+    return tuple(make_fold(part, groups, row_of_sequence, folds, seed) for part in range(folds))
+
+
+def make_fold(part: int, groups: Groups, row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> Fold:
     """Split sequences by group; the rows of a side that is a draw come in hashed order, each group once.
 
     Args:
+        part: which of the folds.
         groups: (sequence,) equal numbers stay on one side.
         row_of_sequence: (sequence,) row of the problem's table that each sequence has; None for a row per sequence.
         folds: number of folds; 1 for a single split with a third of the groups as test.
@@ -80,7 +88,7 @@ def make_folds(groups: NDArray[np.integer], row_of_sequence: NDArray[np.int64] |
     num_sequences = len(groups)
     if num_sequences < FEWEST_SEQUENCES:
         raise InputError(f"{num_sequences} sequences are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
-    group_index = np.unique(groups, return_inverse=True)[1].astype(np.int32)
+    group_index = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int32)
     num_groups = int(group_index.max()) + 1
     num_parts = max(folds, PARTS_OF_ONE_FOLD if folds == 1 else 2)
     if num_groups < 2 * VALIDATION_EVERY or num_groups < 2 * num_parts:
@@ -89,7 +97,7 @@ def make_folds(groups: NDArray[np.integer], row_of_sequence: NDArray[np.int64] |
         )
     rank = np.empty(num_groups, dtype=np.int32)
     rank[np.argsort(_hashes(num_groups, seed), kind="stable")] = np.arange(num_groups, dtype=np.int32)
-    return tuple(_fold(rank[group_index], row_of_sequence, part, num_parts, num_groups) for part in range(folds))
+    return _fold(rank[group_index], row_of_sequence, part, num_parts, num_groups)
 
 
 def _fold(rank: NDArray[np.int32], rows: NDArray[np.int64] | None, part: int, num_parts: int, num_groups: int) -> Fold:

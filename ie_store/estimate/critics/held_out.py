@@ -5,11 +5,10 @@ from math import isfinite, sqrt
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.estimate.critics.bounds import Bound, PairStatistics, infonce, resolution_floor, smile, tuba
-from ie_store.estimate.critics.folds import Fold
+from ie_store.estimate.critics.folds import Fold, Groups
 from ie_store.estimate.critics.scores import SplitPart
 from ie_store.specs import NORMAL_95
 
@@ -113,14 +112,14 @@ def student_95(freedom: int) -> float:
     return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
-def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDArray[np.integer], problem: int) -> Combined:
+def combine(values: list[list[FoldValue]], folds: list[Fold], groups: Groups, problem: int) -> Combined:
     """Mean over seeds and folds of one problem; its error is clustered by group and holds the spread over folds and seeds.
 
     Two folds say little of their spread: where it is most of the error, the interval reaches further than 1.96 of them.
 
     Args:
         values: (seed, fold).
-        folds: (seed, fold), as the values.
+        folds: those of every seed.
         groups: (sequence,) sequences of one group are one cluster; empty for a table that is its population.
         problem: which of the stack.
     """
@@ -130,12 +129,12 @@ def combine(values: list[list[FoldValue]], folds: list[list[Fold]], groups: NDAr
         mean = float(fold_nats.mean())
         swing = float(fold_nats.std(ddof=1) / sqrt(count)) if count > 1 else 0.0
     shares = np.zeros(len(groups))
-    for of_seed, folds_of_seed in zip(values, folds, strict=True):
-        for value, fold in zip(of_seed, folds_of_seed, strict=True):
+    for of_seed in values:
+        for value, fold in zip(of_seed, folds, strict=True):
             influence = (value.influence[problem] - value.nats[problem]).double().cpu().numpy()
             entries = fold.test_entries.numpy()
             shares[fold.test_sequences.numpy()] += influence[entries] / max(1, len(entries)) / count
-    clusters = np.bincount(groups, weights=shares) if len(groups) else np.zeros(1)
+    clusters = np.bincount(np.asarray(groups), weights=shares) if len(groups) else np.zeros(1)
     sampling = float(np.square(clusters).sum())
     return Combined(
         nats=mean,

@@ -13,7 +13,7 @@ from torch import Tensor
 from ie_store.estimate.array_input import GivenPair
 from ie_store.estimate.batch_states import BatchStates, ItemShape, Measured, Needs, ceilings_at
 from ie_store.estimate.critics.canonical_correlations import MOST_DIRECTIONS
-from ie_store.estimate.critics.folds import Fold, make_folds, table_fold
+from ie_store.estimate.critics.folds import Fold, Groups, make_fold, table_fold
 from ie_store.estimate.critics.held_out import FoldValue, combine
 from ie_store.estimate.critics.moments import VALUES_AT_ONCE
 from ie_store.estimate.critics.networks import ENCODER_WIDTH, PUBLISHED_WIDTHS, RANK
@@ -115,7 +115,7 @@ def cross_fit(
     pairs: PairedSlabs,
     spec: EstimatorSpec[CrossFitOptions],
     *,
-    groups: NDArray[np.integer],
+    groups: Groups,
     row_of_sequence: NDArray[np.int64] | None = None,
     weights: NDArray[np.float64] | None = None,
     ceilings_nats: Sequence[float | None] = (),
@@ -141,17 +141,23 @@ def cross_fit(
     started = perf_counter()
     options, run_fold = spec.options, _run_fold(spec)
     values: list[list[FoldValue]] = []
-    folds: list[list[Fold]] = []
     trainings: list[Trained] = []
+
+    def make(number: int) -> Fold:
+        if weights is not None:
+            return table_fold(weights)
+        return make_fold(number, groups, row_of_sequence, options.folds, options.seed)
+
+    numbers = range(options.folds if weights is None else 1)
     for seed in range(options.seed, options.seed + options.seeds):
-        split = make_folds(groups, row_of_sequence, options.folds, options.seed) if weights is None else (table_fold(weights),)
-        folds.append([fold.to(pairs.device) for fold in split])
         values.append([])
-        for number, fold in enumerate(folds[-1]):
+        for number in numbers:
+            fold = make(number).to(pairs.device)
             give_back()
             value, trained = run_fold(pairs, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
             values[-1].append(value)
             trainings += trained
+    folds = [make(number) for number in numbers]  # anew: while critics are fitted, which takes most memory, there is but one
     return [
         _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started)
         for problem in range(pairs.num_problems)
@@ -187,9 +193,9 @@ def _estimate(
     problem: int,
     spec: EstimatorSpec[CrossFitOptions],
     values: list[list[FoldValue]],
-    folds: list[list[Fold]],
+    folds: list[Fold],
     trainings: list[Trained],
-    groups: NDArray[np.integer],
+    groups: Groups,
     ceilings_nats: Sequence[float | None],
     ceilings_population_nats: Sequence[float | None],
     started: float,
@@ -197,7 +203,7 @@ def _estimate(
     combined = combine(values, folds, groups, problem)
     first = values[0][0]
     train_nats = float(np.mean([value.train_nats[problem].item() for of_seed in values for value in of_seed]))
-    is_weighted = folds[0][0].test.is_weighted
+    is_weighted = folds[0].test.is_weighted
     return classify(
         spec.name,
         combined,

@@ -58,9 +58,10 @@ class PrefixIndex:
         return PrefixIndex(self._token_values[self._tokens[sequences]], self._token_values, corpus, self._num_blocks)
 
     @property
-    def groups(self) -> NDArray[np.int32]:
-        """(sequence,) equal for identical full sequences."""
-        return self.prefixes(self._tokens.shape[1] - 1).of_sequence.astype(np.int32)
+    def groups(self) -> NDArray[np.int32] | range:
+        """(sequence,) equal for identical full sequences; a range where all differ."""
+        starts = self._differences < self._tokens.shape[1]
+        return range(len(starts)) if starts.all() else (np.cumsum(starts) - 1).astype(np.int32)
 
     def num_distinct(self, problem: Problem) -> int:
         """Distinct prefixes (macro) or tokens (micro) of a problem."""

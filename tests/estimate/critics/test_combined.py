@@ -20,7 +20,7 @@ def combined(values, influence):
         for fold in range(len(values))
     ]
     found = [SimpleNamespace(nats=torch.tensor([v]).double(), influence=(v + influence)[None]) for v in values]
-    return combine([found], [folds], np.arange(ROWS * len(values)), 0)
+    return combine([found], folds, np.arange(ROWS * len(values)), 0)
 
 
 @pytest.mark.parametrize("folds", [2, 3, 5])
