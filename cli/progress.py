@@ -33,9 +33,9 @@ class Stage:
     """When `now` was."""
 
     def seconds_left(self, at: float) -> float | None:
-        """From the rate so far; of the whole run what it says itself. None while nothing is measured."""
+        """From the rate so far; of the whole run what it says itself, which may be over. None while nothing is measured."""
         if self.now.is_whole_run:
-            return None if self.now.seconds_left is None else max(0.0, self.now.seconds_left - (at - self.told))
+            return None if self.now.seconds_left is None else self.now.seconds_left - (at - self.told)
         done, seconds = self.now.done - self.first.done, self.told - self.began
         return (self.now.total - self.now.done) * seconds / done if done > 0 and seconds > 0 else None
 
@@ -49,7 +49,7 @@ class Stage:
         if seconds > 0 and self.now.num_bytes > self.first.num_bytes:
             parts.append(f"{(self.now.num_bytes - self.first.num_bytes) / seconds / 1e6:,.1f} MB/s")
         if left is not None and self.now.done < self.now.total:
-            parts.append(f"about {duration(left)} left")
+            parts.append(f"about {duration(left)} left" if left > 0 else "longer than foreseen")
         return ", ".join(parts)
 
 

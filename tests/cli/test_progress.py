@@ -68,6 +68,14 @@ def test_the_whole_run_s_time_comes_from_what_it_says_and_runs_on(clock, capsys)
     ]
 
 
+def test_a_run_that_takes_longer_than_foreseen_says_so(clock, capsys):
+    bar = ProgressBar()
+    bar(whole(3, left=20.0))
+    clock[0] += 60
+    bar(steps(1))
+    assert told(capsys)[-1] == "estimates: 3/8 problems, longer than foreseen; mine: 1/100 steps"
+
+
 def test_a_stage_that_begins_anew_is_measured_anew(clock, capsys):
     bar = ProgressBar()
     for done, seconds in ((1, 10), (100, 1000), (1, 1), (11, 0)):
