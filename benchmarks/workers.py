@@ -1,11 +1,13 @@
 """Two single-threaded workers against one, beside what two processes gain on this machine at bare matmuls.
 
-    python benchmarks/workers.py [--rows 2048] [--hidden 256] [--blocks 16] [--rounds 2] [--model FOLDER] [--out FILE.json]
+    python benchmarks/workers.py [--rows 2048] [--hidden 256] [--blocks 16] [--rounds 2] [--out FILE.json]
+    python benchmarks/workers.py --model FOLDER [--gguf-file NAME] [--sequences 98304] --out FILE.json
 
 A made-up dataset of seeded states, one problem an item, `noise` at the last position. A rate is finished macro problems by
 seconds, from the end of the second one on: so neither the start of processes nor the opening of the dataset counts. The most
 that two workers can gain is measured in the same rounds: matmuls in one process, and in two at once. With ``--model`` an
-extraction of that model too, its rate in rows of macro states.
+extraction of that model too, its rate in rows of macro states. A round measures one and two in turn; gains, and their shares of
+what matmuls gain, are medians of the rounds' own.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import multiprocessing
 import os
 import platform
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +37,7 @@ from ie_store.store.dataset.writer import open_writer
 
 NAME = "model/random"
 POSITIONS = 2
-CORPUS = "icl:country?names=25&shots=4&num_sequences=98304"
+CORPUS = "icl:country?names=25&shots=4&num_sequences="
 MATMUL_SECONDS, MATMUL_SIZE = 4.0, 512
 
 
@@ -85,7 +88,7 @@ def problems_per_second(store: str, workers: int, seed: int) -> float:
     return (len(ends) - 2) / (ends[-1] - ends[1])
 
 
-def rows_per_second(folder: str, model: str, workers: int) -> float:
+def rows_per_second(folder: str, asked: argparse.Namespace, workers: int) -> float:
     """Rows of an extraction by ``workers`` processes of one thread each."""
     ends: list[tuple[float, int]] = []
 
@@ -93,9 +96,11 @@ def rows_per_second(folder: str, model: str, workers: int) -> float:
         if progress.stage == "macro states" and progress.done:
             ends.append((time.monotonic(), progress.done))
 
-    spec = ExtractSpec(store=f"{folder}/{time.time_ns()}", model=model, corpus=CORPUS, device="cpu", workers=workers)
+    store, corpus = f"{folder}/extracted", f"{CORPUS}{asked.sequences}"
+    spec = ExtractSpec(store=store, model=asked.model, gguf_file=asked.gguf_file, corpus=corpus, device="cpu", workers=workers)
     with mock.patch.object(os, "cpu_count", return_value=workers):
         extract(spec, tell)
+    shutil.rmtree(store)
     (began, before), (ended, after) = ends[1], ends[-1]
     return (after - before) / (ended - began)
 
@@ -131,7 +136,9 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--model", help="folder of a model that is extracted too, of few blocks: 98,304 rows each time")
+    parser.add_argument("--model", help="folder of a model that is extracted too")
+    parser.add_argument("--gguf-file", help="its weights there, where they are GGUF")
+    parser.add_argument("--sequences", type=int, default=98_304, help="of the extraction")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     rates: dict[str, list[float]] = {f"{number} {what}": [] for what in ("matmul", "estimate", "extract") for number in (1, 2)}
@@ -142,20 +149,25 @@ def main() -> None:
                 rates[f"{number} matmul"].append(matmuls_per_second(number))
                 rates[f"{number} estimate"].append(problems_per_second(f"{folder}/store", number, 2 * seed + number))
                 if asked.model:
-                    rates[f"{number} extract"].append(rows_per_second(folder, asked.model, number))
-    gains = {
-        what: median(rates[f"2 {what}"]) / median(rates[f"1 {what}"])
+                    rates[f"{number} extract"].append(rows_per_second(folder, asked, number))
+    by_round = {
+        what: [two / one for one, two in zip(rates[f"1 {what}"], rates[f"2 {what}"], strict=True)]
         for what in ("matmul", "estimate", "extract")
         if rates[f"1 {what}"]
+    }
+    gains = {what: median(found) for what, found in by_round.items()}
+    shares = {
+        what: median(gain / most for gain, most in zip(found, by_round["matmul"], strict=True))
+        for what, found in by_round.items()
     }
     for name, found in rates.items():
         print(f"{name:<12} {', '.join(f'{rate:.4g}' for rate in found)} a second")
     for what, gain in gains.items():
-        print(f"{what}: two gain {gain:.2f}, {gain / gains['matmul']:.2f} of what bare matmuls gain")
+        print(f"{what}: two gain {gain:.2f}, {shares[what]:.2f} of what bare matmuls gain")
     if asked.out:
-        sizes = {name: getattr(asked, name) for name in ("rows", "hidden", "blocks", "rounds")}
+        sizes = {name: getattr(asked, name) for name in ("rows", "hidden", "blocks", "rounds", "sequences")}
         found = {"machine": platform.platform(), "torch": torch.__version__, **sizes, "rates": rates}
-        found |= {"gain": gains, "share": {what: gain / gains["matmul"] for what, gain in gains.items()}}
+        found |= {"gain": gains, "share": shares, "gain_by_round": by_round}
         asked.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
