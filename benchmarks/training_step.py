@@ -2,11 +2,10 @@
 
     python benchmarks/training_step.py [--threads 2] [--rounds 3] [--out benchmarks/results/training_step.json]
 
-Operations of a step are counted by PyTorch's own counter, as those of three steps less those of two. Steps are timed one by one
-in a training of 45, and the median is taken: no look at validation rows is among them. Bare matmuls are square, 1,024 by 1,024,
-float32, on as many threads. Stacks are what a run makes of them: one block of the country corpus (303,600 rows, mapped anew at
-every step), two of 20,000 rows (kept mapped), nine of a text's lone tokens (drawn by their shares). States are seeded, float16,
-neighbouring layers correlated.
+Operations of a step are counted by PyTorch's own counter. Steps are timed one by one in a training of 45, of which the median
+is taken: no look at validation rows is among them. Bare matmuls are square, 1,024 by 1,024, float32, on as many threads. Stacks
+are what a run makes: one block of the country corpus (303,600 rows, mapped anew at every step), two of 20,000 rows (kept
+mapped), nine of a text's lone tokens (drawn by their shares). States are seeded, float16, neighbouring layers correlated.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from ie_store.estimate.critics.rows import PairedSlabs
 from ie_store.estimate.estimators.cross_fit import cross_fit
 from ie_store.estimate.stored_rows import HeldRows
 from ie_store.estimators import estimator_spec
-from ie_store.options import Progress
+from ie_store.options import OnProgress, Progress
 
 SIZE, CORRELATED, CORRELATION = 576, 64, 0.2
 STEPS, MATMUL_SIZE, MATMULS = 45, 1024, 20
@@ -71,34 +70,37 @@ STACKS = (
 )
 
 
-def train(stack: Stack, pairs: PairedSlabs, steps: int) -> list[float]:
-    """Seconds of each step but the first."""
+def train(stack: Stack, pairs: PairedSlabs, steps: int, on_progress: OnProgress) -> None:
+    """One fold, with so many steps."""
+    spec, (groups, row_of_sequence) = estimator_spec("mine", steps=steps, folds=1), stack.sequences()
+    cross_fit(pairs, spec, groups=groups, row_of_sequence=row_of_sequence, on_progress=on_progress)
+
+
+def seconds_a_step(stack: Stack, pairs: PairedSlabs) -> float:
+    """The median step's."""
     told: list[float] = []
 
     def on_progress(progress: Progress) -> None:
         if progress.stage == "mine":
             told.append(time.perf_counter())
 
-    groups, row_of_sequence = stack.sequences()
-    cross_fit(
-        pairs,
-        estimator_spec("mine", steps=steps, folds=1),
-        groups=groups,
-        row_of_sequence=row_of_sequence,
-        on_progress=on_progress,
-    )
-    return np.diff(told).tolist()
+    train(stack, pairs, STEPS, on_progress)
+    return median(np.diff(told).tolist())
 
 
 def operations(stack: Stack) -> float:
-    """Of one step, whatever the rows of a draw: those of three steps less those of two."""
+    """Of one step, whatever the rows of a draw: the second of three."""
     few = stack if stack.is_table else Stack(name="", rows=3000, blocks=stack.blocks)
-    pairs, found = few.pairs(), []
-    for steps in (2, 3):
-        with FlopCounterMode(display=False) as counter:
-            train(few, pairs, steps)
-        found.append(counter.get_total_flops())
-    return float(found[1] - found[0])
+    counter = FlopCounterMode(display=False)
+
+    def on_progress(progress: Progress) -> None:
+        if progress.stage == "mine" and progress.done == 1:
+            counter.__enter__()
+        if progress.stage == "mine" and progress.done == 2:
+            counter.__exit__(None, None, None)
+
+    train(few, few.pairs(), 3, on_progress)
+    return float(counter.get_total_flops())
 
 
 def matmul_rate() -> float:
@@ -119,7 +121,7 @@ def measure(stack: Stack, rounds: int) -> dict[str, Any]:
     shares, steps, rates = [], [], []
     for _ in range(rounds):
         before = matmul_rate()
-        steps.append(median(train(stack, pairs, STEPS)))
+        steps.append(seconds_a_step(stack, pairs))
         rates.append((before + matmul_rate()) / 2)
         shares.append(flops / steps[-1] / rates[-1])
     return {
