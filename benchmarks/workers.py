@@ -165,7 +165,7 @@ def main() -> None:
     for what, gain in gains.items():
         print(f"{what}: two gain {gain:.2f}, {shares[what]:.2f} of what bare matmuls gain")
     if asked.out:
-        sizes = {name: getattr(asked, name) for name in ("rows", "hidden", "blocks", "rounds", "sequences")}
+        sizes = {name: getattr(asked, name) for name in ("rows", "hidden", "blocks", "rounds", "gguf_file", "sequences")}
         found = {"machine": platform.platform(), "torch": torch.__version__, **sizes, "rates": rates}
         found |= {"gain": gains, "share": shares, "gain_by_round": by_round}
         asked.out.write_text(json.dumps(found, indent=2) + "\n")

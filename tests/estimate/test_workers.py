@@ -205,6 +205,7 @@ class SomebodysCluster:
             victims, self.scheduler_was_killed = [self.scheduler], True
         else:
             victims = alive if kind < 0.65 else chance.sample(alive, min(1, len(alive)))
+        victims = [victim for victim in victims if victim.poll() is None]
         for victim in victims:
             victim.kill()
             victim.wait()
@@ -227,7 +228,7 @@ def test_killed_at_random_nothing_is_lost_doubled_or_different(tmp_path, one_pro
         if kills >= KILLS:
             break
     assert kills >= KILLS
-    assert cluster.num_schedulers > 1 or whose == "own"
+    assert whose == "own" or cluster.num_schedulers > 1
 
 
 def run_and_kill(store, cluster, chance, most):

@@ -88,7 +88,10 @@ def make_fold(part: int, groups: Groups, row_of_sequence: NDArray[np.int64] | No
     num_sequences = len(groups)
     if num_sequences < FEWEST_SEQUENCES:
         raise InputError(f"{num_sequences} sequences are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
-    group_index = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int32)
+    if isinstance(groups, range):
+        group_index = np.arange(num_sequences, dtype=np.int32)
+    else:
+        group_index = np.unique(groups, return_inverse=True)[1].astype(np.int32)
     num_groups = int(group_index.max()) + 1
     num_parts = max(folds, PARTS_OF_ONE_FOLD if folds == 1 else 2)
     if num_groups < 2 * VALIDATION_EVERY or num_groups < 2 * num_parts:

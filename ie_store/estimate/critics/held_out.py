@@ -134,7 +134,7 @@ def combine(values: list[list[FoldValue]], folds: list[Fold], groups: Groups, pr
             influence = (value.influence[problem] - value.nats[problem]).double().cpu().numpy()
             entries = fold.test_entries.numpy()
             shares[fold.test_sequences.numpy()] += influence[entries] / max(1, len(entries)) / count
-    clusters = np.bincount(np.asarray(groups), weights=shares) if len(groups) else np.zeros(1)
+    clusters = shares if isinstance(groups, range) else np.bincount(groups, weights=shares) if len(groups) else np.zeros(1)
     sampling = float(np.square(clusters).sum())
     return Combined(
         nats=mean,

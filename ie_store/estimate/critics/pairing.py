@@ -62,7 +62,7 @@ class Pairing:
 
         Of a row that was drawn k times, k - 1 in k of its pairs with itself are.
         """
-        repeated = torch.zeros_like(self.rows) if self.num_draws is None else 1 - 1 / (self.num_draws * self.rows)
+        repeated = torch.zeros_like(self.rows) if self.num_draws is None else 1 - 1 / (self.num_draws * self.rows).round()
         counted = torch.ones_like(self.rows).expand(len(self.rows), -1).clone()
         if not self.is_weighted:
             counted.diagonal().copy_(repeated)

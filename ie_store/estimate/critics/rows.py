@@ -18,8 +18,9 @@ from ie_store.estimate.critics.pair_means import Scores
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart
 from ie_store.estimate.stored_rows import HeldRows, StoredRows
 
-KEPT_VALUES = 2**25
-"""Normal scores of so few values are kept, 128 MiB; those of more are made anew wherever they are asked for."""
+KEPT_VALUES = 3 * 2**24
+"""Normal scores of so few values are kept, 192 MiB: those of every stack of two blocks or more, and of fewer than 43,000 rows of
+576 columns in one. Those of more are made anew wherever they are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

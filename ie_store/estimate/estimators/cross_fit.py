@@ -157,6 +157,7 @@ def cross_fit(
             value, trained = run_fold(pairs, fold, spec, (seed * 1000 + number) % 2**63, on_progress)
             values[-1].append(value)
             trainings += trained
+            del fold
     folds = [make(number) for number in numbers]  # anew: while critics are fitted, which takes most memory, there is but one
     return [
         _estimate(problem, spec, values, folds, trainings, groups, ceilings_nats, ceilings_population_nats, started)
@@ -177,7 +178,7 @@ def _run_fold(spec: EstimatorSpec[CrossFitOptions]) -> RunFold:
 
 
 def training_flops(trained: Trained, batch_size: int, problem: int) -> float:
-    """Floating-point operations of one problem's training: forward and backward of every weight, for every row of every batch."""
+    """Floating-point operations of one problem's training: forward and backward of every weight, for every draw of a batch."""
     weights = sum(tensor[0].numel() for tensor in trained.parameters.values())
     return 6.0 * weights * batch_size * int(trained.steps[problem])
 

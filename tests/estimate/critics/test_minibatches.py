@@ -91,3 +91,14 @@ def test_a_table_that_fits_is_taken_whole_and_a_draw_once_per_pass():
     stream = batches(draw, 3, torch.Generator().manual_seed(0))
     seen = torch.cat([next(stream).rows, next(stream).rows])
     assert len(seen.unique()) == 6
+
+
+@pytest.mark.parametrize("size", [41, 97, 249, 512])
+def test_of_a_row_that_was_drawn_once_no_own_pair_counts(size):
+    batch = drawn(1000, size, 0)
+    once = (batch.probabilities * size).round() == 1
+    assert once.any()
+    scores = torch.zeros(1, len(once), len(once))
+    counted = matrix_statistics(scores, batch, CAP.float())[0].pairing.counted
+    assert (counted.diagonal()[once] == 0).all()
+    assert (counted.diagonal()[~once] >= 0.5).all()
