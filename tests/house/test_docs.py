@@ -320,6 +320,32 @@ def test_figures_of_the_first_block():
         assert sentence in " ".join(text.split())
 
 
+@pytest.mark.parametrize("layer", ["2", "12", "20", "29"])
+def test_figures_of_trained_heads(layer):
+    closed, trained = (result("decode_training")["layers"][layer][name] for name in ("closed", "trained"))
+    columns = row_of("Decode", f"{layer} ").split("|")[2:-1]
+    for column, found in zip(columns, (closed, trained), strict=False):
+        assert numbers(column) == close([found["bits"], found["half_width_bits"]], 2)
+    more = trained["processor_seconds"] - closed["processor_seconds"]
+    assert numbers(columns[2]) + numbers(columns[3]) == close([closed["processor_seconds"], more], 0)
+
+
+def test_figures_of_a_training_step():
+    for found, start in zip(result("training_step")["stacks"], ("one block,", "two blocks,", "nine blocks,"), strict=True):
+        _, milliseconds, rate, matmul, share = row_of("Stage two by number of rows", start).split("|")[1:-1]
+        assert numbers(milliseconds) == close([found["milliseconds_a_step"]], 1)
+        assert numbers(rate) == close([1e3 * found["gigaflops_a_step"] / found["milliseconds_a_step"]], 0)
+        assert numbers(matmul) == close([found["matmul_gigaflops_a_second"]], 0)
+        assert numbers(share) == close([found["share_of_matmul"], min(found["shares"]), max(found["shares"])], 2)
+
+
+def test_figures_of_workers():
+    found, text = result("workers"), " ".join(section(BENCHMARKS, "Workers").split())
+    gains = {what: f"{found['gain'][what]:.2f}x ({min(of):.2f} to {max(of):.2f})" for what, of in found["gain_by_round"].items()}
+    assert f"gains {gains['extract']}, {found['share']['extract']:.2f} of what matmuls gain" in text
+    assert f"{gains['estimate']}, {found['share']['estimate']:.2f} of it" in text
+
+
 def test_figures_of_noise():
     text = " ".join(section(BENCHMARKS, "Noise").split())
     found = result("noise_coverage")
