@@ -344,6 +344,9 @@ def test_figures_of_workers():
     gains = {what: f"{found['gain'][what]:.2f}x ({min(of):.2f} to {max(of):.2f})" for what, of in found["gain_by_round"].items()}
     assert f"gains {gains['extract']}, {found['share']['extract']:.2f} of what matmuls gain" in text
     assert f"{gains['estimate']}, {found['share']['estimate']:.2f} of it" in text
+    larger = result("workers_estimate")
+    of, gain, share = larger["gain_by_round"]["estimate"], larger["gain"]["estimate"], larger["share"]["estimate"]
+    assert f"{gain:.2f}x ({min(of):.2f} to {max(of):.2f}), {share:.2f} of it (`--rows 3072`" in text
 
 
 def test_figures_of_noise():
