@@ -158,12 +158,14 @@ class OwnCluster:
             client.kill()
             return 1
         chosen = victims if kind < 0.5 else chance.sample(victims, min(1, len(victims)))
+        killed = 0
         for victim in chosen:
             try:
                 os.kill(victim.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        return len(chosen)
+            killed += 1
+        return killed
 
 
 class SomebodysCluster:
