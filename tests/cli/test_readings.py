@@ -18,7 +18,7 @@ OPTIONS = {
     "exact": {"name": "exact", "version": 1},
     "noise": {"name": "noise", "version": 4, "sigma": 4.0, "scale": "std"},
     "decode": {"name": "decode", "version": 1},
-    "mine": {"name": "mine", "version": 8, "steps": 50},
+    "mine": {"name": "mine", "version": 9, "steps": 50},
 }
 
 

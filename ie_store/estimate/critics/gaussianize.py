@@ -5,81 +5,114 @@ increasing map of each dimension alone changes no mutual information, and normal
 Gaussian critic describes best.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 NUM_KNOTS = 129
 """Of each dimension's map. Varied by ``benchmarks/critic_constants.py``."""
 LARGEST_SCORE = 3.0
 """Normal score of the outermost knots: 1 row in 740 lies beyond each. Varied by ``benchmarks/critic_constants.py``."""
-VALUES_SORTED, VALUES_MAPPED = 2**20, 2**17
+VALUES_SORTED, VALUES_MAPPED = 2**20, 2**18
 """Values sorted, and mapped, at once: the one bounds memory, the other fits a core's cache. They change nothing."""
 
 
 NUM_CELLS = 512
 """Of the even grid that says between which knots a value may lie."""
-MOST_KNOTS_IN_A_CELL = 8
-"""Beyond it a search by halves is as fast as looking at the knots of a cell one by one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cells:
-    """An even grid over each dimension's knots. It finds the same place as a search by halves does, in a quarter of the time."""
-
-    per_unit: Tensor
-    """(dimension, 1) cells in a unit of the values"""
-    knots_before: Tensor
-    """(dimension, cell) knots in lower cells"""
-    most_knots: int
-    """Most knots in one cell."""
-
-    def at(self, here: slice) -> "Cells":
-        """Those of the dimensions ``here``."""
-        return replace(self, per_unit=self.per_unit[here], knots_before=self.knots_before[here])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marginals:
-    """Piecewise linear maps from values to normal scores, one per dimension."""
+    """Piecewise linear maps from values to normal scores, one per dimension::
 
+        score            offset + slope x value   between each knot and the one before
+         3 |        _/
+           |   |        a value that many train rows share: two knots, all but in one place, and the middle of their scores
+        -3 | _/          beyond the outermost knots, the logarithm of 1 + `beyond` x the distance is added
+
+    Which knots a value lies between, an even grid of cells says all but exactly, and halving the rest.
+    """
+
+    centre: Tensor
+    """(dimension, 1) the middle knot, from which values are measured: where most lie, they lie finely"""
+    lowest: Tensor
+    """(dimension, 1) of the knots"""
+    ends: Tensor
+    """(dimension, 2) just below the lowest and just above the highest: what lies further out is mapped as they are"""
     knots: Tensor
-    """(dimension, knot) rising values, float32: weighted quantiles of the train rows at evenly spaced normal scores."""
-    have_ties: bool
-    """Some knots of a dimension are equal."""
-    cells: Cells | None
-    """Where knots lie, unless too many share a cell."""
+    """(dimension, knot) rising values, float32: weighted quantiles of the train rows at evenly spaced normal scores, then
+    infinite ones"""
+    slopes: Tensor
+    """(dimension, knot) of the line that ends at each knot, and 0 beyond the last"""
+    offsets: Tensor
+    """(dimension, knot) its score at the centre"""
+    beyond: Tensor
+    """(dimension, 1) normal scores in a unit of the values"""
+    cells_per_unit: Tensor
+    """(dimension, 1) cells in a unit of the values"""
+    knots_before: Tensor
+    """(dimension, cell) knots in lower cells; the highest knot has a cell of its own"""
+    halvings: int
+    """So many tell the knots of any one cell apart."""
 
     def at(self, here: slice) -> "Marginals":
         """Those of the dimensions ``here``."""
-        return replace(self, knots=self.knots[here], cells=None if self.cells is None else self.cells.at(here))
+        parts = {field.name: getattr(self, field.name)[here] for field in fields(self) if field.name != "halvings"}
+        return Marginals(**parts, halvings=self.halvings)
 
 
 def fit_marginals(values: Tensor, probabilities: Tensor) -> Marginals:
     """Quantiles of train rows ``values`` (row, dimension), any float dtype, rows weighted by ``probabilities`` (row,)."""
     size = max(1, VALUES_SORTED // len(values))
     knots = torch.cat([_knots(part.float(), probabilities) for part in values.split(size, dim=1)])
-    return Marginals(knots=knots, have_ties=bool((knots[:, 1:] == knots[:, :-1]).any()), cells=_cells(knots))
+    centre = knots[:, NUM_KNOTS // 2, None]
+    knots = knots - centre
+    lowest, highest = knots[:, :1], knots[:, -1:]
+    scores = torch.linspace(-LARGEST_SCORE, LARGEST_SCORE, NUM_KNOTS, device=knots.device).expand_as(knots)
 
+    # Of equal knots the first and the last are kept, in front.
+    differ = knots.diff(dim=1) > 0
+    is_first, is_last = pad(differ, (1, 0), value=True), pad(differ, (0, 1), value=True)
+    is_kept, order = (is_first | is_last).sort(dim=1, descending=True, stable=True)
+    knots, scores, is_first, is_last = (each.gather(1, order) for each in (knots, scores, is_first, is_last))
 
-def _cells(knots: Tensor) -> Cells | None:
-    span = knots[:, -1:] - knots[:, :1]
-    per_unit = torch.where(span > 0, NUM_CELLS / span, 0.0).clamp_max(torch.finfo(knots.dtype).max)
-    in_cells = torch.zeros(len(knots), NUM_CELLS, dtype=torch.int64, device=knots.device)
-    in_cells.scatter_add_(1, _cell_of(knots, knots, per_unit), torch.ones_like(knots, dtype=torch.int64))
-    most = int(in_cells.max())
-    return (
-        Cells(per_unit=per_unit, knots_before=in_cells.cumsum(1) - in_cells, most_knots=most)
-        if most <= MOST_KNOTS_IN_A_CELL
-        else None
+    before, score_before = (torch.cat([each[:, :1], each[:, :-1]], 1) for each in (knots, scores))
+    is_tie = is_last & ~is_first  # the line from the first of equal knots to the last
+    slopes = (scores - score_before) / (knots - before).clamp_min(torch.finfo(knots.dtype).tiny)
+    slopes = torch.where(is_tie | ~is_kept, 0.0, slopes)
+    offsets = torch.where(is_tie, (scores + score_before) / 2, score_before - slopes * before)
+    offsets = pad(offsets.where(is_kept, LARGEST_SCORE), (0, 1), value=LARGEST_SCORE)
+    spans = highest - lowest
+
+    # Just below the value, so that the value itself, and nothing else, lies between the two.
+    searched = torch.where(is_first & ~is_last, _next(knots, -torch.inf), knots)
+    cells_per_unit = torch.where(spans > 0, NUM_CELLS / spans, 0.0).clamp_max(torch.finfo(knots.dtype).max)
+    in_cells = torch.zeros(len(knots), NUM_CELLS + 1, dtype=torch.int64, device=knots.device)
+    in_cells.scatter_add_(1, _cell_of(searched, lowest, cells_per_unit), is_kept.long())
+    halvings = int(in_cells.max()).bit_length()
+    return Marginals(
+        centre=centre,
+        lowest=lowest,
+        ends=torch.cat([_next(lowest, -torch.inf), _next(highest, torch.inf)], 1),
+        knots=pad(searched.where(is_kept, torch.inf), (0, 2**halvings), value=torch.inf),
+        slopes=pad(slopes, (0, 1)),
+        offsets=torch.where(spans > 0, offsets, 0.0),
+        beyond=torch.where(spans > 0, 2 * LARGEST_SCORE / spans, 0.0),
+        cells_per_unit=cells_per_unit,
+        knots_before=in_cells.cumsum(1) - in_cells,
+        halvings=halvings,
     )
 
 
-def _cell_of(values: Tensor, knots: Tensor, per_unit: Tensor) -> Tensor:
-    """Cell (dimension, row) of each value (dimension, row); never lower for a larger value, rounding included."""
-    cells: Tensor = (values - knots[:, :1]).mul_(per_unit).clamp_(0, NUM_CELLS - 1)
-    return cells.long()
+def _next(values: Tensor, towards: float) -> Tensor:
+    return values.nextafter(torch.full_like(values, towards))
+
+
+def _cell_of(inside: Tensor, lowest: Tensor, cells_per_unit: Tensor) -> Tensor:
+    """Cell (dimension, row) of values up to the highest knot; never lower for a larger value, rounding included."""
+    return (inside - lowest).mul_(cells_per_unit).long()
 
 
 def _knots(values: Tensor, probabilities: Tensor) -> Tensor:
@@ -104,45 +137,28 @@ def normal_scores(marginals: Marginals, values: Tensor) -> Tensor:
     Repeated knots (a value that many rows share) map to the middle of their scores. Beyond the outermost knots
     the map goes on as a logarithm: still rising, but no outlier is far away.
     """
-    scores = torch.empty(values.shape, dtype=torch.float32, device=values.device)
+    scores = torch.empty(values.shape[::-1], dtype=torch.float32, device=values.device)
     size = max(1, VALUES_MAPPED // max(1, len(values)))
-    for start in range(0, values.shape[1], size):
+    for start in range(0, len(scores), size):
         here = slice(start, start + size)
-        scores[:, here] = _normal_scores(marginals.at(here), values[:, here].T.float().contiguous()).T
-    return scores
+        _normal_scores_(marginals.at(here), scores[here].copy_(values[:, here].T))
+    return scores.T
 
 
-def _normal_scores(marginals: Marginals, columns: Tensor) -> Tensor:
-    """Those of ``columns`` (dimension, row)."""
-    knots = marginals.knots
-    scores = _interpolate(marginals, columns, right=False)
-    if marginals.have_ties:
-        scores = scores.add_(_interpolate(marginals, columns, right=True)).div_(2)
-    first, last = knots[:, :1], knots[:, -1:]
-    width = (last - first) / (2 * LARGEST_SCORE)
-    excess = (columns - torch.minimum(torch.maximum(columns, first), last)).div_(torch.where(width > 0, width, 1))
-    scores = scores.add_(excess.abs().log1p_().copysign_(excess))
-    return torch.where(width > 0, scores, 0.0)
+def _normal_scores_(marginals: Marginals, columns: Tensor) -> None:
+    """Those of ``columns`` (dimension, row), in their place."""
+    columns -= marginals.centre
+    inside = columns.clamp(marginals.ends[:, :1], marginals.ends[:, 1:])
+    line = _num_below(marginals, inside)
+    scores = torch.addcmul(marginals.offsets.gather(1, line), marginals.slopes.gather(1, line), inside)
+    excess = columns.sub_(inside).mul_(marginals.beyond)
+    torch.add(scores, excess.abs().log1p_().copysign_(excess), out=columns)
 
 
-def _interpolate(marginals: Marginals, columns: Tensor, *, right: bool) -> Tensor:
-    knots = marginals.knots
-    above = _num_below(marginals, columns, right=right).clamp_(1, knots.shape[1] - 1)
-    high = knots.gather(1, above)
-    below = above.sub_(1)
-    low = knots.gather(1, below)
-    share = (columns - low).div_(high.sub_(low).clamp_min_(torch.finfo(columns.dtype).tiny)).clamp_(0, 1)
-    return share.add_(below).mul_(2 * LARGEST_SCORE / (NUM_KNOTS - 1)).sub_(LARGEST_SCORE)
-
-
-def _num_below(marginals: Marginals, columns: Tensor, *, right: bool) -> Tensor:
-    """How many knots are less than each value (dimension, row), or with ``right`` no more than it."""
-    knots, cells = marginals.knots, marginals.cells
-    if cells is None:
-        return torch.searchsorted(knots, columns, right=right)
-    found = cells.knots_before.gather(1, _cell_of(columns, knots, cells.per_unit))
-    ended = torch.nn.functional.pad(knots, (0, 1), value=torch.inf)
-    for _ in range(cells.most_knots):
-        knot = ended.gather(1, found)
-        found += (knot <= columns) if right else (knot < columns)
+def _num_below(marginals: Marginals, inside: Tensor) -> Tensor:
+    """How many knots are less than each value (dimension, row)."""
+    found = marginals.knots_before.gather(1, _cell_of(inside, marginals.lowest, marginals.cells_per_unit))
+    for halving in reversed(range(marginals.halvings)):
+        size = 2**halving
+        found.add_(marginals.knots[:, size - 1 :].gather(1, found) < inside, alpha=size)
     return found

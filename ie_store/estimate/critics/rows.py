@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ie_store.estimate.critics.gaussianize import Marginals, fit_marginals, normal_scores
-from ie_store.estimate.critics.pair_means import Scores
+from ie_store.estimate.critics.pair_means import ROWS_AT_ONCE, Scores
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart
 from ie_store.estimate.stored_rows import HeldRows, StoredRows
 
@@ -93,11 +93,13 @@ class Rows:
 
     def only(self, index: Tensor) -> "Rows":
         """The rows ``index`` (row,) alone, mapped once."""
-        return Rows(pairs=self.pairs, marginals=self.marginals, kept=tuple(self.of_slabs(index)))
+        return Rows(pairs=self.pairs, marginals=self.marginals, kept=tuple(slab.contiguous() for slab in self.of_slabs(index)))
 
     def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Normal scores of x and of y (problem, row, dimension) of rows ``index`` (row,)."""
         found = self.of_slabs(index)
+        if self.pairs.num_problems == 1:
+            return found[self.pairs.x[0]][None], found[self.pairs.y[0]][None]
         return torch.stack([found[slab] for slab in self.pairs.x]), torch.stack([found[slab] for slab in self.pairs.y])
 
 
@@ -117,5 +119,14 @@ def score_rows(pairs: PairedSlabs, train: SplitPart) -> Rows:
     kept: tuple[Tensor, ...] = ()
     if sum(slab.width for slab in pairs.slabs) * pairs.num_rows <= KEPT_VALUES:
         everything = torch.arange(pairs.num_rows, device=pairs.device)
-        kept = tuple(normal_scores(marginals[slab], pairs.rows(slab, everything)) for slab in numbers)
+        kept = tuple(_row_by_row(marginals[slab], pairs, slab, everything) for slab in numbers)
     return Rows(pairs=pairs, marginals=marginals, kept=kept)
+
+
+def _row_by_row(marginals: Marginals, pairs: PairedSlabs, slab: int, index: Tensor) -> Tensor:
+    """Normal scores of rows ``index`` (row,), each row in one place, from which rows can be taken fast."""
+    scores = torch.empty((len(index), pairs.slabs[slab].width), device=pairs.device)
+    for start in range(0, len(index), ROWS_AT_ONCE):
+        here = slice(start, start + ROWS_AT_ONCE)
+        scores[here] = normal_scores(marginals, pairs.rows(slab, index[here]))
+    return scores

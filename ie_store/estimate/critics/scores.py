@@ -10,6 +10,7 @@ A cap (problem,) is the most, and its negative the least, that a score may say.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -136,8 +137,7 @@ class SeparableScores:
 
     def against(self, other: "SeparableScores") -> Tensor:
         """Scores (problem, row, other row) of all rows against the columns of ``other``."""
-        scores = torch.baddbmm(other.column[:, None], self.left, other.right.transpose(1, 2))
-        return scores + self.row[..., None] if scores.requires_grad else scores.add_(self.row[..., None])
+        return torch.baddbmm(other.column[:, None], self.left, other.right.transpose(1, 2)).add_(self.row[..., None])
 
 
 def soft_cap(scores: Tensor, cap: Tensor) -> Tensor:
@@ -146,18 +146,37 @@ def soft_cap(scores: Tensor, cap: Tensor) -> Tensor:
     return softplus(scores + cap) - softplus(scores - cap) - cap
 
 
+class _CappedExp(torch.autograd.Function):
+    """`capped_exp`. Of pairs there are many and of anything else few, so its gradient is made of its value, in few passes."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, cap: Tensor) -> Tensor:
+        found = capped_exp_(scores.clone(), cap)
+        ctx.save_for_backward(found, _floor(scores, cap))
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # Of y = (e + f) / (ef + 1) with e = exp(score) and f = exp(-cap): dy / dscore = (y - f)(1 - yf) / (1 - f^2).
+        found, floor = ctx.saved_tensors
+        scale = 1 / (1 - floor * floor)
+        return found.sub(floor).mul_(torch.addcmul(scale, found, -floor * scale)).mul_(gradients[0]), None
+
+
 def capped_exp(scores: Tensor, cap: Tensor) -> Tensor:
     """exp(soft_cap(scores)) with one exponential: it lies within exp(-cap)..exp(cap), so a plain float32 mean is safe."""
-    cap = cap.view(-1, *[1] * (scores.dim() - 1))
-    exponentials = scores.clamp(-cap - BEND, cap + BEND).exp()
-    floor = (-cap).exp()
-    return (exponentials + floor) / (exponentials * floor + 1)
+    found: Tensor = _CappedExp.apply(scores, cap)  # type: ignore[no-untyped-call]
+    return found
 
 
 def capped_exp_(scores: Tensor, cap: Tensor) -> Tensor:
     """`capped_exp` in the place of ``scores``, which need no gradient."""
     cap = cap.view(-1, *[1] * (scores.dim() - 1))
-    floor = (-cap).exp()
+    floor = _floor(scores, cap)
     exponentials = scores.clamp_(-cap - BEND, cap + BEND).exp_()
     bend = (exponentials * floor).add_(1)
     return exponentials.add_(floor).div_(bend)
+
+
+def _floor(scores: Tensor, cap: Tensor) -> Tensor:
+    return (-cap).exp().view(-1, *[1] * (scores.dim() - 1))

@@ -90,7 +90,9 @@ def fit(
     last_rise, risen_to, taken = torch.zeros_like(best_step), best_nats, torch.zeros_like(best_step)
     active = active & (best_nats < enough_nats)
     if bool(active.any()):
-        optimiser = torch.optim.AdamW(parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
+        optimiser = torch.optim.AdamW(
+            parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
+        )
     for step in range(1, steps + 1 if bool(active.any()) else 1):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 from scipy.optimize import isotonic_regression
+from scipy.special import ndtr
 
 from ie_store.estimate.critics.baseline import linear_nats
 from ie_store.estimate.critics.canonical_correlations import RIDGES, LinearCritic, decreasing_isotonic, fit_linear
 from ie_store.estimate.critics.folds import make_folds
-from ie_store.estimate.critics.gaussianize import fit_marginals, normal_scores
+from ie_store.estimate.critics.gaussianize import NUM_KNOTS, fit_marginals, normal_scores
 from ie_store.estimate.critics.networks import first_layer, make_pair_network, pair_scores
 from ie_store.estimate.critics.rows import PairedSlabs, score_rows
 
@@ -34,6 +35,43 @@ def test_a_dimension_without_variance_scores_zero_and_ties_share_a_score():
     scores = normal_scores(fit_marginals(values, torch.full((300,), 1 / 300, dtype=torch.float64)), values)
     assert (scores[..., 0] == 0).all()
     assert len(scores[..., 1].unique()) == 2
+
+
+def normal_score(knots, value):
+    """Of one dimension, by the definition: lines through the knots, the middle where several are equal, logarithms beyond."""
+    levels, width = np.linspace(-3, 3, len(knots)), (knots[-1] - knots[0]) / 6
+    first, last = np.searchsorted(knots, value, "left"), np.searchsorted(knots, value, "right")
+    if width == 0:
+        return 0.0
+    if last == 0:
+        return -3 - np.log1p((knots[0] - value) / width)
+    if first == len(knots):
+        return 3 + np.log1p((value - knots[-1]) / width)
+    return levels[first:last].mean() if last > first else np.interp(value, knots, levels)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda normal: normal, id="normal"),
+        pytest.param(lambda normal: normal**5, id="heavy tails, many knots in a cell"),
+        pytest.param(lambda normal: 1000 + 3 * normal, id="far from zero, ties"),
+        pytest.param(lambda normal: normal.round(), id="seven values, ties at both ends"),
+        pytest.param(lambda normal: normal.relu(), id="ties at the lowest"),
+        pytest.param(lambda normal: (normal > 0).float(), id="two values"),
+        pytest.param(lambda normal: normal * 0 + 7, id="one value"),
+        pytest.param(lambda normal: normal.sign() * 1e-4 * normal.abs() ** 9, id="a millionth of the span apart"),
+    ],
+)
+def test_normal_scores_are_lines_through_quantiles(make):
+    rows = make(torch.randn(3000, 4, generator=torch.Generator().manual_seed(0))).half()
+    train, values = rows[:2000], rows[2000:]
+    found = normal_scores(fit_marginals(train, torch.full((2000,), 1 / 2000, dtype=torch.float64)), values)
+    middles = (np.arange(2000) + 0.5) / 2000
+    for column in range(4):
+        knots = np.interp(ndtr(np.linspace(-3, 3, NUM_KNOTS)), middles, train[:, column].double().sort().values)
+        wanted = [normal_score(knots, value) for value in values[:, column].double().numpy()]
+        np.testing.assert_allclose(found[:, column], wanted, atol=1e-3)  # shares of rows are summed in float32
 
 
 def test_weights_count_as_repeats():
