@@ -2,11 +2,16 @@
 
 What would fail on a real device for where its tensors are fails here with the same error: an operation on tensors of both
 devices, and numpy of one that was not fetched. Code that asks for the type of device takes the branches of CUDA.
+
+A graph is the list of operations that came to the device while it was captured; what they changed is changed back, since
+capturing carries out nothing. Replaying carries them out on the same memory; what waits for a result or takes something from the
+CPU cannot be captured. Matrix products round their factors as tensor cores do, where TF32 is asked for.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -18,6 +23,55 @@ from torch.utils._pytree import tree_leaves, tree_map
 DEVICE = torch.device("cuda:0")
 MAY_MIX = ("aten::copy_", "aten::_to_copy", "aten::index", "aten::index_put_", "aten::_index_put_impl_")
 """Operations that take tensors of both devices on a real one too: copies, and indices on the CPU."""
+
+
+WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::_unique2", "aten::equal", "aten::is_nonzero", "aten::masked_select")
+"""Operations whose result, or its shape, is waited for."""
+FIRST_FACTOR = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "addmv": 1, "baddbmm": 1}
+"""Of the arguments of matrix products, which factor comes first."""
+
+
+def rounded_to_tf32(values: Tensor) -> Tensor:
+    """To the nearest of 11 significant bits, as tensor cores take float32 factors."""
+    whole = values.contiguous().view(torch.int32)
+    return ((whole + 0xFFF + ((whole >> 13) & 1)) & ~0x1FFF).view(torch.float32)
+
+
+class Graph:
+    """What came to the device while it was captured."""
+
+    being_captured: "Graph | None" = None
+    replays = 0
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Any, Any, Any, Any]] = []
+        self._before: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    @contextmanager
+    def capture(cls, graph: "Graph", stream: Any = None, capture_error_mode: str = "global") -> Iterator[None]:
+        assert capture_error_mode == "thread_local", "other threads use the device meanwhile"
+        cls.being_captured = graph
+        try:
+            yield
+        finally:
+            cls.being_captured = None
+            for there, before in graph._before.values():
+                there.copy_(before)
+
+    def keep(self, func: Any, leaves: Any) -> None:
+        """Remember what an operation is about to change."""
+        if func._schema.is_mutable:
+            for each in leaves:
+                if isinstance(each, Tensor) and each.data_ptr() not in self._before:
+                    self._before[each.data_ptr()] = (each, each.clone())
+
+    def replay(self) -> None:
+        Graph.replays += 1
+        for func, args, kwargs, found in self.steps:
+            for there, new in zip(tree_leaves(found), tree_leaves(func(*args, **kwargs)), strict=True):
+                if isinstance(there, Tensor) and there.data_ptr() != new.data_ptr():
+                    there.copy_(new)
 
 
 class Pretended(Tensor):
@@ -40,6 +94,7 @@ class Pretended(Tensor):
         return self.inner.data_ptr()
 
     def tolist(self) -> Any:
+        _refuse_to_capture("aten::tolist", Graph.being_captured is not None)
         return self.inner.tolist()
 
     def __repr__(self, **_: Any) -> str:
@@ -63,7 +118,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     there = [tensor for tensor in tensors if isinstance(tensor, Pretended)]
     onto = bool(there)
     if kwargs.get("device") is not None:
-        onto = torch.device(kwargs["device"]).type == "cuda"
+        onto = torch.device(kwargs["device"]).type in ("cuda", "meta")  # as C++ knows the device of what is pretended
         kwargs = {**kwargs, "device": torch.device("cpu")}
     if there and name not in MAY_MIX and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Pretended)):
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, but found cuda:0 and cpu")
@@ -77,7 +132,32 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             return leaf
         return outers.get(id(leaf), Pretended(leaf) if onto else leaf)
 
-    return tree_map(outer, func(*tree_map(inner, args), **tree_map(inner, kwargs)))
+    args, kwargs = tree_map(inner, args), tree_map(inner, kwargs)
+    carry_out = func
+    if (
+        onto
+        and (first := FIRST_FACTOR.get(name.removeprefix("aten::"))) is not None
+        and torch.backends.cuda.matmul.fp32_precision == "tf32"
+    ):
+        carry_out = partial(_on_tensor_cores, func, first)
+    if there or onto:
+        _refuse_to_capture(name, name in WAITS or len(there) < len(tensors) or not onto)
+    if Graph.being_captured is None or not (there or onto):
+        return tree_map(outer, carry_out(*args, **kwargs))
+    Graph.being_captured.keep(func, tree_leaves((args, kwargs)))
+    found = carry_out(*args, **kwargs)
+    Graph.being_captured.steps.append((carry_out, args, kwargs, found))
+    return tree_map(outer, found)
+
+
+def _on_tensor_cores(func: Any, first: int, *args: Any, **kwargs: Any) -> Any:
+    factors = (rounded_to_tf32(each) if each.dtype == torch.float32 else each for each in args[first : first + 2])
+    return func(*args[:first], *factors, *args[first + 2 :], **kwargs)
+
+
+def _refuse_to_capture(name: str, waits: bool) -> None:
+    if Graph.being_captured is not None and waits:
+        raise RuntimeError(f"{name}: operation not permitted when stream is capturing")
 
 
 _submit = ThreadPoolExecutor.submit
@@ -105,6 +185,13 @@ def pretend_cuda() -> Iterator[torch.device]:
             get_device_name=lambda device: "pretended",
             mem_get_info=lambda device=None: (2**34, 2**34),
             synchronize=lambda device=None: None,
+            device=lambda device: nullcontext(),
+            Stream=mock.MagicMock,
+            current_stream=mock.MagicMock,
+            stream=lambda stream: nullcontext(),
+            set_stream=lambda stream: None,
+            CUDAGraph=Graph,
+            graph=Graph.capture,
         ),
         mock.patch.object(ThreadPoolExecutor, "submit", _submit_with_the_mode),
         _Everywhere(),

@@ -1,13 +1,20 @@
 """Every estimator and profile on a pretended CUDA device: the branches of CUDA run, nothing is mixed, values are the CPU's."""
 
+import warnings
+from contextlib import nullcontext
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from known_store import NAME, random_tokens, write_store
-from pretend_cuda import Pretended, pretend_cuda
+from pretend_cuda import Graph, Pretended, pretend_cuda
 
+from ie_store.estimate.critics import train
+from ie_store.estimate.critics.replay import WARM_UP
+from ie_store.estimate.critics.residual import STEPS_SHARE
+from ie_store.estimate.critics.rows import PairedSlabs
+from ie_store.estimate.estimators.cross_fit import cross_fit
 from ie_store.estimate.profile import profile
 from ie_store.estimate.run import estimate
 from ie_store.estimators import ESTIMATORS, estimator_spec
@@ -50,6 +57,30 @@ def test_an_estimator_gives_on_the_device_what_it_gives_on_the_cpu(tmp_path, nam
     assert [e.outcome for e in found] == [e.outcome for e in wanted]
     np.testing.assert_allclose([e.macro_nats for e in found], [e.macro_nats for e in wanted], atol=1e-3)
     np.testing.assert_allclose([e.micro_nats for e in found], [e.micro_nats for e in wanted], atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mine", "infonce", "nwj", "smile", "js"])
+def test_replayed_training_steps_change_no_bit_and_rounded_factors_do(name, monkeypatch):
+    spec = estimator_spec(name, steps=48, folds=1, batch_size=64)
+    x = torch.randn(600, 1, generator=torch.Generator().manual_seed(0))
+    y = x.abs() + 0.5 * torch.randn(600, 1, generator=torch.Generator().manual_seed(1))  # no linear critic sees it
+
+    def there():
+        with pretend_cuda() as device, warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a step that cannot be recorded
+            return cross_fit(PairedSlabs.of([x.to(device)], [y.to(device)]), spec, groups=np.arange(600))[0]
+
+    rounded = there()
+    monkeypatch.setattr(train, "tensor_cores", nullcontext)
+    replays, found = Graph.replays, there()
+    (wanted,) = cross_fit(PairedSlabs.of([x], [y]), spec, groups=np.arange(600))
+    residual_steps = 48 // STEPS_SHARE if name == "mine" else WARM_UP
+    assert Graph.replays - replays == 48 - WARM_UP + residual_steps - WARM_UP
+    assert found.diagnostics["best_step"] == wanted.diagnostics["best_step"] == 48
+    assert found.nats == wanted.nats
+    assert rounded.nats != wanted.nats
+    assert rounded.nats == pytest.approx(wanted.nats, abs=wanted.standard_error_nats)
 
 
 def test_profiles_give_on_the_device_what_they_give_on_the_cpu(tmp_path):

@@ -1,5 +1,6 @@
 """Encoders of x and y, trained on top of the linear critic: separable, so that every step sees all pairs of its batch."""
 
+from dataclasses import replace
 from math import inf
 
 import torch
@@ -11,7 +12,7 @@ from ie_store.estimate.critics.folds import Fold
 from ie_store.estimate.critics.minibatches import batches
 from ie_store.estimate.critics.networks import Parameters, encoder_factors, make_encoders
 from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
-from ie_store.estimate.critics.train import Average, Trained, fit
+from ie_store.estimate.critics.train import Average, BatchLoss, Trained, fit
 from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
 from ie_store.prefixes import entropy_nats
@@ -37,13 +38,17 @@ def train_encoders(
     plain = torch.full_like(base.temper, base.plain_cap)
     cap = base.cap(reference)
 
-    def batch_loss(parameters: Parameters, step: int) -> Tensor:
+    def next_batch() -> tuple[BatchLoss, tuple[Tensor, ...]]:
         side = next(stream)
-        factors = with_encoders(base, parameters)(*rows.at(side.rows))
-        found, exponentials = matrix_statistics(factors.against(factors), side, plain)
-        mean = average.after(found.log_marginal.detach().exp())
-        wanted = loss(bound, found, exponentials, torch.zeros_like(mean) if bound == "nwj" else mean.log())
-        return torch.where(base.by_row, loss("infonce", found, exponentials, mean), wanted)
+
+        def batch_loss(parameters: Parameters, x: Tensor, y: Tensor, probabilities: Tensor) -> Tensor:
+            factors = with_encoders(base, parameters)(x, y)
+            found, exponentials = matrix_statistics(factors.against(factors), replace(side, probabilities=probabilities), plain)
+            mean = average.after(found.log_marginal.detach().exp())
+            wanted = loss(bound, found, exponentials, torch.zeros_like(mean) if bound == "nwj" else mean.log())
+            return torch.where(base.by_row, loss("infonce", found, exponentials, mean), wanted)
+
+        return batch_loss, (*rows.at(side.rows), side.probabilities)
 
     def validate(parameters: Parameters) -> Tensor:
         scorer = normalised(with_encoders(base, parameters), rows, reference, base.by_row)
@@ -52,7 +57,7 @@ def train_encoders(
 
     return fit(
         {name: tensor.to(pairs.device) for name, tensor in initial.items()},
-        batch_loss,
+        next_batch,
         validate,
         active=~base.saturated,
         enough_nats=ENOUGH * entropy_nats(validation.probabilities.cpu().numpy()) if validation.is_weighted else inf,

@@ -10,7 +10,7 @@ It is left out where it has nothing to add: for tables, whose few rows separable
 normalised one by one, and where trained encoders found nothing beyond the linear critic.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from ie_store.estimate.critics.pair_means import Scores, over_rows, row_tiles, s
 from ie_store.estimate.critics.pairing import Pairing
 from ie_store.estimate.critics.rows import Rows, Scorer, scores_at
 from ie_store.estimate.critics.scores import SeparableScores, SplitPart, capped_exp, capped_exp_, soft_cap
-from ie_store.estimate.critics.train import Average, Trained, fit
+from ie_store.estimate.critics.train import Average, BatchLoss, Trained, fit
 from ie_store.estimator_options import TrainedOptions
 from ie_store.options import OnProgress, Progress
 
@@ -173,14 +173,18 @@ def train_pairs(
     validation = fold.validation.head(VALIDATION_ROWS)
     drawn = draw_columns(scores_at(rows, scorer), validation, cap, _points(validation, VALIDATION_SEED))
 
-    def batch_loss(parameters: Parameters, step: int) -> Tensor:
+    def next_batch() -> tuple[BatchLoss, tuple[Tensor, ...]]:
         side = next(stream)
-        batch, side = rows.only(side.rows), side.renumbered()
         points = torch.rand(side.num_references, NEGATIVES_IN_TRAINING, generator=generator)
-        drawn_here = draw_columns(scores_at(batch, scorer), side, cap, points)
-        found = pair_statistics(parameters, batch, scorer, side, cap, drawn_here)
-        mean = found.row_means @ found.probabilities
-        return mean / average.after(mean.detach()) - found.mean_joint
+
+        def batch_loss(parameters: Parameters, points: Tensor, probabilities: Tensor, *kept: Tensor) -> Tensor:
+            batch, here = replace(rows, kept=kept), replace(side, probabilities=probabilities).renumbered()
+            drawn_here = draw_columns(scores_at(batch, scorer), here, cap, points)
+            found = pair_statistics(parameters, batch, scorer, here, cap, drawn_here)
+            mean = found.row_means @ found.probabilities
+            return mean / average.after(mean.detach()) - found.mean_joint
+
+        return batch_loss, (points.to(cap.device), side.probabilities, *rows.only(side.rows).kept)
 
     def validate(parameters: Parameters) -> Tensor:
         with torch.no_grad():
@@ -190,7 +194,7 @@ def train_pairs(
     steps = max(1, options.steps // STEPS_SHARE)
     return fit(
         {name: tensor.to(cap.device) for name, tensor in initial.items()},
-        batch_loss,
+        next_batch,
         validate,
         active=active,
         steps=steps,

@@ -4,7 +4,8 @@ Problems share the optimiser's steps but nothing else: each starts alike, keeps 
 value, and ends when that has ceased to rise. So what meets in a stack changes a value by rounding alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ie_store.estimate.critics.networks import Parameters
+from ie_store.estimate.critics.replay import Replay
 
 CHECK_EVERY = 50
 """Steps between two looks at the validation rows. Varied by ``benchmarks/critic_constants.py``."""
@@ -51,6 +53,10 @@ class Trained:
     """(problem,) the step limit cut off a validation value that still rose"""
 
 
+BatchLoss = Callable[..., Tensor]
+"""Of parameters and a batch, (problem,)."""
+
+
 class Average:
     """Running mean of a positive (problem,) value: E_q[exp T] over the batches seen."""
 
@@ -58,14 +64,30 @@ class Average:
         self.mean: Tensor | None = None
 
     def after(self, value: Tensor) -> Tensor:
-        """The mean once ``value`` has entered it."""
-        self.mean = value if self.mean is None else AVERAGE_OVER * self.mean + (1 - AVERAGE_OVER) * value
-        return self.mean
+        """The mean once ``value`` has entered it, in its place: a recorded step finds it there again."""
+        if self.mean is None:
+            self.mean = value.clone()
+            return self.mean
+        return self.mean.copy_(AVERAGE_OVER * self.mean + (1 - AVERAGE_OVER) * value)
+
+
+@contextmanager
+def tensor_cores() -> Iterator[None]:
+    """Matrix products of float32 on a CUDA device by TF32: factors of 11 bits, sums in float32. On a CPU as they are.
+
+    For training alone: what is validated and tested is computed in float32 (``benchmarks/matmul_precision.py``).
+    """
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def fit(
     parameters: Parameters,
-    batch_loss: Callable[[Parameters, int], Tensor],
+    next_batch: Callable[[], tuple[BatchLoss, tuple[Tensor, ...]]],
     validate: Callable[[Parameters], Tensor],
     *,
     active: Tensor,
@@ -75,13 +97,15 @@ def fit(
     enough_nats: float = inf,
     on_step: Callable[[int], None],
 ) -> Trained:
-    """Minimise ``batch_loss(parameters, step)`` (problem,) and keep what ``validate(parameters)`` (problem,) likes best.
+    """Minimise the loss (problem,) of batch after batch and keep what ``validate(parameters)`` (problem,) likes best.
+
+    ``next_batch()`` gives a loss and what it takes beside the parameters; losses differ in nothing else (`Replay`).
 
     The untrained parameters count as a candidate, so that training never makes the validation value worse. Problems that are
     not ``active`` (problem,) are left as they are, and so are those that validation likes by ``enough_nats`` untrained.
     """
-    for tensor in parameters.values():
-        tensor.requires_grad_()
+    weights = [tensor.requires_grad_() for tensor in parameters.values()]
+    replay = Replay(active.device)
     average = {name: tensor.detach().clone() for name, tensor in parameters.items()}
     best = {name: tensor.clone() for name, tensor in average.items()}
     best_nats = validate(average)
@@ -90,14 +114,19 @@ def fit(
     last_rise, risen_to, taken = torch.zeros_like(best_step), best_nats, torch.zeros_like(best_step)
     active = active & (best_nats < enough_nats)
     if bool(active.any()):
-        optimiser = torch.optim.AdamW(
-            parameters.values(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True
-        )
+        optimiser = torch.optim.AdamW(weights, lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY, fused=True)
     for step in range(1, steps + 1 if bool(active.any()) else 1):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, step / WARM_UP_STEPS)
-        optimiser.zero_grad()
-        torch.autograd.backward(batch_loss(parameters, step).sum())
+        batch_loss, inputs = next_batch()
+
+        def gradients(*inputs: Tensor, batch_loss: BatchLoss = batch_loss) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(batch_loss(parameters, *inputs).sum(), weights)
+
+        with tensor_cores():
+            found = replay(gradients, *inputs)
+        for weight, gradient in zip(weights, found, strict=True):
+            weight.grad = gradient
         optimiser.step()
         # The window grows with the steps: a constant one would hold on to the random start for its first 50 steps.
         share = 1 - min(AVERAGING, step / (step + 10))
