@@ -97,6 +97,13 @@ class Pretended(Tensor):
         _refuse_to_capture("aten::tolist", Graph.being_captured is not None)
         return self.inner.tolist()
 
+    def __getitem__(self, index: Any) -> Any:  # else C++ makes a tensor of a list, on the device that it takes this to be on
+        parts = index if isinstance(index, tuple) else (index,)
+        return super().__getitem__(tuple(torch.tensor(part) if isinstance(part, list) else part for part in parts))
+
+    def record_stream(self, stream: Any) -> None:
+        """The memory of what is here is not used again before it is free."""
+
     def __repr__(self, **_: Any) -> str:
         return f"Pretended({self.inner!r})"
 
@@ -117,9 +124,12 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     there = [tensor for tensor in tensors if isinstance(tensor, Pretended)]
     onto = bool(there)
-    if kwargs.get("device") is not None:
-        onto = torch.device(kwargs["device"]).type in ("cuda", "meta")  # as C++ knows the device of what is pretended
-        kwargs = {**kwargs, "device": torch.device("cpu")}
+    devices = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.device)]
+    if devices:
+        onto = devices[0].type in ("cuda", "meta")  # as C++ knows the device of what is pretended
+        args, kwargs = tree_map(lambda leaf: torch.device("cpu") if isinstance(leaf, torch.device) else leaf, (args, kwargs))
+    if "pin_memory" in kwargs:
+        kwargs = {**kwargs, "pin_memory": False}
     if there and name not in MAY_MIX and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Pretended)):
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, but found cuda:0 and cpu")
     outers = {id(tensor.inner): tensor for tensor in there}
@@ -128,9 +138,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return leaf.inner if isinstance(leaf, Pretended) else leaf
 
     def outer(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
+        if not isinstance(leaf, Tensor) or not onto:
             return leaf
-        return outers.get(id(leaf), Pretended(leaf) if onto else leaf)
+        return outers[id(leaf)] if id(leaf) in outers else Pretended(leaf)
 
     args, kwargs = tree_map(inner, args), tree_map(inner, kwargs)
     carry_out = func
@@ -186,8 +196,8 @@ def pretend_cuda() -> Iterator[torch.device]:
             mem_get_info=lambda device=None: (2**34, 2**34),
             synchronize=lambda device=None: None,
             device=lambda device: nullcontext(),
-            Stream=mock.MagicMock,
-            current_stream=mock.MagicMock,
+            Stream=lambda *_: mock.MagicMock(),
+            current_stream=lambda *_: mock.MagicMock(),
             stream=lambda stream: nullcontext(),
             set_stream=lambda stream: None,
             CUDAGraph=Graph,
