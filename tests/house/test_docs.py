@@ -339,6 +339,20 @@ def test_figures_of_a_training_step():
         assert numbers(share) == close([found["share_of_matmul"], min(found["shares"]), max(found["shares"])], 2)
 
 
+def test_figures_of_products_in_other_arithmetic():
+    problems = {row["problem"]: None for row in result("matmul_precision")["rows"]}
+    for problem in problems:
+        rows = [row for row in result("matmul_precision")["rows"] if row["problem"] == problem]
+        nats = {way: [r["nats"] for r in rows if r["arithmetic"] == way] for way in {row["arithmetic"]: None for row in rows}}
+        exact = nats.pop("float64")
+        error = np.mean([row["standard_error_nats"] for row in rows if row["arithmetic"] == "float64"])
+        cells = [numbers(cell.replace("+-", "")) for cell in row_of("On a GPU", problem).split("|")[2:-1]]
+        assert cells[0] == close([rows[0]["truth_nats"]], 2)
+        assert cells[1] == close([np.mean(exact), error], 3)
+        assert [cell[0] for cell in cells[2:]] == close([np.mean(found) - np.mean(exact) for found in nats.values()], 3)
+        assert all(row["best_step"] > 0 and row["products"] > 0 for row in rows), "training changed nothing"
+
+
 def test_figures_of_workers():
     found, text = result("workers"), " ".join(section(BENCHMARKS, "Workers").split())
     gains = {what: f"{found['gain'][what]:.2f}x ({min(of):.2f} to {max(of):.2f})" for what, of in found["gain_by_round"].items()}

@@ -11,6 +11,7 @@ Whenever inputs change their shapes, it begins again. On a CPU nothing is record
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from warnings import warn
 
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor
 Compute = Callable[..., tuple[Tensor, ...]]
 WARM_UP = 3
 """Calls that are not recorded, as PyTorch's manual has it."""
+_RECORDING = Lock()
+"""A process may record one graph at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class Replay:
         stay = tuple(each.clone() for each in inputs)
         try:
             # Other threads go on meanwhile: the next slab is on its way to the device.
-            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+            with _RECORDING, torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
                 outputs = compute(*stay)
         except RuntimeError as error:
             torch.cuda.set_stream(here)
