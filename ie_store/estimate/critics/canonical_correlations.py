@@ -118,7 +118,10 @@ def _fit_problem(
     """The critic of one problem, from the eigenvalues and eigenvectors of x and of y on train rows."""
     # In float64: what few rows hold, both sides tell all but perfectly, and directions whose correlations differ by 1e-4 would be
     # turned into each other by float32, on each machine in its own way.
-    x_white, y_white = (vectors * _inverse_root(values.clamp_min(0), ridge) for values, vectors in (x_axes, y_axes))
+    x_white, y_white = (
+        vectors.where(side.covariance.diagonal()[:, None] > 0, 0.0) * _inverse_root(values.clamp_min(0), ridge)
+        for side, (values, vectors) in ((fitted.x, x_axes), (fitted.y, y_axes))
+    )
     left, _, right = torch.linalg.svd(x_white.T @ fitted.cross @ y_white, full_matrices=False)
     return _validated(x_white @ left[:, :MOST_DIRECTIONS], y_white @ right[:MOST_DIRECTIONS].T, seen)
 

@@ -27,7 +27,7 @@ NUM_CELLS = 512
 class Marginals:
     """Piecewise linear maps from values to normal scores, one per dimension::
 
-        score            offset + slope x value   between each knot and the one before
+        score            start + slope x (value - knot before)
          3 |        _/
            |   |        a value that many train rows share: two knots, all but in one place, and the middle of their scores
         -3 | _/          beyond the outermost knots, the logarithm of 1 + `beyond` x the distance is added
@@ -35,8 +35,6 @@ class Marginals:
     Which knots a value lies between, an even grid of cells says all but exactly, and halving the rest.
     """
 
-    centre: Tensor
-    """(dimension, 1) the middle knot, from which values are measured: where most lie, they lie finely"""
     lowest: Tensor
     """(dimension, 1) of the knots"""
     ends: Tensor
@@ -44,10 +42,12 @@ class Marginals:
     knots: Tensor
     """(dimension, knot) rising values, float32: weighted quantiles of the train rows at evenly spaced normal scores, then
     infinite ones"""
+    before: Tensor
+    """(dimension, knot) where the line to each knot starts, and the one beyond the last"""
+    starts: Tensor
+    """(dimension, knot) its score there"""
     slopes: Tensor
-    """(dimension, knot) of the line that ends at each knot, and 0 beyond the last"""
-    offsets: Tensor
-    """(dimension, knot) its score at the centre"""
+    """(dimension, knot) its slope"""
     beyond: Tensor
     """(dimension, 1) normal scores in a unit of the values"""
     cells_per_unit: Tensor
@@ -67,8 +67,6 @@ def fit_marginals(values: Tensor, probabilities: Tensor) -> Marginals:
     """Quantiles of train rows ``values`` (row, dimension), any float dtype, rows weighted by ``probabilities`` (row,)."""
     size = max(1, VALUES_SORTED // len(values))
     knots = torch.cat([_knots(part.float(), probabilities) for part in values.split(size, dim=1)])
-    centre = knots[:, NUM_KNOTS // 2, None]
-    knots = knots - centre
     lowest, highest = knots[:, :1], knots[:, -1:]
     scores = torch.linspace(-LARGEST_SCORE, LARGEST_SCORE, NUM_KNOTS, device=knots.device).expand_as(knots)
 
@@ -82,8 +80,8 @@ def fit_marginals(values: Tensor, probabilities: Tensor) -> Marginals:
     is_tie = is_last & ~is_first  # the line from the first of equal knots to the last
     slopes = (scores - score_before) / (knots - before).clamp_min(torch.finfo(knots.dtype).tiny)
     slopes = torch.where(is_tie | ~is_kept, 0.0, slopes)
-    offsets = torch.where(is_tie, (scores + score_before) / 2, score_before - slopes * before)
-    offsets = pad(offsets.where(is_kept, LARGEST_SCORE), (0, 1), value=LARGEST_SCORE)
+    starts = torch.where(is_tie, (scores + score_before) / 2, score_before)
+    starts = pad(starts.where(is_kept, LARGEST_SCORE), (0, 1), value=LARGEST_SCORE)
     spans = highest - lowest
 
     # Just below the value, so that the value itself, and nothing else, lies between the two.
@@ -93,13 +91,13 @@ def fit_marginals(values: Tensor, probabilities: Tensor) -> Marginals:
     in_cells.scatter_add_(1, _cell_of(searched, lowest, cells_per_unit), is_kept.long())
     halvings = int(in_cells.max()).bit_length()
     return Marginals(
-        centre=centre,
         lowest=lowest,
         ends=torch.cat([_next(lowest, -torch.inf), _next(highest, torch.inf)], 1),
         knots=pad(searched.where(is_kept, torch.inf), (0, 2**halvings), value=torch.inf),
+        before=pad(before, (0, 1)),
+        starts=torch.where(spans > 0, starts, 0.0),
         slopes=pad(slopes, (0, 1)),
-        offsets=torch.where(spans > 0, offsets, 0.0),
-        beyond=torch.where(spans > 0, 2 * LARGEST_SCORE / spans, 0.0),
+        beyond=torch.where(spans > 0, 2 * LARGEST_SCORE / spans, 0.0).clamp_max(torch.finfo(knots.dtype).max),
         cells_per_unit=cells_per_unit,
         knots_before=in_cells.cumsum(1) - in_cells,
         halvings=halvings,
@@ -147,10 +145,10 @@ def normal_scores(marginals: Marginals, values: Tensor) -> Tensor:
 
 def _normal_scores_(marginals: Marginals, columns: Tensor) -> None:
     """Those of ``columns`` (dimension, row), in their place."""
-    columns -= marginals.centre
     inside = columns.clamp(marginals.ends[:, :1], marginals.ends[:, 1:])
     line = _num_below(marginals, inside)
-    scores = torch.addcmul(marginals.offsets.gather(1, line), marginals.slopes.gather(1, line), inside)
+    along = inside - marginals.before.gather(1, line)
+    scores = torch.addcmul(marginals.starts.gather(1, line), marginals.slopes.gather(1, line), along)
     excess = columns.sub_(inside).mul_(marginals.beyond)
     torch.add(scores, excess.abs().log1p_().copysign_(excess), out=columns)
 

@@ -47,6 +47,7 @@ class Replay:
         self._shapes: list[torch.Size] = []
         self._calls = 0
         self._recorded: _Recorded | None = None
+        self._aside: torch.cuda.Stream | None = None
         self._is_refused = device.type != "cuda"
 
     def __call__(self, compute: Compute, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -64,32 +65,36 @@ class Replay:
             self._shapes, self._calls, self._recorded = shapes, 0, None
         self._calls += 1
         with torch.cuda.device(self._device):
+            self._aside = self._aside or torch.cuda.Stream()
             if self._calls <= WARM_UP:
-                return self._warm_up(compute, inputs)
+                return self._warm_up(compute, inputs, self._aside)
             if self._recorded is None:
-                self._recorded = self._record(compute, inputs)
+                self._recorded = self._record(compute, inputs, self._aside)
             return compute(*inputs) if self._recorded is None else self._recorded.replay(inputs)
 
-    def _warm_up(self, compute: Compute, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    def _warm_up(self, compute: Compute, inputs: tuple[Tensor, ...], aside: torch.cuda.Stream) -> tuple[Tensor, ...]:
+        here = torch.cuda.current_stream()
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
             found = compute(*inputs)
         here.wait_stream(aside)
+        for each in found:
+            each.record_stream(here)
         return found
 
-    def _record(self, compute: Compute, inputs: tuple[Tensor, ...]) -> _Recorded | None:
+    def _record(self, compute: Compute, inputs: tuple[Tensor, ...], aside: torch.cuda.Stream) -> _Recorded | None:
         here, graph = torch.cuda.current_stream(), torch.cuda.CUDAGraph()
         stay = tuple(each.clone() for each in inputs)
-        try:
-            # Other threads go on meanwhile: the next slab is on its way to the device.
-            with _RECORDING, torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
-                outputs = compute(*stay)
-        except RuntimeError as error:
-            torch.cuda.set_stream(here)
-            torch.cuda.synchronize()
-            self._is_refused = True
-            message = f"CUDA recorded no training step, each operation is launched by itself, which takes longer: {error}"
-            warn(message, RuntimeWarning, stacklevel=2)
-            return None
+        with _RECORDING:
+            try:
+                # Other threads go on meanwhile: the next slab is on its way to the device.
+                with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                    outputs = compute(*stay)
+            except RuntimeError as error:
+                torch.cuda.set_stream(here)
+                torch.cuda.synchronize()
+                self._is_refused = True
+                message = f"CUDA recorded no training step, each operation is launched by itself, which takes longer: {error}"
+                warn(message, RuntimeWarning, stacklevel=2)
+                return None
         return _Recorded(graph=graph, inputs=stay, outputs=outputs)

@@ -75,7 +75,8 @@ class Average:
 def tensor_cores() -> Iterator[None]:
     """Matrix products of float32 on a CUDA device by TF32: factors of 11 bits, sums in float32. On a CPU as they are.
 
-    For training alone: what is validated and tested is computed in float32 (``benchmarks/matmul_precision.py``).
+    For training alone: what is validated and tested is computed as the process has it, by default in float32
+    (``benchmarks/matmul_precision.py``). The setting is the process's, so one with several threads on a GPU may mix them.
     """
     matmul = torch.backends.cuda.matmul
     before, matmul.fp32_precision = matmul.fp32_precision, "tf32"

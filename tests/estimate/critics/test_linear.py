@@ -74,6 +74,25 @@ def test_normal_scores_are_lines_through_quantiles(make):
         np.testing.assert_allclose(found[:, column], wanted, atol=1e-3)  # shares of rows are summed in float32
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e3, 1e6, -1e6])
+@pytest.mark.parametrize("narrow", [1.0, 1e-3, 1e-6, 1e-30])
+def test_normal_scores_of_float32_in_two_clusters_never_fall_and_tell_values_apart(apart, narrow):
+    """A narrow cluster far from a wide one: what is measured from elsewhere would lose it to rounding."""
+    normal = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    rows = torch.where(torch.rand(4000, generator=torch.Generator().manual_seed(1)) < 0.4, narrow * normal, apart + normal)[
+        :, None
+    ]
+    scores = normal_scores(fit_marginals(rows, torch.full((4000,), 1 / 4000, dtype=torch.float64)), rows)[:, 0]
+    assert (scores[rows[:, 0].argsort()].diff() >= 0).all()
+    assert len(scores.unique()) > 0.8 * len(rows.unique())
+
+
+def test_normal_scores_of_values_whose_span_is_all_but_nothing_are_finite():
+    rows = 1e-42 * torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    scores = normal_scores(fit_marginals(rows, torch.full((300,), 1 / 300, dtype=torch.float64)), rows)
+    assert scores.isfinite().all()
+
+
 def test_weights_count_as_repeats():
     values = torch.arange(5.0)[:, None]
     counts = torch.tensor([1, 2, 30, 4, 5])
