@@ -41,7 +41,7 @@ class SlabStates:
     """Of all rows of the slab in their order."""
     _counted: list[int] = field(default_factory=list, compare=False)
 
-    def collisions(self, outcomes: NDArray[np.int64]) -> int:
+    def collisions(self, outcomes: NDArray[np.integer]) -> int:
         """How many of the ``outcomes`` (row,) of a macro slab, the same whoever asks, share a state with another."""
         if not self._counted:
             self._counted.append(0 if self.classes is None else num_collisions(self.classes, outcomes))

@@ -67,12 +67,12 @@ class Fold:
         return replace(self, **sides)
 
 
-def make_folds(groups: Groups, row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> tuple[Fold, ...]:
+def make_folds(groups: Groups, row_of_sequence: NDArray[np.integer] | None, folds: int, seed: int) -> tuple[Fold, ...]:
     """All folds of a split, as `make_fold` has them."""
     return tuple(make_fold(part, groups, row_of_sequence, folds, seed) for part in range(folds))
 
 
-def make_fold(part: int, groups: Groups, row_of_sequence: NDArray[np.int64] | None, folds: int, seed: int) -> Fold:
+def make_fold(part: int, groups: Groups, row_of_sequence: NDArray[np.integer] | None, folds: int, seed: int) -> Fold:
     """Split sequences by group; the rows of a side that is a draw come in hashed order, each group once.
 
     Args:
@@ -89,57 +89,67 @@ def make_fold(part: int, groups: Groups, row_of_sequence: NDArray[np.int64] | No
     if num_sequences < FEWEST_SEQUENCES:
         raise InputError(f"{num_sequences} sequences are too few to train and test a critic; give at least {FEWEST_SEQUENCES}")
     if isinstance(groups, range):
-        group_index = np.arange(num_sequences, dtype=np.int32)
+        group_index, num_groups = None, num_sequences
     else:
-        group_index = np.unique(groups, return_inverse=True)[1].astype(np.int32)
-    num_groups = int(group_index.max()) + 1
+        distinct, group_index = np.unique(groups, return_inverse=True)
+        num_groups = len(distinct)
     num_parts = max(folds, PARTS_OF_ONE_FOLD if folds == 1 else 2)
     if num_groups < 2 * VALIDATION_EVERY or num_groups < 2 * num_parts:
         raise InputError(
             f"{num_groups} distinct sequences are too few for {folds} folds; give more distinct sequences or fewer folds"
         )
-    rank = np.empty(num_groups, dtype=np.int32)
-    rank[np.argsort(_hashes(num_groups, seed), kind="stable")] = np.arange(num_groups, dtype=np.int32)
-    return _fold(rank[group_index], row_of_sequence, part, num_parts, num_groups)
-
-
-def _fold(rank: NDArray[np.int32], rows: NDArray[np.int64] | None, part: int, num_parts: int, num_groups: int) -> Fold:
-    shuffled = np.argsort(rank, kind="stable").astype(np.int32)
-    in_test = rank[shuffled].astype(np.int64) * num_parts // num_groups == part
-    in_validation = ~in_test & (rank[shuffled] % VALIDATION_EVERY == 0)
-    test_sequences = shuffled[in_test]
-    test, entries = _side(test_sequences, rank, rows)
+    shuffled = np.argsort(_hashes(num_groups, seed), kind="stable").astype(np.int32)
+    ranks = np.arange(num_groups, dtype=np.int32)
+    if group_index is not None:
+        rank_of_group = np.empty_like(ranks)
+        rank_of_group[shuffled] = ranks
+        shuffled = np.argsort(rank_of_group[group_index], kind="stable").astype(np.int32)
+        ranks = rank_of_group[group_index[shuffled]]
+    first, end = (-(-number * num_groups // num_parts) for number in (part, part + 1))
+    in_test = (ranks >= first) & (ranks < end)
+    in_validation = ~in_test & (ranks % VALIDATION_EVERY == 0)
+    in_train, tested = ~in_test & ~in_validation, shuffled[in_test]
+    test, entries = _side(tested, ranks[in_test], row_of_sequence)
     return Fold(
-        train=_side(shuffled[~in_test & ~in_validation], rank, rows)[0],
-        validation=_side(shuffled[in_validation], rank, rows)[0],
+        train=_side(shuffled[in_train], ranks[in_train], row_of_sequence)[0],
+        validation=_side(shuffled[in_validation], ranks[in_validation], row_of_sequence)[0],
         test=test,
-        test_sequences=torch.from_numpy(test_sequences),
+        test_sequences=torch.from_numpy(tested),
         entries=entries,
     )
 
 
 def _side(
-    sequences: NDArray[np.int32], rank: NDArray[np.int32], row_of_sequence: NDArray[np.int64] | None
+    sequences: NDArray[np.int32], ranks: NDArray[np.int32], row_of_sequence: NDArray[np.integer] | None
 ) -> tuple[SplitPart, Tensor | None]:
-    """A side of a split, its sequences in the order of their rank, and the index (sequence,) into its rows of each of them.
+    """A side of a split and the index (sequence,) into its rows of each of its ``sequences``, which come in rising ``ranks``.
 
     The index is None, and the rows are the sequences themselves, where each is one.
     """
-    kinds = rank[sequences] if row_of_sequence is None else row_of_sequence[sequences]
-    kind, first, entries, counts = np.unique(kinds, return_index=True, return_inverse=True, return_counts=True)
-    are_rows = row_of_sequence is None and len(kind) == len(sequences)
-    rows = sequences if are_rows else sequences[first] if row_of_sequence is None else kind.astype(np.int32)
+    rows: NDArray[np.integer] = sequences
+    entries: NDArray[np.integer] | None = None
+    if row_of_sequence is not None:
+        kinds = row_of_sequence[sequences]
+        times = np.bincount(kinds)
+        rows = np.flatnonzero(times)
+        counts, entries = times[rows], (np.cumsum(times > 0, dtype=np.int32) - 1)[kinds]
+    else:
+        starts = np.diff(ranks, prepend=np.int32(-1)) != 0
+        first = np.flatnonzero(starts)
+        counts = np.diff(first, append=len(sequences))
+        if len(first) < len(sequences):
+            rows, entries = sequences[first], np.cumsum(starts, dtype=np.int32) - 1
     side = SplitPart(
-        rows=torch.from_numpy(rows),
-        probabilities=_shares(counts) if row_of_sequence is None else torch.from_numpy(counts / counts.sum()),
+        rows=torch.from_numpy(rows.astype(np.int32, copy=False)),
+        probabilities=shares_of(counts),
         num_sequences=len(sequences),
         is_weighted=row_of_sequence is not None,
     )
-    return side, None if are_rows else torch.from_numpy(entries)
+    return side, None if entries is None else torch.from_numpy(entries)
 
 
-def _shares(counts: NDArray[np.int64]) -> Tensor:
-    """(row,) float64 shares of ``counts`` in a draw; one number, seen as many times, where all are equal."""
+def shares_of(counts: NDArray[np.integer]) -> Tensor:
+    """(row,) float64 shares of ``counts``; one number, seen as many times, where all are equal."""
     if counts.min(initial=1) == counts.max(initial=1):
         return torch.full((1,), 1 / max(1, len(counts)), dtype=torch.float64).expand(len(counts))
     return torch.from_numpy(counts / counts.sum())

@@ -56,6 +56,7 @@ def pair_moments(rows: Rows, side: SplitPart, problem: int, known: dict[int, Sla
         for slab, total in squares.items():
             total += weighted[slab] @ values[slab]
         cross += weighted[x] @ values[y]
+        del values, weighted, scores  # before the next rows are there
     cross.addr_(sums[x], sums[y], alpha=-1)
     found = dict(known)
     for slab, total in squares.items():

@@ -60,7 +60,7 @@ def measure(
     return Measured(estimates=estimates)
 
 
-def _rows_of(states: BatchStates) -> tuple[Tensor | None, NDArray[np.int64] | None]:
+def _rows_of(states: BatchStates) -> tuple[Tensor | None, NDArray[np.integer] | None]:
     """Slab rows (row,) that are the problems' rows, None for all in order; of a table also its row (sequence,)."""
     outcomes = states.distinct
     if is_table(len(outcomes.counts), len(outcomes.of_sequence)):
@@ -116,7 +116,7 @@ def cross_fit(
     spec: EstimatorSpec[CrossFitOptions],
     *,
     groups: Groups,
-    row_of_sequence: NDArray[np.int64] | None = None,
+    row_of_sequence: NDArray[np.integer] | None = None,
     weights: NDArray[np.float64] | None = None,
     ceilings_nats: Sequence[float | None] = (),
     ceilings_population_nats: Sequence[float | None] = (),

@@ -39,6 +39,7 @@ from ie_store.estimate.estimators.decode_reader import (
     split_prefixes,
 )
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
+from ie_store.estimate.memory import give_back
 from ie_store.estimator_options import DecodeOptions
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import OnProgress, Progress
@@ -47,7 +48,7 @@ from ie_store.specs import Level, MIEstimate, Outcome, Problem
 from ie_store.store.results.estimate_variables import DECODE_OUTCOME, outcome_code
 from ie_store.variables import Piece, Variable, piece
 
-FREED_BYTES = 2**27
+FREED_BYTES = 2**24
 """Of a fold, that its thread's allocator keeps: measured at 576 and 1,600 columns."""
 MOSTLY_UNSEEN = 0.9
 """Share of held-out prefixes with a token never trained on from which a value says more of the list than of the states."""
@@ -146,7 +147,9 @@ def _prepare(options: DecodeOptions, states: BatchStates) -> tuple[Listed, tuple
     lone_tokens = states.lone_tokens.tile(slice(None))
     tokens = states.corpus.prefix_tokens(states.batch.position)
     folds = split_prefixes(outcomes, options)
-    return list_prefixes(tokens, outcomes.counts, lone_tokens.float()), tuple(fold.to(states.device) for fold in folds)
+    listed = list_prefixes(tokens, outcomes.counts, lone_tokens.float())
+    give_back()
+    return listed, tuple(fold.to(states.device) for fold in folds)
 
 
 def _known(spec: EstimatorSpec[DecodeOptions], states: BatchStates, problem: Problem) -> Reading:

@@ -25,7 +25,7 @@ class Column:
 
     position: int
     tokens: Tensor
-    """(outcome,) token of each prefix, 0..K-1"""
+    """(outcome,) int32 token of each prefix, 0..K-1"""
     log_shares: Tensor
     """(token,) logarithm of the listed frequencies"""
     features: Tensor

@@ -81,7 +81,7 @@ def fit_head(design: Design, column: Column, seen: Seen) -> Head:
 def own_log_ratios(head: Head, scores: Tensor, tokens: Tensor) -> Tensor:
     """ln q(x|h) / p(x) (row,) of the head alone, for ``scores`` (row, token) and the ``tokens`` (row,) that stand there."""
     shares = head.column.log_shares
-    of_own: Tensor = scores.gather(1, tokens[:, None])[:, 0]
+    of_own: Tensor = scores.gather(1, tokens[:, None].long())[:, 0]
     return of_own - log_sum_exp_(scores + shares, 1)
 
 
@@ -122,7 +122,7 @@ def one_hot(sums: Tensor, shares: Tensor, variances: Tensor) -> tuple[Tensor, Te
 def calibrate(design: Design, head: Head) -> Head:
     """The coefficients that validation rows ask for: a convex problem, by Newton's method."""
     column, weights = head.column, design.validation_weights
-    tokens = column.tokens[design.validation]
+    tokens = column.tokens[design.validation].long()
     fixed = torch.stack([head.norms, column.log_shares], dim=1)
     fixed = torch.where(fixed.std(dim=0) > LEAST_SPREAD * fixed.abs().amax(dim=0), fixed - fixed.mean(dim=0), 0.0)
     products = head.products(design.validation_states)

@@ -27,7 +27,7 @@ TILE_VALUES = {"cpu": 2**19, "cuda": 2**26}
 """Scores (node, state) in memory at once: on a processor what it keeps near itself."""
 LEAST_TILE = 32
 """States at once below which a sum over nodes is slow."""
-MOST_VALUES = 2**24
+MOST_VALUES = 10 * 2**20
 """Scores (node, state) from which on there are fewer than those states at once: bounds memory."""
 FEWEST_TEMPER_ROWS, MOST_TEMPER_ROWS, TEMPER_VALUES = 256, 1024, 2**25
 """Validation rows that tempers are fitted on: as many as have so many scores (node, state, level)."""
@@ -45,12 +45,10 @@ def log_ratios(tree: PrefixTree, scores: list[Tensor], own: Tensor, tempers: Ten
         tempers: (level,) that scores are multiplied by, a tile at a time: those of all tokens may be large; None for 1.
     """
     times = list(torch.ones(len(scores)) if tempers is None else tempers)
-    sums = torch.cat(
-        [
-            _log_sums(tree, tree.last, [(temper * part[rows].T).contiguous() for temper, part in zip(times, scores, strict=True)])
-            for rows in _tiles(tree, len(own))
-        ]
-    )
+    sums = scores[0].new_empty(len(own))
+    for rows in _tiles(tree, len(own)):  # in place: a tile's own result would lie between what other tiles have freed
+        tile = [(temper * part[rows].T).contiguous() for temper, part in zip(times, scores, strict=True)]
+        sums[rows] = _log_sums(tree, tree.last, tile)
     of_own = zip(times, _own_scores(tree, scores, own), strict=True)
     found = torch.stack([temper * part for temper, part in of_own]).sum(dim=0)
     log_shares = tree.log_shares[own]
@@ -89,7 +87,7 @@ def fit_tempers(tree: PrefixTree, scores: list[Tensor], own: Tensor, weights: Te
 
 
 def _own_scores(tree: PrefixTree, scores: list[Tensor], own: Tensor) -> list[Tensor]:
-    return [part.gather(1, column[own][:, None])[:, 0] for part, column in zip(scores, tree.columns, strict=True)]
+    return [part.gather(1, column[own][:, None].long())[:, 0] for part, column in zip(scores, tree.columns, strict=True)]
 
 
 def _log_sums(tree: PrefixTree, last: LastTable | None, scores: list[Tensor]) -> Tensor:

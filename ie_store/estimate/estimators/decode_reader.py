@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ie_store.errors import InputError
-from ie_store.estimate.critics.folds import VALIDATION_EVERY, Fold, make_folds
+from ie_store.estimate.critics.folds import VALIDATION_EVERY, Fold, make_folds, shares_of
 from ie_store.estimate.estimators.decode_design import Column, Design, make_design
 from ie_store.estimate.estimators.decode_heads import Head, calibrate, fit_head, own_log_ratios, token_features
 from ie_store.estimate.estimators.decode_list import fit_tempers, log_ratios
@@ -17,6 +17,7 @@ from ie_store.estimate.estimators.decode_share import SHARES, choose_share, is_c
 from ie_store.estimate.estimators.decode_training import train_heads
 from ie_store.estimate.estimators.decode_tree import PrefixTree, make_tree
 from ie_store.estimate.exact.prefix_index import DistinctPrefixes
+from ie_store.estimate.memory import give_back
 from ie_store.estimate.stored_rows import StoredRows
 from ie_store.estimator_options import DecodeOptions
 
@@ -47,7 +48,7 @@ class FoldReading:
     """Of the 95% interval for the mean over all held-out rows, shared among folds; 0 where all were scored."""
     token_nats: dict[int, float]
     """By position with a choice: the score of that position's own head."""
-    scored: NDArray[np.int64]
+    scored: NDArray[np.integer]
     """(scored,) outcomes, each once"""
     ratios: NDArray[np.float64]
     """(scored,) ln q(s|h) / p(s)"""
@@ -57,7 +58,7 @@ class FoldReading:
     """Whether heads are trained ones, not those in closed form."""
 
 
-def list_prefixes(tokens: NDArray[np.int64], counts: NDArray[np.int64], lone_tokens: Tensor) -> Listed:
+def list_prefixes(tokens: NDArray[np.integer], counts: NDArray[np.integer], lone_tokens: Tensor) -> Listed:
     """What there is to choose from.
 
     Args:
@@ -66,19 +67,19 @@ def list_prefixes(tokens: NDArray[np.int64], counts: NDArray[np.int64], lone_tok
         lone_tokens: (token, hidden) states of the tokens alone.
     """
     device = lone_tokens.device
-    shares = torch.from_numpy(counts / counts.sum()).to(device)
+    shares = shares_of(counts).to(device)
     columns = []
     for position in range(tokens.shape[1]):
         values, numbers = np.unique(tokens[:, position], return_inverse=True)
         if len(values) > 1:
-            of_outcome = torch.from_numpy(numbers).to(device)
+            of_outcome = torch.from_numpy(numbers.astype(np.int32)).to(device)
             of_token = torch.zeros(len(values), dtype=torch.float64, device=device).index_add_(0, of_outcome, shares)
             columns.append(
                 Column(
                     position=position,
                     tokens=of_outcome,
                     log_shares=of_token.log().float(),
-                    features=token_features(lone_tokens[torch.from_numpy(values).to(device)], of_token),
+                    features=token_features(lone_tokens[torch.from_numpy(values.astype(np.int32)).to(device)], of_token),
                 )
             )
     tree = make_tree(tokens, [c.tokens for c in columns], [c.position for c in columns], shares.log().float())
@@ -89,7 +90,9 @@ def split_prefixes(outcomes: DistinctPrefixes, options: DecodeOptions) -> tuple[
     """The folds, by distinct prefix; empty where there are too few to hold any out."""
     if len(outcomes.counts) < 2 * max(VALIDATION_EVERY, options.folds):
         return ()
-    return make_folds(outcomes.of_sequence, outcomes.of_sequence, options.folds, options.seed)
+    num_sequences = len(outcomes.of_sequence)
+    groups = range(num_sequences) if len(outcomes.counts) == num_sequences else outcomes.of_sequence
+    return make_folds(groups, outcomes.of_sequence, options.folds, options.seed)
 
 
 def require_apart(fold: Fold) -> None:
@@ -115,7 +118,9 @@ def read_fold(rows: Tensor | StoredRows, listed: Listed, fold: Fold, number: int
     """
     require_apart(fold)
     design = make_design(rows, fold, listed.columns)
+    give_back()
     reader = _best_reader(design, listed, fold, options.seed)
+    give_back()  # what is done leaves free memory between what is kept, and the next, of other sizes, would lie above it
     share = reader.share
     own_shares = [
         choose_share(
@@ -223,4 +228,4 @@ def _unseen_share(columns: list[Column], fold: Fold) -> float:
         is_seen = torch.zeros_like(column.log_shares, dtype=torch.bool)
         is_seen[column.tokens[fold.train.rows]] = True
         unseen |= ~is_seen[column.tokens[fold.test.rows]]
-    return float(fold.test.probabilities @ unseen.double())
+    return float((fold.test.probabilities * unseen).sum())

@@ -28,9 +28,9 @@ class Level:
     """The distinct prefixes that end at one position."""
 
     parents: Tensor | None
-    """(node,) node of the level above; None where no node has more than one child"""
+    """(node,) int32 node of the level above; None where no node has more than one child"""
     tokens: Tensor
-    """(node,) token 0..K-1 of the position"""
+    """(node,) int32 token 0..K-1 of the position"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class PrefixTree:
 
     levels: tuple[Level, ...]
     columns: tuple[Tensor, ...]
-    """(outcome,) token 0..K-1 of each level; the nodes of the last level are the outcomes"""
+    """(outcome,) int32 token 0..K-1 of each level; the nodes of the last level are the outcomes"""
     log_shares: Tensor
     """(outcome,) ln p(s)"""
     last: LastTable | None
@@ -87,20 +87,20 @@ class PrefixTree:
         return len(self.log_shares) if self.last is None else len(self.last.shares)
 
 
-def make_tree(tokens: NDArray[np.int64], columns: list[Tensor], positions: list[int], log_shares: Tensor) -> PrefixTree:
+def make_tree(tokens: NDArray[np.integer], columns: list[Tensor], positions: list[int], log_shares: Tensor) -> PrefixTree:
     """The tree of sorted distinct ``tokens`` (outcome, position); ``columns`` are the tokens (outcome,) at ``positions``."""
     levels: list[Level] = []
-    above = np.zeros(len(tokens), dtype=np.int64)
+    above, starts = np.zeros(len(tokens), dtype=np.int32), np.arange(len(tokens)) == 0
     for number, (position, column) in enumerate(zip(positions, columns, strict=True)):
         is_last = number + 1 == len(positions)
-        starts = np.ones(len(tokens), dtype=bool)
-        if not is_last:
-            starts[1:] = (tokens[1:, : position + 1] != tokens[:-1, : position + 1]).any(axis=1)
-        first = torch.from_numpy(np.flatnonzero(starts)).to(column.device)
-        parents = above[starts]
+        if is_last:
+            starts = np.ones(len(tokens), dtype=bool)
+        else:
+            starts[1:] |= tokens[1:, position] != tokens[:-1, position]
+        parents, of_node = above[starts], column if is_last else column[torch.from_numpy(starts).to(column.device)]
         is_same = len(parents) == above[-1] + 1 and number > 0
-        levels.append(Level(parents=None if is_same else torch.from_numpy(parents).to(column.device), tokens=column[first]))
-        above = np.cumsum(starts) - 1
+        levels.append(Level(parents=None if is_same else torch.from_numpy(parents).to(column.device), tokens=of_node))
+        above = np.cumsum(starts, dtype=np.int32) - 1
     tree = PrefixTree(levels=tuple(levels), columns=tuple(columns), log_shares=log_shares, last=None)
     return replace(tree, last=_last_table(tree))
 
@@ -115,5 +115,5 @@ def _last_table(tree: PrefixTree) -> LastTable | None:
     log_unit = tree.log_shares.max()
     table = torch.zeros((num_nodes, num_tokens), dtype=log_unit.dtype, device=tokens.device)
     table[parents, tokens] = (tree.log_shares - log_unit).exp()
-    first = torch.searchsorted(parents, torch.arange(num_nodes, device=tokens.device))
+    first = torch.searchsorted(parents, torch.arange(num_nodes, dtype=parents.dtype, device=tokens.device))
     return LastTable(node_tokens=tuple(column[first] for column in tree.columns[:-1]), shares=table, log_unit=log_unit)

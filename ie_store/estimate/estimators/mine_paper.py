@@ -202,7 +202,7 @@ def measure(spec: EstimatorSpec[PaperOptions], states: BatchStates, problems: li
     """Run the procedure on each problem."""
     outcomes = states.distinct
     has_repeats = len(outcomes.counts) < len(outcomes.of_sequence)
-    of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device) if has_repeats else None
+    of_sequence = torch.from_numpy(outcomes.of_sequence).to(states.device).long() if has_repeats else None
     estimates = []
     for problem in problems:
         x, y = (states.table(layer, outcomes).tile(slice(None)) for layer in (problem.block, problem.block + 1))

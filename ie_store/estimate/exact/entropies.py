@@ -123,7 +123,7 @@ def row_classes(rows: NDArray[np.generic]) -> NDArray[np.int64]:
     return np.unique(raw, return_inverse=True)[1].astype(np.int64)
 
 
-def num_collisions(classes: NDArray[np.integer], outcomes: NDArray[np.int64]) -> int:
+def num_collisions(classes: NDArray[np.integer], outcomes: NDArray[np.integer]) -> int:
     """How many ``outcomes`` (row,), prefixes or tokens, share a class of equal states (row,) with another outcome.
 
     0 where the states tell all outcomes apart. One outcome may have several classes: equal prefixes differ in their

@@ -24,11 +24,11 @@ from ie_store.specs import CorpusSpec, Problem
 class DistinctPrefixes:
     """What a state can tell apart at one position."""
 
-    of_sequence: NDArray[np.int64]
+    of_sequence: NDArray[np.int32]
     """(sequence,) outcome of each sequence, 0..K-1"""
-    first_rows: NDArray[np.int64]
+    first_rows: NDArray[np.int32]
     """(outcome,) row of the slab that stands for the outcome"""
-    counts: NDArray[np.int64]
+    counts: NDArray[np.int32]
     """(outcome,) sequences with that outcome"""
 
 
@@ -61,7 +61,7 @@ class PrefixIndex:
     def groups(self) -> NDArray[np.int32] | range:
         """(sequence,) equal for identical full sequences; a range where all differ."""
         starts = self._differences < self._tokens.shape[1]
-        return range(len(starts)) if starts.all() else (np.cumsum(starts) - 1).astype(np.int32)
+        return range(len(starts)) if starts.all() else _numbers(starts)
 
     def num_distinct(self, problem: Problem) -> int:
         """Distinct prefixes (macro) or tokens (micro) of a problem."""
@@ -71,29 +71,39 @@ class PrefixIndex:
     def prefixes(self, position: int) -> DistinctPrefixes:
         """Distinct prefixes that end at ``position``; rows of a macro slab."""
         starts = self._differences <= position
-        first_rows = np.flatnonzero(starts)
+        first_rows = np.flatnonzero(starts).astype(np.int32)
         return DistinctPrefixes(
-            of_sequence=np.cumsum(starts) - 1,
-            first_rows=first_rows,
-            counts=np.diff(np.append(first_rows, len(starts))),
+            of_sequence=_numbers(starts), first_rows=first_rows, counts=np.diff(first_rows, append=np.int32(len(starts)))
         )
 
     def past(self, position: int) -> Past:
         """What came before the end of the distinct prefixes of ``position``."""
         return past_of(self._tokens, self._differences, position)
 
-    def prefix_tokens(self, position: int) -> NDArray[np.int64]:
+    def prefix_tokens(self, position: int) -> NDArray[np.unsignedinteger]:
         """(outcome, position + 1) tokens of the distinct prefixes that end at ``position``, as rows of a micro slab."""
-        return self._tokens[self.prefixes(position).first_rows, : position + 1].astype(np.int64)
+        return self._tokens[self._differences <= position, : position + 1]
 
     def last_tokens(self, position: int) -> DistinctPrefixes:
         """Distinct tokens at ``position``; rows of the macro slab of layer 0, which sees its own token only."""
         _, first_rows, of_sequence, counts = np.unique(
             self._tokens[:, position], return_index=True, return_inverse=True, return_counts=True
         )
-        return DistinctPrefixes(of_sequence=of_sequence, first_rows=first_rows, counts=counts)
+        return _distinct(of_sequence, first_rows, counts)
 
     def lone_tokens(self, position: int) -> DistinctPrefixes:
         """Distinct tokens at ``position``; rows of a micro slab."""
         numbers, of_sequence, counts = np.unique(self._tokens[:, position], return_inverse=True, return_counts=True)
-        return DistinctPrefixes(of_sequence=of_sequence, first_rows=numbers.astype(np.int64), counts=counts)
+        return _distinct(of_sequence, numbers, counts)
+
+
+def _distinct(*parts: NDArray[np.integer]) -> DistinctPrefixes:
+    of_sequence, first_rows, counts = (part.astype(np.int32) for part in parts)
+    return DistinctPrefixes(of_sequence=of_sequence, first_rows=first_rows, counts=counts)
+
+
+def _numbers(starts: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(sequence,) number of the stretch that each sequence is in; ``starts`` (sequence,) where one begins."""
+    numbers = np.cumsum(starts, dtype=np.int32)
+    numbers -= 1
+    return numbers

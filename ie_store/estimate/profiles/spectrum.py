@@ -19,7 +19,7 @@ from ie_store.variables import Piece, coordinate, piece
 
 ROWS_AT_ONCE = 4096
 Eigenvalues = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.integer]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def test_sums_over_the_list_equal_enumeration(name, scale):
 @pytest.mark.parametrize("name", ["permutations", "chains of single children"])
 def test_a_list_that_is_long_for_the_memory_is_summed_for_fewer_states_at_once(name, monkeypatch):
     tree, columns, scores, own, log_shares = listed(name)
-    assert [decode_list.least_tile(nodes) for nodes in (25, 303_600, 10**6, 10**9)] == [32, 32, 16, 1]
+    assert [decode_list.least_tile(nodes) for nodes in (25, 303_600, 10**6, 10**9)] == [32, 32, 10, 1]
     widths, sums = [], decode_list._log_sums
 
     def watched(tree, last, parts):
