@@ -198,7 +198,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     ),
     Estimator(
         name="decode",
-        version=6,
+        version=7,
         summary="usable bits: what a linear reader of the state tells of prefixes that it was not trained on",
         options=DecodeOptions,
         guarantee="lower bound",

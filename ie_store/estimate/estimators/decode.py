@@ -48,8 +48,6 @@ from ie_store.specs import Level, MIEstimate, Outcome, Problem
 from ie_store.store.results.estimate_variables import DECODE_OUTCOME, outcome_code
 from ie_store.variables import Piece, Variable, piece
 
-FREED_BYTES = 2**24
-"""Of a fold, that its thread's allocator keeps: measured at 576 and 1,600 columns."""
 MOSTLY_UNSEEN = 0.9
 """Share of held-out prefixes with a token never trained on from which a value says more of the list than of the states."""
 
@@ -127,14 +125,16 @@ def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
     tokens = shape.num_positions * min(shape.num_tokens, shape.num_rows)  # of all heads, at most
     of_fold = fold_bytes(shape.hidden_size, shape.num_rows, shape.num_positions, tokens)
     of_tokens = 4 * shape.hidden_size * (tokens + 7 * shape.num_tokens)
-    return Needs(working_bytes=of_fold + of_tokens + (64 + 16 * shape.num_positions) * shape.num_rows)
+    return Needs(working_bytes=of_fold + of_tokens + (48 + 8 * shape.num_positions) * shape.num_rows)
 
 
 def fold_bytes(size: int, num_rows: int, num_positions: int, tokens: int) -> int:
-    """Decomposition, heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
-    squares = max(8 * 16, 4 * (6 + num_positions))  # a covariance and what decomposes it, as measured; or axes and heads
-    tiles = 4 * size * 4 * ROWS_AT_ONCE + 2 * 4 * SCORES_AT_ONCE + 4 * 3 * least_tile(num_rows) * num_rows
-    return squares * size**2 + tiles + 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS) + FREED_BYTES
+    """Decomposition or heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
+    designed = 8 * 16 * size**2  # a covariance and what decomposes it, as measured
+    scores = 2 * 4 * min(SCORES_AT_ONCE, ROWS_AT_ONCE * tokens) + 9 * least_tile(num_rows) * num_rows  # two of all, and a quarter
+    scored = 4 * (6 + num_positions) * size**2 + scores
+    of_tokens = 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS)
+    return max(designed, scored) + 4 * size * 3 * ROWS_AT_ONCE + of_tokens
 
 
 def _is_lone(problem: Problem, layer: int) -> bool:

@@ -115,10 +115,10 @@ def _moments(
     ``scores`` (token, state) are in units of the own prefix's: cancellation is then least where q is most certain.
     """
     nodes = tree.columns if last is None else last.node_tokens
-    parts = [part.index_select(0, tokens) for part, tokens in zip(scores, nodes, strict=False)]
-    total = torch.zeros_like(parts[0])
-    for part, temper in zip(parts, tempers, strict=False):
-        total.addcmul_(part, temper)
+    parts = scores[0].new_empty((len(scores), len(nodes[0]), len(weights)))
+    total = parts.new_zeros(parts.shape[1:])
+    for part, of_token, tokens, temper in zip(parts, scores, nodes, tempers, strict=False):
+        total.addcmul_(torch.index_select(of_token, 0, tokens, out=part), temper)
     if last is None:
         log_sums, q = softmax_(total.add_(tree.log_shares[:, None]), 0)
         yield float(weights @ log_sums), *_weigh(parts, q, weights)
@@ -126,21 +126,20 @@ def _moments(
     sums, least = last.sums(tempers[-1] * scores[-1]), total.amax(dim=0) + LEAST_SUM
     log_sums, q = softmax_(total.add_(sums.found.log()), 0)
     lost = log_sums < least
-    kept, mean = weights.masked_fill(lost, 0), sums.mean(scores[-1])
-    means, covariance = _weigh([*parts, mean], q, kept)
+    kept, mean = weights.masked_fill(lost, 0), parts[-1].copy_(sums.mean(scores[-1]))
+    means, covariance = _weigh(parts, q, kept)
     within = sums.mean(scores[-1].square()).sub_(mean.square())
     covariance[-1, -1] += (q * within).sum(dim=0) @ kept
     yield float((log_sums + sums.log_unit) @ kept), means, covariance
-    for some in _parts(tree, lost):
+    for some in _parts(tree, lost, len(scores)):
         yield from _moments(tree, None, [part[:, some] for part in scores], tempers, weights[some])
 
 
-def _weigh(parts: list[Tensor], q: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of ``parts`` (node, state) of each level under ``q`` (node, state)."""
-    stacked = torch.stack(parts)
-    of_q = stacked * q
+def _weigh(parts: Tensor, q: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of ``parts`` (level, node, state) under ``q`` (node, state)."""
+    of_q = parts * q
     means = of_q.sum(dim=1)
-    second = of_q.mul_(weights).flatten(1) @ stacked.flatten(1).T
+    second = of_q.mul_(weights).flatten(1) @ parts.flatten(1).T
     return means @ weights, second - (means * weights) @ means.T
 
 
@@ -155,12 +154,13 @@ def _tiles(tree: PrefixTree, num_states: int, values_per_node: int = 1) -> Itera
         yield slice(start, min(start + size, num_states))
 
 
-def _parts(tree: PrefixTree, lost: Tensor) -> Iterator[Tensor]:
+def _parts(tree: PrefixTree, lost: Tensor, values_per_node: int = 1) -> Iterator[Tensor]:
     """Those of the states (state,) that are ``lost``, as many at once as meet all prefixes."""
     if bool(lost.any()):
-        yield from torch.nonzero(lost)[:, 0].split(_tile_size(tree, len(tree.log_shares)))
+        yield from torch.nonzero(lost)[:, 0].split(_tile_size(tree, len(tree.log_shares), values_per_node))
 
 
 def _tile_size(tree: PrefixTree, num_nodes: int, values_per_node: int = 1) -> int:
     """States at once that meet so many nodes."""
-    return max(least_tile(num_nodes), TILE_VALUES[tree.log_shares.device.type] // (num_nodes * values_per_node))
+    num_values = num_nodes * values_per_node
+    return max(least_tile(num_values), TILE_VALUES[tree.log_shares.device.type] // num_values)
