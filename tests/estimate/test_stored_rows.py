@@ -101,3 +101,12 @@ def test_hashes_tell_single_bits_apart():
         rows[bit, bit // 8] = 1 << bit % 8
     assert classes_of(row_hashes(rows)) is None
     assert len(np.unique(classes_of(row_hashes(np.concatenate([rows, rows[7:8]]))))) == len(rows)
+
+
+def test_hashes_that_share_a_half_are_not_equal():
+    hashes = np.array([[5, 1], [7, 1], [5, 2], [9, 3]], np.uint64)
+    assert classes_of(hashes) is None
+    twice = classes_of(np.concatenate([hashes, hashes[2:3]]))
+    assert twice is not None
+    assert len(np.unique(twice)) == 4
+    assert twice[2] == twice[4]

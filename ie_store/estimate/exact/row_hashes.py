@@ -28,6 +28,10 @@ def row_hashes(rows: NDArray[np.generic]) -> Hashes:
 
 def classes_of(hashes: Hashes) -> NDArray[np.int32] | None:
     """Class (row,) of equal rows of ``hashes``, numbered 0..K-1; None where no two are equal."""
+    halves = np.sort(hashes[:, 0])
+    if (halves[1:] != halves[:-1]).all():
+        return None
+    del halves
     order = np.lexsort(hashes.T)
     starts = np.ones(len(order), dtype=bool)
     starts[1:] = False
