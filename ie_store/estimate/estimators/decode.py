@@ -131,8 +131,8 @@ def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
 def fold_bytes(size: int, num_rows: int, num_positions: int, tokens: int) -> int:
     """Decomposition or heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
     designed = 8 * 16 * size**2  # a covariance and what decomposes it, as measured
-    scores = 2 * 4 * min(SCORES_AT_ONCE, ROWS_AT_ONCE * tokens) + 9 * least_tile(num_rows) * num_rows  # two of all, and a quarter
-    scored = 4 * (6 + num_positions) * size**2 + scores
+    tile = 9 * least_tile(num_rows) * num_rows  # of four levels: scores, those times q, and their sum, a quarter of each
+    scored = 4 * (6 + num_positions) * size**2 + 2 * 4 * min(SCORES_AT_ONCE, ROWS_AT_ONCE * tokens) + tile
     of_tokens = 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS)
     return max(designed, scored) + 4 * size * 3 * ROWS_AT_ONCE + of_tokens
 
