@@ -48,6 +48,14 @@ def test_a_draw_keeps_twelve_bytes_of_a_sequence():
     assert sum(stores.values()) <= 12 * len(groups)
 
 
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_sequences_that_are_each_a_group_need_no_numbers(folds):
+    for short, numbered in zip(make_folds(range(1003), None, folds, 3), make_folds(np.arange(1003), None, folds, 3), strict=True):
+        assert short.test_sequences.equal(numbered.test_sequences)
+        for side in ("train", "validation", "test"):
+            assert getattr(short, side).rows.equal(getattr(numbered, side).rows)
+
+
 def test_shares_of_the_sides():
     fold, _ = make_folds(np.arange(10_000), None, 2, 0)
     assert [len(side.rows) for side in (fold.train, fold.validation, fold.test)] == [4000, 1000, 5000]
