@@ -35,6 +35,11 @@ def choose_device(text: str) -> torch.device:
     return device
 
 
+def host_rows(num_rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """(row, dimension) memory of the processor for rows on their way to ``device``: pinned where that is CUDA, which fetches them."""
+    return torch.empty((num_rows, width), dtype=dtype, pin_memory=device.type == "cuda")
+
+
 def each_on_one_thread(
     compute: Callable[[Item], Result], items: Iterable[Item], device: torch.device, at_once: int | None = None
 ) -> Iterator[Result]:

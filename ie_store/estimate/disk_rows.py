@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ie_store.errors import DiskSpaceError
+from ie_store.estimate.device import host_rows
 
 
 class DiskRows:
@@ -37,7 +38,7 @@ class DiskRows:
 
     def memory(self, start: int, stop: int) -> Tensor:
         """What rows ``start`` to ``stop`` - 1 can be put together in."""
-        return torch.empty((stop - start, self.width), dtype=self.dtype)
+        return self._host_rows(stop - start)
 
     def write(self, start: int, rows: Tensor) -> None:
         """Keep ``rows`` (row, dimension) from row ``start`` on."""
@@ -49,21 +50,25 @@ class DiskRows:
     def tile(self, here: slice) -> Tensor:
         """The rows ``here``."""
         start, stop, _ = here.indices(self._num_rows)
-        rows = torch.empty((max(0, stop - start), self.width), dtype=self.dtype)
+        rows = self._host_rows(max(0, stop - start))
         self._read(_bytes_of(rows), start)
         return rows.to(self.device)
 
     def take(self, index: Tensor) -> Tensor:
         """Rows ``index`` (row,): each once, neighbours together, in the order in which they lie on the disk."""
         numbers, places = np.unique(index.cpu().numpy(), return_inverse=True)
-        rows = torch.empty((len(numbers), self.width), dtype=self.dtype)
+        rows = self._host_rows(len(numbers))
         buffer, size = _bytes_of(rows), self._row_bytes
         edges = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), len(numbers)]
         starts = numbers[edges[:-1]].tolist() if len(numbers) else []
         for first, last, start in zip(edges, edges[1:], starts, strict=False):
             self._read(buffer[first * size : last * size], start)
         is_sorted = len(places) == len(numbers) and bool((np.diff(places) == 1).all())
-        return (rows if is_sorted else rows[torch.from_numpy(places)]).to(self.device)
+        there = rows.to(self.device)
+        return there if is_sorted else there[torch.from_numpy(places).to(self.device)]
+
+    def _host_rows(self, num_rows: int) -> Tensor:
+        return host_rows(num_rows, self.width, self.dtype, self.device)
 
     def _read(self, buffer: memoryview, start: int) -> None:
         """Fill ``buffer`` with rows from ``start`` on."""

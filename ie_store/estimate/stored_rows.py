@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ie_store.estimate.device import host_rows
 from ie_store.estimate.disk_rows import DiskRows
 
 
@@ -78,7 +79,7 @@ class HeldRows:
     def memory(self, start: int, stop: int) -> Tensor:
         """Where rows ``start`` to ``stop`` - 1 are kept, or what can be moved there."""
         part = self.tensor[start:stop]
-        return part if part.device.type == "cpu" else torch.empty_like(part, device="cpu")
+        return part if part.device.type == "cpu" else host_rows(stop - start, self.width, part.dtype, part.device)
 
     def write(self, start: int, rows: Tensor) -> None:
         """Keep ``rows`` (row, dimension) from row ``start`` on."""

@@ -8,11 +8,12 @@ capturing carries out nothing. Replaying carries them out on the same memory; wh
 CPU cannot be captured. Matrix products round their factors as tensor cores do, where TF32 is asked for.
 """
 
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import torch
@@ -74,6 +75,30 @@ class Graph:
                     there.copy_(new)
 
 
+class Sent:
+    """What went to the device, from memory that was asked for as pinned and from other."""
+
+    from_pinned = from_other = 0
+    _pinned: ClassVar[set[int]] = set()
+
+    @classmethod
+    def pinned(cls, made: Tensor) -> Tensor:
+        """Remember where it is, until it is gone."""
+        place = made.untyped_storage().data_ptr()
+        cls._pinned.add(place)
+        weakref.finalize(made.untyped_storage(), cls._pinned.discard, place)
+        return made
+
+    @classmethod
+    def count(cls, *sources: Tensor) -> None:
+        """The bytes of ``sources``."""
+        for source in sources:
+            if source.untyped_storage().data_ptr() in cls._pinned:
+                cls.from_pinned += source.nbytes
+            else:
+                cls.from_other += source.nbytes
+
+
 class Pretended(Tensor):
     """A tensor that says it is on `DEVICE`; its values are in ``inner``."""
 
@@ -128,8 +153,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if devices:
         onto = devices[0].type in ("cuda", "meta")  # as C++ knows the device of what is pretended
         args, kwargs = tree_map(lambda leaf: torch.device("cpu") if isinstance(leaf, torch.device) else leaf, (args, kwargs))
+    is_pinned = kwargs.get("pin_memory", False)
     if "pin_memory" in kwargs:
         kwargs = {**kwargs, "pin_memory": False}
+    if onto and name in ("aten::copy_", "aten::_to_copy"):
+        Sent.count(*(tensor for tensor in tensors if not isinstance(tensor, Pretended)))
     if there and name not in MAY_MIX and any(tensor.dim() for tensor in tensors if not isinstance(tensor, Pretended)):
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, but found cuda:0 and cpu")
     outers = {id(tensor.inner): tensor for tensor in there}
@@ -150,6 +178,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         and torch.backends.cuda.matmul.fp32_precision == "tf32"
     ):
         carry_out = partial(_on_tensor_cores, func, first)
+    if is_pinned:
+        return Sent.pinned(carry_out(*args, **kwargs))
     if there or onto:
         _refuse_to_capture(name, name in WAITS or len(there) < len(tensors) or not onto)
     if Graph.being_captured is None or not (there or onto):

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from pretend_cuda import Sent, pretend_cuda
 
 from ie_store.errors import DiskSpaceError
 from ie_store.estimate.disk_rows import DiskRows
@@ -48,6 +49,20 @@ def test_rows_come_back_as_they_were(dtype, num_bytes, tmp_path, monkeypatch):
         assert ChosenRows(rows, torch.arange(0, 50, 2)).tile(here).equal(tensor[::2][here])
         assert rows.tile(here).dtype == dtype
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("num_bytes", [None, 0])
+def test_rows_go_to_a_gpu_from_pinned_memory(num_bytes, monkeypatch):
+    monkeypatch.setattr(Sent, "from_pinned", 0)
+    monkeypatch.setattr(Sent, "from_other", 0)
+    tensor, index = values(torch.float16), torch.tensor([5, 3, 5, 49])
+    with pretend_cuda() as device:
+        rows = kept(Room(device, num_bytes), tensor)
+        assert isinstance(rows, HeldRows if num_bytes is None else DiskRows)
+        assert rows.tile(slice(None)).cpu().equal(tensor)
+        assert rows.take(index.to(device)).cpu().equal(tensor[index])
+    assert Sent.from_pinned == (tensor.nbytes if num_bytes is None else tensor.nbytes + tensor[:3].nbytes)
+    assert Sent.from_other <= 2 * index.nbytes  # numbers of rows alone
 
 
 def test_a_room_keeps_to_its_bytes_and_gets_them_back():
