@@ -9,6 +9,7 @@ is an interval of rows and its first row stands for it::
     2     B , A ,    0
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lgamma
 
@@ -59,17 +60,17 @@ def entropy_nats(counts: NDArray[np.number]) -> float:
     return float(max(0.0, np.log(total) - np.dot(positive, np.log(positive)) / total))
 
 
-def prefix_counts(tokens: Tokens) -> list[NDArray[np.int64]]:
+def prefix_counts(tokens: Tokens) -> Iterator[NDArray[np.int64]]:
     """Occurrences (prefix,) of each distinct prefix, for every position of sorted rows ``tokens`` (sequence, position)."""
     differences = common_prefix_lengths(tokens)
     num_rows, num_positions = tokens.shape
-    edges = (np.append(np.flatnonzero(differences <= position), num_rows) for position in range(num_positions))
-    return [np.diff(edge) for edge in edges]
+    for position in range(num_positions):
+        yield np.diff(np.flatnonzero(differences <= position), append=num_rows)
 
 
-def token_counts(tokens: Tokens) -> list[NDArray[np.int64]]:
+def token_counts(tokens: Tokens) -> Iterator[NDArray[np.int64]]:
     """Occurrences (token,) of each distinct token, for every position of ``tokens`` (sequence, position)."""
-    return [np.unique(column, return_counts=True)[1] for column in tokens.T]
+    return (np.unique(column, return_counts=True)[1] for column in tokens.T)
 
 
 def prefix_entropies_nats(tokens: Tokens) -> NDArray[np.float64]:

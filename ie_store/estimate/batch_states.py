@@ -108,6 +108,8 @@ class Needs:
     """Held at once, at most."""
     row_bytes: int = 0
     """Of rows that it keeps where there is room: in memory or on disk."""
+    lent_bytes: int = 0
+    """That a processor's threads borrow to work at once, where there is room; it gains more by them than by slabs in memory."""
 
 
 Measure = Callable[[EstimatorSpec[Any], BatchStates, list[Problem], OnProgress], Measured]

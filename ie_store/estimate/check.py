@@ -21,7 +21,7 @@ from ie_store.estimate.stored_rows import HeldRows, Room
 from ie_store.estimators import EstimatorSpec, resolve
 from ie_store.options import CheckSpec, OnProgress, Progress, ignore_progress
 from ie_store.specs import MIEstimate, Slab
-from ie_store.store.open import DatasetReader, open_reader
+from ie_store.store.dataset.reader import DatasetReader, open_reader
 
 SHUFFLES_AT_ONCE = 8
 """Shuffled problems that are trained together."""

@@ -36,7 +36,7 @@ def choose_device(text: str) -> torch.device:
 
 
 def host_rows(num_rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """(row, dimension) memory of the processor for rows on their way to ``device``: pinned where that is CUDA, which fetches them."""
+    """(row, dimension) memory of the processor for rows on their way to ``device``; pinned for CUDA, which fetches them."""
     return torch.empty((num_rows, width), dtype=dtype, pin_memory=device.type == "cuda")
 
 

@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from contextlib import ExitStack
 from shutil import disk_usage
+from threading import local
 from typing import IO
 
 import numpy as np
@@ -30,15 +31,21 @@ class DiskRows:
         self.width, self.dtype, self.device = width, dtype, device
         self._num_rows, self._row_bytes = num_rows, width * dtype.itemsize
         file = _new_file(num_rows * self._row_bytes)
-        self._file = file.fileno()
+        self._file, self._place = file.fileno(), local()
         weakref.finalize(self, file.close)
 
     def __len__(self) -> int:
         return self._num_rows
 
     def memory(self, start: int, stop: int) -> Tensor:
-        """What rows ``start`` to ``stop`` - 1 can be put together in."""
-        return self._host_rows(stop - start)
+        """What rows ``start`` to ``stop`` - 1 can be put together in, until this thread asks again.
+
+        It is the same memory every time: of new ones, small results that lie between would keep each from being used again.
+        """
+        known: Tensor | None = getattr(self._place, "rows", None)
+        if known is None or len(known) < stop - start:
+            known = self._place.rows = self._host_rows(stop - start)
+        return known[: stop - start]
 
     def write(self, start: int, rows: Tensor) -> None:
         """Keep ``rows`` (row, dimension) from row ``start`` on."""

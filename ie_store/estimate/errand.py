@@ -27,7 +27,7 @@ from ie_store.estimate.watch import TimeIsUp
 from ie_store.estimators import EstimatorSpec
 from ie_store.options import Progress
 from ie_store.specs import Slab
-from ie_store.store.open import DatasetReader
+from ie_store.store.dataset.reader import DatasetReader
 from ie_store.store.results.writer import ResultGroup, open_results
 
 _ONE_AT_A_TIME = Lock()

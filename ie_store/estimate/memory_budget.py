@@ -13,6 +13,7 @@ import torch
 from ie_store.errors import DiskSpaceError, InputError
 from ie_store.estimate.batch_states import ItemShape, Needs
 from ie_store.estimate.costs import RowsOf
+from ie_store.estimate.exact.prefix_index import corpus_bytes
 from ie_store.estimate.memory import machine_bytes
 from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.stored_rows import Room
@@ -23,8 +24,8 @@ SHARE_OF_MACHINE, SHARE_OF_DEVICE = 4, 2
 """One in so many bytes of the machine, or of a GPU, is taken by default."""
 PIECES_AT_ONCE = 3
 """Of work, whose slabs may be there: that which is done, the next one's, and those that a forecast looked at."""
-LOADED_BYTES, LOADED_BYTES_A_SEQUENCE = 2**26, 224
-"""Modules that are loaded late, the corpus, and what allocators keep."""
+LOADED_BYTES = 2**26
+"""Modules that are loaded late, and what allocators keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +38,15 @@ class MemoryBudget:
     """Held by the work on one item, whatever its rows."""
     reading_bytes: int
     """Held while a slab is read."""
+    lent_bytes: int
+    """Left by rows to work that goes faster with them."""
     disk_bytes: int
     """Rows that may lie on disk at once."""
 
     def room(self, device: torch.device) -> Room:
         """Where rows are kept."""
         left = max(0, self.num_bytes - self.working_bytes - self.reading_bytes)
-        return Room(device, left, self.reading_bytes)
+        return Room(device, left, self.reading_bytes, self.lent_bytes if device.type == "cpu" else 0)
 
 
 def default_bytes(device: torch.device) -> int:
@@ -65,6 +68,8 @@ class Demand:
     """Held at once, at most."""
     row_bytes: int = 0
     """Of rows that it keeps where there is room."""
+    lent_bytes: int = 0
+    """That it borrows where there is room."""
     slabs: tuple[Slab, ...]
     """That are there with it."""
 
@@ -92,10 +97,10 @@ def make_budget(num_bytes: int, demands: Sequence[Demand], layout: StoreLayout, 
         DiskSpaceError: the folder for temporary files has less room than rows that do not fit into memory.
     """
     num_bytes //= shares
-    loaded = LOADED_BYTES + LOADED_BYTES_A_SEQUENCE * layout.num_sequences
     reading = max((_reading_bytes(slab, layout) for demand in demands for slab in demand.slabs), default=0)
     largest = max(demands, key=lambda demand: demand.working_bytes, default=None)
-    working = loaded + (largest.working_bytes if largest else 0)
+    read, kept = corpus_bytes(layout.num_sequences, layout.num_positions, layout.num_tokens)
+    working = LOADED_BYTES + max(read, kept + (largest.working_bytes if largest else 0))
     if largest and working + reading > num_bytes:
         least = working + reading
         may = f"{num_bytes:,}" if shares == 1 else f"{num_bytes:,} in each of {shares} workers"
@@ -104,14 +109,17 @@ def make_budget(num_bytes: int, demands: Sequence[Demand], layout: StoreLayout, 
             f"give --memory {-(-least * shares // 10**6)}MB, {'' if shares == 1 else 'fewer --workers, '}{or_else}"
         )
     slabs = max((sum(_slab_bytes(slab, layout) for slab in demand.slabs) for demand in demands), default=0)
-    kept = PIECES_AT_ONCE * slabs + max((demand.row_bytes for demand in demands), default=0)
-    fits = kept <= num_bytes - working - reading
-    if not fits and kept > (free := disk_usage(tempfile.gettempdir()).free):
+    rows = PIECES_AT_ONCE * slabs + max((demand.row_bytes for demand in demands), default=0)
+    lent = max((demand.lent_bytes for demand in demands), default=0)
+    fits = rows <= num_bytes - working - reading - lent
+    if not fits and rows > (free := disk_usage(tempfile.gettempdir()).free):
         raise DiskSpaceError(
-            f"states of up to {kept:,} bytes do not fit into memory beside the work on them ({num_bytes:,} bytes in all), and "
+            f"states of up to {rows:,} bytes do not fit into memory beside the work on them ({num_bytes:,} bytes in all), and "
             f"{tempfile.gettempdir()} has {free:,} bytes left; set TMPDIR to a folder with more, or give a larger --memory"
         )
-    return MemoryBudget(num_bytes=num_bytes, working_bytes=working, reading_bytes=reading, disk_bytes=0 if fits else kept)
+    return MemoryBudget(
+        num_bytes=num_bytes, working_bytes=working, reading_bytes=reading, lent_bytes=lent, disk_bytes=0 if fits else rows
+    )
 
 
 def _needs(item: WorkItem, layout: StoreLayout, num_rows: int, threads: int) -> Needs:

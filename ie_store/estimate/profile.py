@@ -20,7 +20,7 @@ from ie_store.grid import format_selection, parse_selection
 from ie_store.options import OnProgress, ProfileSpec, Progress, ignore_progress
 from ie_store.profiles import ProfileMethod
 from ie_store.specs import Slab, StoreLayout
-from ie_store.store.open import DatasetReader
+from ie_store.store.dataset.reader import DatasetReader
 from ie_store.store.results.records import Record
 from ie_store.store.results.writer import ResultGroup, open_results
 from ie_store.variables import WholeArrays

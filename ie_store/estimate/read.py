@@ -20,9 +20,8 @@ from ie_store.estimate.exact.row_hashes import ROWS_AT_ONCE, Hashes, classes_of,
 from ie_store.estimate.memory import give_back
 from ie_store.estimate.stored_rows import ChosenRows, NewRows, Room, StoredRows
 from ie_store.specs import Slab
-from ie_store.store.dataset.reader import READERS
+from ie_store.store.dataset.reader import READERS, DatasetReader, open_reader
 from ie_store.store.format.arrays import numpy_dtype
-from ie_store.store.open import DatasetReader, open_reader
 
 STORED = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000}

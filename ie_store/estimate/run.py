@@ -37,7 +37,7 @@ from ie_store.estimate.watch import Groups, TimeIsUp, Watch
 from ie_store.estimators import EXACT, EstimatorSpec, estimator_spec, resolve
 from ie_store.options import EstimateSpec, OnProgress, ignore_progress
 from ie_store.specs import Emergence, MIEstimate, Problem, digest
-from ie_store.store.open import DatasetReader
+from ie_store.store.dataset.reader import DatasetReader
 from ie_store.store.results.estimate_variables import estimates_of, values_of
 from ie_store.store.results.writer import ResultGroup, open_results
 

@@ -9,7 +9,7 @@ from ie_store.estimate.plan import WorkItem
 from ie_store.estimate.read import SlabStates, read_states
 from ie_store.estimate.stored_rows import Room
 from ie_store.specs import Slab
-from ie_store.store.open import DatasetReader
+from ie_store.store.dataset.reader import DatasetReader
 
 
 class Shelf:

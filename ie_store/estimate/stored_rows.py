@@ -42,7 +42,10 @@ class NewRows(StoredRows, Protocol):
     """Rows that are being filled, each once, by any thread."""
 
     def memory(self, start: int, stop: int) -> Tensor:
-        """(row, dimension) memory of the processor for rows ``start`` to ``stop`` - 1, to be filled and handed to `write`."""
+        """(row, dimension) memory of the processor for rows ``start`` to ``stop`` - 1, to be filled and handed to `write`.
+
+        A thread has one at a time.
+        """
 
     def write(self, start: int, rows: Tensor) -> None:
         """Keep ``rows`` (row, dimension), of the dtype that was asked for, from row ``start`` on."""
@@ -121,10 +124,16 @@ class ChosenRows:
 class Room:
     """Bytes of memory for rows, and a folder for those beyond. Threads share it."""
 
-    def __init__(self, device: torch.device, num_bytes: int | None = None, reading_bytes: int | None = None) -> None:
-        """``num_bytes`` at most on ``device``, and ``reading_bytes`` while they are read; None for as many as are asked for."""
+    def __init__(
+        self, device: torch.device, num_bytes: int | None = None, reading_bytes: int | None = None, lent_bytes: int = 0
+    ) -> None:
+        """``num_bytes`` at most on ``device``, and ``reading_bytes`` while they are read; None for as many as are asked for.
+
+        Rows leave ``lent_bytes`` of them free, which are only lent.
+        """
         self.device, self.reading_bytes = device, reading_bytes
         self._left, self._lock = num_bytes, Lock()
+        self._to_lend = lent_bytes
 
     def make(self, num_rows: int, width: int, dtype: torch.dtype) -> NewRows:
         """New rows, in memory if they fit beside those that are there, else on disk.
@@ -142,19 +151,25 @@ class Room:
     @contextmanager
     def lend(self, num_bytes: int, most: int) -> Iterator[int]:
         """How many times ``num_bytes`` of the memory may be used for something else meanwhile, ``most`` at the most."""
-        lent = 0
-        while lent < most and self._take(num_bytes):
-            lent += 1
+        with self._lock:
+            lent = most if self._left is None else min(most, self._left // num_bytes)
+            self._lend(lent * num_bytes)
         try:
             yield lent
         finally:
-            self._give_back(lent * num_bytes)
+            with self._lock:
+                self._lend(-lent * num_bytes)
+
+    def _lend(self, num_bytes: int) -> None:
+        if self._left is not None:
+            self._left -= num_bytes
+            self._to_lend -= num_bytes  # below nothing where more is lent than was left free
 
     def _take(self, num_bytes: int) -> bool:
         with self._lock:
             if self._left is None:
                 return True
-            if num_bytes > self._left:
+            if num_bytes > self._left - max(0, self._to_lend):
                 return False
             self._left -= num_bytes
             return True

@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -51,6 +52,16 @@ def test_rows_come_back_as_they_were(dtype, num_bytes, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_written_to_disk_is_put_together_in_one_place():
+    """With new memory for every part, a whole slab stayed where small results lay between the parts."""
+    rows = Room(CPU, 0).make(50, 7, torch.float16)
+    first = rows.memory(0, 16)
+    assert rows.memory(16, 32).data_ptr() == rows.memory(32, 36).data_ptr() == first.data_ptr()
+    assert rows.memory(32, 36).shape == (4, 7)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(rows.memory, 0, 16).result().data_ptr() != first.data_ptr()
+
+
 @pytest.mark.parametrize("num_bytes", [None, 0])
 def test_rows_go_to_a_gpu_from_pinned_memory(num_bytes, monkeypatch):
     monkeypatch.setattr(Sent, "from_pinned", 0)
@@ -74,6 +85,20 @@ def test_a_room_keeps_to_its_bytes_and_gets_them_back():
     del first
     gc.collect()
     assert isinstance(room.make(10, 10, torch.float32), HeldRows)
+
+
+def test_rows_leave_free_what_is_only_lent():
+    room = Room(CPU, 1000, lent_bytes=400)
+    rows = room.make(10, 15, torch.float32)
+    assert isinstance(rows, HeldRows)
+    assert isinstance(room.make(1, 1, torch.float32), DiskRows)
+    with room.lend(200, 9) as lent:
+        assert lent == 2
+        del rows
+        gc.collect()
+        assert isinstance(room.make(10, 15, torch.float32), HeldRows)  # nothing more is to be left free
+    assert isinstance(room.make(10, 15, torch.float32), HeldRows)
+    assert isinstance(Room(CPU, 300, lent_bytes=400).make(1, 1, torch.float32), DiskRows)
 
 
 def test_memory_that_is_lent_is_not_there_for_rows_meanwhile():

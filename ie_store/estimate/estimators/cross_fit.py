@@ -75,15 +75,23 @@ def needs(spec: EstimatorSpec[CrossFitOptions], shape: ItemShape) -> Needs:
     size, blocks = shape.hidden_size, shape.num_blocks
     table = is_table(shape.num_rows, shape.num_sequences)
     references = shape.num_rows if table else min(shape.num_sequences, MOST_REFERENCES)
-    maps = 4 * 2 * size * min(size, MOST_DIRECTIONS)  # directions of x and of y
-    linear = 8 * 18 * size**2 + 4 * maps * blocks  # covariances on two sides, their axes, whitened and decomposed
-    weights = 4 * 2 * ENCODER_WIDTH * (size + ENCODER_WIDTH + RANK) + (0 if table else 4 * 2 * size * PUBLISHED_WIDTHS[0])
-    scores = 4 * 2 * (min(size, MOST_DIRECTIONS) + RANK + 1) + 4 * PUBLISHED_WIDTHS[0]
-    critic = blocks * (8 * weights + 6 * maps + 5 * scores * references)  # gradients, moments, averages; several sides' scores
     a_slab = size * (shape.num_rows if table else shape.num_sequences)
     kept = min(KEPT_VALUES, 2 * blocks * a_slab) if (blocks + 1) * a_slab <= KEPT_VALUES else 0  # neighbours share slabs, or not
     values = 4 * kept + 4 * 4 * VALUES_AT_ONCE + 2 * 8 * references * size // 4
-    return Needs(working_bytes=values + max(linear, critic) + 64 * shape.num_sequences)
+    maps = 4 * 2 * size * min(size, MOST_DIRECTIONS)  # directions of x and of y
+    linear = 8 * 18 * size**2 + 4 * maps * blocks  # covariances on two sides, their axes, whitened and decomposed
+    is_trained = isinstance(spec.options, TrainedOptions)
+    critic = _critic_bytes(size, maps, references, meets_pairs=spec.name == "mine" and not table) if is_trained else 0
+    fitting = values + max(linear, blocks * critic) + 16 * shape.num_sequences  # a fold, and what rows add to those before
+    return Needs(working_bytes=max(fitting, 64 * shape.num_sequences))  # folds are made, and combined, before and after it
+
+
+def _critic_bytes(size: int, maps: int, references: int, meets_pairs: bool) -> int:
+    """Weights with their gradients, moments and averages, and several sides' scores; of ``mine`` a critic of pairs too."""
+    first_layer = PUBLISHED_WIDTHS[0] if meets_pairs else 0
+    weights = 4 * 2 * (ENCODER_WIDTH * (size + ENCODER_WIDTH + RANK) + size * first_layer)
+    scores = 4 * 2 * (min(size, MOST_DIRECTIONS) + RANK + 1) + 4 * first_layer
+    return 8 * weights + 6 * maps + 5 * scores * references
 
 
 def of_arrays(spec: EstimatorSpec[CrossFitOptions], pair: GivenPair, on_progress: OnProgress) -> MIEstimate:

@@ -125,13 +125,16 @@ def needs(spec: EstimatorSpec[DecodeOptions], shape: ItemShape) -> Needs:
     tokens = shape.num_positions * min(shape.num_tokens, shape.num_rows)  # of all heads, at most
     of_fold = fold_bytes(shape.hidden_size, shape.num_rows, shape.num_positions, tokens)
     of_tokens = 4 * shape.hidden_size * (tokens + 7 * shape.num_tokens)
-    return Needs(working_bytes=of_fold + of_tokens + (48 + 8 * shape.num_positions) * shape.num_rows)
+    return Needs(
+        working_bytes=of_fold + of_tokens + (80 + 8 * shape.num_positions) * shape.num_rows,
+        lent_bytes=(min(spec.options.folds, shape.threads) - 1) * of_fold,
+    )
 
 
 def fold_bytes(size: int, num_rows: int, num_positions: int, tokens: int) -> int:
     """Decomposition or heads, scores and tiles of one fold, with ``tokens`` of all heads, at most."""
     designed = 8 * 16 * size**2  # a covariance and what decomposes it, as measured
-    tile = 9 * least_tile(num_rows) * num_rows  # of four levels: scores, those times q, and their sum, a quarter of each
+    tile = 10 * least_tile(num_rows) * num_rows  # of two levels: scores, those times q, and their sum, a half of each
     scored = 4 * (6 + num_positions) * size**2 + 2 * 4 * min(SCORES_AT_ONCE, ROWS_AT_ONCE * tokens) + tile
     of_tokens = 4 * tokens * (2 * size + 2 * MOST_CALIBRATION_ROWS)
     return max(designed, scored) + 4 * size * 3 * ROWS_AT_ONCE + of_tokens

@@ -32,6 +32,14 @@ class DistinctPrefixes:
     """(outcome,) sequences with that outcome"""
 
 
+def corpus_bytes(num_sequences: int, num_positions: int, num_tokens: int) -> tuple[int, int]:
+    """What is held while a corpus of ``num_tokens`` distinct ones is read and looked at, and what its `PrefixIndex` keeps."""
+    number = np.min_scalar_type(num_tokens).itemsize
+    whole, seen = 2 * 4 * num_positions, (4 + number + 1) * num_positions + 56  # as it comes from its file, and looked at
+    kept = number * num_positions + np.min_scalar_type(num_positions).itemsize
+    return num_sequences * (8 + max(whole, seen)), num_sequences * kept
+
+
 class PrefixIndex:
     """The rows of a corpus, as all problems on it see them: outcomes by position, and exact values.
 

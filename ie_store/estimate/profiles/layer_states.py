@@ -10,7 +10,7 @@ from ie_store.estimate.exact.prefix_index import DistinctPrefixes, PrefixIndex
 from ie_store.estimate.read import read_states
 from ie_store.estimate.stored_rows import ChosenRows, Room, StoredRows
 from ie_store.specs import Slab
-from ie_store.store.open import DatasetReader
+from ie_store.store.dataset.reader import DatasetReader
 from ie_store.variables import Piece
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ A few rows of massive activation (Sun et al. 2024) can own most of the variance,
 number is also given without either. All sums are taken in float64, tile by tile.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,24 +49,34 @@ def moments(rows: Tensor | StoredRows, counts: Counts) -> Moments:
     """Weight, mean and scatter of ``rows`` (row, hidden), each listed ``counts`` (row,) times."""
     rows = as_rows(rows)
     weights = torch.from_numpy(counts.astype(np.float64)).to(rows.device)
-    spans = [slice(start, start + ROWS_AT_ONCE) for start in range(0, len(rows), ROWS_AT_ONCE)]
     mean, scatter = weights.new_zeros(rows.width), weights.new_zeros(2 * [rows.width])
-    for span in spans:
-        mean += weights[span] @ rows.tile(span).double()
+    for span, tile in _tiles(rows):
+        mean += weights[span] @ tile
     mean /= max(1.0, float(weights.sum()))
-    for span in spans:
-        deviations = rows.tile(span).double() - mean
-        scatter += deviations.T @ (deviations * weights[span, None])
+    weighted, product = weights.new_empty(ROWS_AT_ONCE, rows.width), torch.empty_like(scatter)
+    for span, tile in _tiles(rows):
+        tile -= mean
+        scatter += torch.mm(tile.T, torch.mul(tile, weights[span, None], out=weighted[: len(tile)]), out=product)
     return Moments(weight=float(weights.sum()), mean=mean, scatter=scatter)
+
+
+def _tiles(rows: StoredRows) -> Iterator[tuple[slice, Tensor]]:
+    """Some ``rows`` after the other in float64, to be written to, each in the place of those before.
+
+    New memory for each would leave holes that the next does not fit into: twice of what is held, in some runs.
+    """
+    place = torch.empty((min(ROWS_AT_ONCE, len(rows)), rows.width), dtype=torch.float64, device=rows.device)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        span = slice(start, min(start + ROWS_AT_ONCE, len(rows)))
+        yield span, place[: span.stop - start].copy_(rows.tile(span))
 
 
 def is_massive(rows: Tensor | StoredRows, counts: Counts, multiple: float) -> NDArray[np.bool_]:
     """(row,) True where the squared norm exceeds ``multiple`` times its median over the rows as listed."""
     rows = as_rows(rows)
     norms = torch.empty(len(rows), dtype=torch.float64, device=rows.device)  # a tile's own results would lie between tiles
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        span = slice(start, start + ROWS_AT_ONCE)
-        norms[span] = rows.tile(span).double().square().sum(dim=1)
+    for span, tile in _tiles(rows):
+        norms[span] = tile.square_().sum(dim=1)
     squared = norms.cpu().numpy()
     order = np.argsort(squared)
     listed = np.cumsum(counts[order])

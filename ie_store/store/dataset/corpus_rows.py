@@ -86,7 +86,8 @@ def _distinct(tokens: NDArray[np.int32]) -> NDArray[np.integer]:
     if tokens.min() < 0 or tokens.max() >= MOST_MARKED:
         return np.unique(tokens)
     marks = np.zeros(int(tokens.max()) + 1, dtype=bool)
-    marks[tokens] = True
+    for column in tokens.T:  # whose numbers are widened to index with
+        marks[column] = True
     return np.flatnonzero(marks)
 
 

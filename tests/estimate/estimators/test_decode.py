@@ -20,8 +20,8 @@ from ie_store.estimate.estimators.decode import combine_folds
 from ie_store.estimate.estimators.decode_newton import maximise
 from ie_store.estimate.estimators.decode_reader import list_prefixes, read_fold, require_apart, split_prefixes
 from ie_store.estimate.estimators.decode_share import choose_share, mix
-from ie_store.estimate.exact.prefix_index import DistinctPrefixes
-from ie_store.estimate.memory_budget import LOADED_BYTES, LOADED_BYTES_A_SEQUENCE
+from ie_store.estimate.exact.prefix_index import DistinctPrefixes, corpus_bytes
+from ie_store.estimate.memory_budget import LOADED_BYTES
 from ie_store.estimate.mutual_information import mutual_information
 from ie_store.estimate.run import estimate
 from ie_store.estimator_options import DecodeOptions
@@ -365,7 +365,6 @@ def test_what_one_fold_was_measured_to_hold_is_counted(num_rows, num_tokens, col
         threads=2,
     )
     reading = 2 * 4096 * 2 * columns
-    least = (
-        LOADED_BYTES + LOADED_BYTES_A_SEQUENCE * num_rows + reading + decode.needs(estimator_spec("decode"), shape).working_bytes
-    )
+    _, corpus = corpus_bytes(num_rows, 8, num_tokens)
+    least = LOADED_BYTES + corpus + reading + decode.needs(estimator_spec("decode"), shape).working_bytes
     assert held <= least < 1.2 * held

@@ -1,11 +1,12 @@
 """What problems see of a corpus, against a count by hand; and how little of a row is kept."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ie_store.estimate.exact.prefix_index import PrefixIndex
+from ie_store.estimate.exact.prefix_index import PrefixIndex, corpus_bytes
 from ie_store.prefixes import lexicographic_order
 from ie_store.specs import CorpusSpec
 
@@ -54,3 +55,24 @@ def test_a_row_of_three_tokens_is_kept_in_few_bytes(kinds, most):
     assert (
         sum(value.nbytes for value in vars(index).values() if isinstance(value, np.ndarray) and len(value) == 400) <= most * 400
     )
+
+
+@pytest.mark.parametrize(("num_positions", "kinds"), [(3, 200), (3, 20_000), (40, 200), (40, 70_000)])
+def test_what_looking_at_a_corpus_takes_is_counted(num_positions, kinds):
+    """By what Python and numpy allocate, beside tokens as they are read."""
+    tokens = np.random.default_rng(0).integers(0, kinds, (20_000, num_positions)).astype(np.int32)
+    tokens = tokens[lexicographic_order(tokens)]
+    read, kept = corpus_bytes(len(tokens), num_positions, kinds)
+    token_values = np.unique(tokens)
+    corpus = replace(CORPUS, num_sequences=len(tokens), num_positions=num_positions)
+    tracemalloc.start()
+    try:
+        index = PrefixIndex(tokens, token_values, corpus, 4)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(index.groups, range) == (kinds > 200 or num_positions > 3)
+    of_tokens = 2**18  # and of what does not grow with rows
+    assert tokens.nbytes + peak <= read + of_tokens
+    assert held <= kept + of_tokens
+    assert read <= 1.5 * (tokens.nbytes + peak)
