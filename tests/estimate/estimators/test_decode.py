@@ -20,8 +20,7 @@ from ie_store.estimate.estimators.decode import combine_folds
 from ie_store.estimate.estimators.decode_newton import maximise
 from ie_store.estimate.estimators.decode_reader import list_prefixes, read_fold, require_apart, split_prefixes
 from ie_store.estimate.estimators.decode_share import choose_share, mix
-from ie_store.estimate.exact.prefix_index import DistinctPrefixes, corpus_bytes
-from ie_store.estimate.memory_budget import LOADED_BYTES
+from ie_store.estimate.exact.prefix_index import DistinctPrefixes
 from ie_store.estimate.mutual_information import mutual_information
 from ie_store.estimate.run import estimate
 from ie_store.estimator_options import DecodeOptions
@@ -350,21 +349,3 @@ def test_many_tokens_are_counted_in_the_memory():
     spec = estimator_spec("decode")
     features_sums_and_scores = 4 * 16 * (4000 - 25) * (576 + 2 * (576 + 1024))
     assert decode.needs(spec, many).working_bytes - decode.needs(spec, few).working_bytes > features_sums_and_scores
-
-
-@pytest.mark.parametrize(("num_rows", "num_tokens", "columns", "held"), [(303_600, 26, 1600, 529e6), (303_600, 26, 576, 276e6)])
-def test_what_one_fold_was_measured_to_hold_is_counted(num_rows, num_tokens, columns, held):
-    """Peaks beside imports of whole runs with as little memory as they accepted (``benchmarks/estimate_memory.py``)."""
-    shape = ItemShape(
-        num_rows=num_rows,
-        num_sequences=num_rows,
-        num_positions=8,
-        num_tokens=num_tokens,
-        hidden_size=columns,
-        num_blocks=1,
-        threads=2,
-    )
-    reading = 2 * 4096 * 2 * columns
-    _, corpus = corpus_bytes(num_rows, 8, num_tokens)
-    least = LOADED_BYTES + corpus + reading + decode.needs(estimator_spec("decode"), shape).working_bytes
-    assert held <= least < 1.2 * held
