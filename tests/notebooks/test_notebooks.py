@@ -39,6 +39,7 @@ def test_what_is_committed_is_a_whole_run(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @EACH
 def test_a_new_run_shows_the_same(path, tmp_path):
     command = [sys.executable, FOLDER / "execute.py", tmp_path, path]

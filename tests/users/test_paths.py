@@ -43,6 +43,7 @@ def anywhere(installed, server):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_path_can_be_walked(page, installed, model_folder, anywhere, tmp_path):
     assert run(f"{installed}/bin/python", "-c", WHERE, cwd=tmp_path, env=anywhere).count(str(installed)) == 2
