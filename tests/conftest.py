@@ -43,10 +43,22 @@ def server():
     moto.stop()
 
 
+@pytest.hookimpl(trylast=True)  # of those that were chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the longest time limits first, so that no worker still runs one when the others have ended."""
-    limits = {item: item.get_closest_marker("timeout") for item in items}
-    items.sort(key=lambda item: -limits[item].args[0] if limits[item] else 0)
+    """Those of the longest time limits first, so that no worker still runs one when the others have ended.
+
+    Each worker begins with a stretch of the list of its own, so each stretch has its share of them.
+    """
+    limits = {item: marker.args[0] for item in items if (marker := item.get_closest_marker("timeout"))}
+    longest = sorted(limits, key=lambda item: -limits[item])
+    others, workers = [item for item in items if item not in limits], int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    order: list[pytest.Item] = []
+    for worker in range(workers):
+        mine = longest[worker::workers]
+        num_others = max(0, (len(items) - len(order)) // (workers - worker) - len(mine))
+        order += mine + others[:num_others]
+        del others[:num_others]
+    items[:] = order + others
 
 
 def pytest_collection_finish() -> None:
