@@ -53,7 +53,7 @@ def moments(rows: Tensor | StoredRows, counts: Counts) -> Moments:
     for span, tile in _tiles(rows):
         mean += weights[span] @ tile
     mean /= max(1.0, float(weights.sum()))
-    weighted, product = weights.new_empty(ROWS_AT_ONCE, rows.width), torch.empty_like(scatter)
+    weighted, product = weights.new_empty(min(ROWS_AT_ONCE, len(rows)), rows.width), torch.empty_like(scatter)
     for span, tile in _tiles(rows):
         tile -= mean
         scatter += torch.mm(tile.T, torch.mul(tile, weights[span, None], out=weighted[: len(tile)]), out=product)
@@ -63,7 +63,7 @@ def moments(rows: Tensor | StoredRows, counts: Counts) -> Moments:
 def _tiles(rows: StoredRows) -> Iterator[tuple[slice, Tensor]]:
     """Some ``rows`` after the other in float64, to be written to, each in the place of those before.
 
-    New memory for each would leave holes that the next does not fit into: twice of what is held, in some runs.
+    New memory for each leaves holes that the next does not fit into: half as much again, in some runs.
     """
     place = torch.empty((min(ROWS_AT_ONCE, len(rows)), rows.width), dtype=torch.float64, device=rows.device)
     for start in range(0, len(rows), ROWS_AT_ONCE):
